@@ -1,0 +1,1 @@
+"""Lists the experiments, or runs one: `python launch.py NAME --flag=value`."""

@@ -1,0 +1,34 @@
+"""`backend="scan"`: the definition. One `lax.scan`, differentiated by JAX."""
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from rnn_jax.cells.cell import Cell
+from rnn_jax.sequence import Controls, select, zeros_like
+from rnn_jax.types import Array, Carry, Params, Projected
+
+
+def controlled_step(
+    cell: Cell, params: Params, carry: Carry, projected: Projected, controls: Controls
+) -> tuple[Carry, Array]:
+    """One step of the cell between its controls: projected `[*batch, ...]` to the new carry and y `[*batch, H]`."""
+    if controls.cut is not None:
+        carry = select(controls.cut, lax.stop_gradient(carry), carry)
+    held = carry
+    if controls.reset is not None:
+        carry = select(controls.reset, zeros_like(carry), carry)
+    carry, y = cell.recur(params, carry, projected)
+    if controls.valid is not None:
+        carry = select(controls.valid, carry, held)
+        y = select(controls.valid, y, jnp.zeros_like(y))
+    return carry, y
+
+
+def run(cell: Cell, reverse: bool, params: Params, carry: Carry, xs: Array, controls: Controls) -> tuple[Carry, Array]:
+    """Runs the cell over xs `[T, *batch, I]`: the final carry and ys `[T, *batch, H]`."""
+
+    def step(carry: Carry, inputs: tuple[Projected, Controls]) -> tuple[Carry, Array]:
+        return controlled_step(cell, params, carry, *inputs)
+
+    return jax.lax.scan(step, carry, (cell.project(params, xs), controls), reverse=reverse)

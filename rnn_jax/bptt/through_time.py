@@ -1,0 +1,74 @@
+"""Backpropagation through time with a hand-derived rule: the loop that all cells share.
+
+docs/bptt.md, section "Through time", has the same lines. Nothing here is differentiated by JAX.
+
+Source: Werbos, "Backpropagation through time: what it does and how to do it", 1990.
+"""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from rnn_jax.bptt.rule import Local, Rule
+from rnn_jax.sequence import Controls, previous, select, zeros_like
+from rnn_jax.types import Array, Carry, Params
+
+
+class Gradients(NamedTuple):
+    """Derivatives of the loss: of the parameters' shapes, of the initial carry's, and `[T, B, I]`."""
+
+    params: Params
+    carry: Carry
+    xs: Array
+
+
+def backward(
+    rule: Rule,
+    params: Params,
+    xs: Array,
+    initial: Carry,
+    carries: Carry,
+    dys: Array,
+    dfinal: Carry,
+    controls: Controls,
+    reverse: bool = False,
+) -> Gradients:
+    """The gradient of a loss through T steps of a cell, from its derivatives with respect to every output.
+
+    Args:
+        rule: the cell's backward step.
+        params: the cell's parameters.
+        xs: inputs `[T, B, I]`, finite also where they are padding.
+        initial: the carry before the first step, arrays `[B, H]`.
+        carries: the carry after each step, arrays `[T, B, H]`.
+        dys: dL/dy_t, `[T, B, H]`.
+        dfinal: dL/d(final carry), arrays `[B, H]`.
+        controls: padding, resets and cuts of the forward pass.
+        reverse: whether the forward pass ran from the last step to the first.
+
+    Returns: `Gradients`, summed in float32 or wider.
+    """
+    before = previous(initial, carries, reverse)
+    if controls.reset is not None:
+        before = select(controls.reset, zeros_like(before), before)
+    local = rule.recompute(params, xs, before, carries)
+
+    def step(dcarry: Carry, inputs: tuple[Local, Array, Controls]) -> tuple[Carry, Array]:
+        local, dy, now = inputs
+        dafter = dcarry
+        dcarry = dcarry._replace(h=dcarry.h + dy)  # y_t = h_t
+        if now.valid is not None:  # padding took no step: nothing reaches its gates or its weights
+            dcarry = select(now.valid, dcarry, zeros_like(dcarry))
+        dbefore, dz = rule.step(params, local, dcarry)
+        if now.reset is not None:  # the step began from zeros, not from the carry
+            dbefore = select(now.reset, zeros_like(dbefore), dbefore)
+        if now.valid is not None:  # padding handed the carry on as it was
+            dbefore = select(now.valid, dbefore, dafter)
+        if now.cut is not None:
+            dbefore = select(now.cut, zeros_like(dbefore), dbefore)
+        return dbefore, dz
+
+    dfinal = jax.tree.map(lambda d: d.astype(jnp.promote_types(d.dtype, jnp.float32)), dfinal)
+    dinitial, dz = jax.lax.scan(step, dfinal, (local, dys, controls), reverse=not reverse)
+    return Gradients(rule.weights(xs, before, local, dz), dinitial, rule.inputs(params, dz))

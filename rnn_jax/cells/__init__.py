@@ -1,0 +1,35 @@
+"""Recurrent cells as pure functions, one file each; `get` finds one by name."""
+
+from rnn_jax.cells import gru, lstm, rnn
+from rnn_jax.cells.cell import Cell
+from rnn_jax.cells.gru import GRUCarry, GRUParams
+from rnn_jax.cells.lstm import LSTMCarry, LSTMParams
+from rnn_jax.cells.rnn import RNNCarry, RNNParams
+
+CELLS = {cell.name: cell for cell in (rnn.make(), rnn.make("relu"), rnn.make("identity"), lstm.make(), gru.make())}
+
+
+def get(name: str) -> Cell:
+    """The cell called `name`: `rnn` (tanh), `rnn_relu`, `rnn_identity`, `lstm` or `gru`.
+
+    Raises: `ValueError` for another name.
+
+        >>> get("lstm").num_gates
+        4
+    """
+    if name not in CELLS:
+        raise ValueError(f"unknown cell {name!r}: take one of {', '.join(CELLS)}")
+    return CELLS[name]
+
+
+__all__ = [
+    "CELLS",
+    "Cell",
+    "GRUCarry",
+    "GRUParams",
+    "LSTMCarry",
+    "LSTMParams",
+    "RNNCarry",
+    "RNNParams",
+    "get",
+]

@@ -1,0 +1,76 @@
+"""The GRU cell, gates in the order r, z, n, the reset after the recurrent product.
+
+    r_t = sigmoid(x_t W_ir + h_{t-1} W_hr + b_r)                reset gate
+    z_t = sigmoid(x_t W_iz + h_{t-1} W_hz + b_z)                update gate
+    n_t = tanh(x_t W_in + b_n + r_t * (h_{t-1} W_hn + b_hn))    candidate
+    h_t = (1 - z_t) * n_t + z_t * h_{t-1}
+    y_t = h_t
+
+Shapes: x `[..., I]`, h and y `[..., H]`, `w_ih [I, 3H]`, `w_hh [H, 3H]`, `b [3H]`, `b_hn [H]`. The second bias of n
+stands inside the reset, as in PyTorch and cuDNN, so it cannot be folded into the first.
+
+Source: Cho et al., "Learning phrase representations using RNN encoder-decoder for statistical machine translation",
+2014, which applies the reset before the product; the variant here is the one that cuDNN made common.
+"""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from rnn_jax.cells.cell import Cell, gates, matmul
+from rnn_jax.initializers import SCHEMES, init_gates
+from rnn_jax.types import Array, Key
+
+
+class GRUParams(NamedTuple):
+    """`w_ih [I, 3H]`, `w_hh [H, 3H]`, `b [3H]`, columns r, z, n, and `b_hn [H]`, n's bias inside the reset."""
+
+    w_ih: Array
+    w_hh: Array
+    b: Array
+    b_hn: Array
+
+
+class GRUCarry(NamedTuple):
+    """`h [..., H]`, the hidden state."""
+
+    h: Array
+
+
+def init_params(
+    key: Key, input_size: int, hidden_size: int, dtype: jnp.dtype = jnp.float32, *, init: str = "pytorch"
+) -> GRUParams:
+    """Draws `GRUParams` by a scheme of `rnn_jax.initializers`. Raises `ValueError` for an unknown scheme."""
+    key_gates, key_n, key_hn = jax.random.split(key, 3)
+    w_ih, w_hh, b = init_gates(key_gates, input_size, hidden_size, 3, dtype, init)
+    draw = SCHEMES[init].bias
+    if init == "pytorch":  # n's two biases stay apart, so each is one uniform draw and not the sum of two
+        draw = SCHEMES[init].w_hh
+        b = b.at[2 * hidden_size :].set(draw(key_n, (hidden_size,), hidden_size, dtype))
+    return GRUParams(w_ih, w_hh, b, draw(key_hn, (hidden_size,), hidden_size, dtype))
+
+
+def init_carry(batch_shape: tuple[int, ...], hidden_size: int, dtype: jnp.dtype = jnp.float32) -> GRUCarry:
+    """Zeros `[*batch_shape, H]`."""
+    return GRUCarry(jnp.zeros((*batch_shape, hidden_size), dtype))
+
+
+def project(params: GRUParams, xs: Array) -> tuple[Array, ...]:
+    """x W_ih + b: `[..., I]` to three arrays `[..., H]`."""
+    return gates(matmul(xs, params.w_ih) + params.b, 3)
+
+
+def recur(params: GRUParams, carry: GRUCarry, projected: tuple[Array, ...]) -> tuple[GRUCarry, Array]:
+    """The part of a step that needs the carry: three `[..., H]` to the new carry and y `[..., H]`."""
+    x_r, x_z, x_n = projected
+    h_r, h_z, h_n = gates(matmul(carry.h, params.w_hh), 3)
+    r, z = jax.nn.sigmoid(x_r + h_r), jax.nn.sigmoid(x_z + h_z)
+    n = jnp.tanh(x_n + r * (h_n + params.b_hn))
+    h = ((1 - z) * n + z * carry.h).astype(carry.h.dtype)
+    return GRUCarry(h), h
+
+
+def make() -> Cell:
+    """The GRU cell."""
+    return Cell("gru", init_params, init_carry, recur, project, num_gates=3)

@@ -1,0 +1,75 @@
+"""The Elman cell.
+
+    z_t = x_t W_ih + h_{t-1} W_hh + b
+    h_t = phi(z_t)                        phi: tanh, relu or identity
+    y_t = h_t
+
+Shapes: x `[..., I]`, h and y `[..., H]`, `w_ih [I, H]`, `w_hh [H, H]`, `b [H]`. One bias: PyTorch's two only ever
+occur as their sum.
+
+Source: Elman, "Finding structure in time", 1990.
+"""
+
+from collections.abc import Callable
+from functools import partial
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from rnn_jax.cells.cell import Cell, matmul
+from rnn_jax.initializers import init_gates
+from rnn_jax.types import Array, Key
+
+
+class RNNParams(NamedTuple):
+    """`w_ih [I, H]`, `w_hh [H, H]`, `b [H]`."""
+
+    w_ih: Array
+    w_hh: Array
+    b: Array
+
+
+class RNNCarry(NamedTuple):
+    """`h [..., H]`, the hidden state."""
+
+    h: Array
+
+
+ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
+    "tanh": jnp.tanh,
+    "relu": jax.nn.relu,
+    "identity": lambda z: z,
+}
+
+
+def init_params(
+    key: Key, input_size: int, hidden_size: int, dtype: jnp.dtype = jnp.float32, *, init: str = "pytorch"
+) -> RNNParams:
+    """Draws `RNNParams` by a scheme of `rnn_jax.initializers`. Raises `ValueError` for an unknown scheme."""
+    return RNNParams(*init_gates(key, input_size, hidden_size, 1, dtype, init))
+
+
+def init_carry(batch_shape: tuple[int, ...], hidden_size: int, dtype: jnp.dtype = jnp.float32) -> RNNCarry:
+    """Zeros `[*batch_shape, H]`."""
+    return RNNCarry(jnp.zeros((*batch_shape, hidden_size), dtype))
+
+
+def project(params: RNNParams, xs: Array) -> Array:
+    """x W_ih + b: `[..., I]` to `[..., H]`."""
+    return matmul(xs, params.w_ih) + params.b
+
+
+def recur(activation: str, params: RNNParams, carry: RNNCarry, projected: Array) -> tuple[RNNCarry, Array]:
+    """The part of a step that needs the carry: `[..., H]` to the new carry and y `[..., H]`."""
+    z = projected + matmul(carry.h, params.w_hh)
+    h = ACTIVATIONS[activation](z).astype(carry.h.dtype)
+    return RNNCarry(h), h
+
+
+def make(activation: str = "tanh") -> Cell:
+    """The Elman cell with phi = `activation`. Raises `ValueError` for an unknown activation."""
+    if activation not in ACTIVATIONS:
+        raise ValueError(f"unknown activation {activation!r}: take one of {', '.join(ACTIVATIONS)}")
+    name = "rnn" if activation == "tanh" else f"rnn_{activation}"
+    return Cell(name, init_params, init_carry, partial(recur, activation), project, num_gates=1)

@@ -1,0 +1,114 @@
+"""Initial weights, one gate at a time.
+
+A scheme names how the three kinds of parameter of a gate begin. Fan-in and fan-out are those of one gate's block
+(`[I, H]` or `[H, H]`), never of the `[I, G*H]` array that holds all gates side by side.
+
+| scheme | `w_ih` | `w_hh` | biases |
+|---|---|---|---|
+| `pytorch` | U(-1/sqrt(H), 1/sqrt(H)) | the same | the same, summed over PyTorch's two biases |
+| `glorot_orthogonal` | Glorot uniform | orthogonal | 0 |
+| `identity` | Glorot uniform | identity | 0 |
+
+Sources: Glorot and Bengio, "Understanding the difficulty of training deep feedforward neural networks", 2010; Saxe,
+McClelland and Ganguli, "Exact solutions to the nonlinear dynamics of learning in deep linear neural networks", 2014;
+Le, Jaitly and Hinton, "A simple way to initialize recurrent networks of rectified linear units", 2015; the uniform
+scheme is the default of `torch.nn.RNN`, `LSTM` and `GRU`.
+"""
+
+from typing import NamedTuple, Protocol
+
+import jax
+import jax.numpy as jnp
+
+from rnn_jax.types import Array, Key
+
+
+class Initializer(Protocol):
+    """Draws one gate's block: `(key, shape, hidden_size, dtype) -> array of that shape`."""
+
+    def __call__(self, key: Key, shape: tuple[int, ...], hidden_size: int, dtype: jnp.dtype, /) -> Array: ...
+
+
+def pytorch_uniform(key: Key, shape: tuple[int, ...], hidden_size: int, dtype: jnp.dtype) -> Array:
+    """U(-k, k) with k = 1/sqrt(H), what PyTorch draws for every array of a recurrent layer."""
+    bound = hidden_size**-0.5
+    return jax.random.uniform(key, shape, dtype, -bound, bound)
+
+
+def pytorch_bias(key: Key, shape: tuple[int, ...], hidden_size: int, dtype: jnp.dtype) -> Array:
+    """The sum of two `pytorch_uniform` draws: PyTorch adds two biases where one would do."""
+    first, second = jax.random.split(key)
+    return pytorch_uniform(first, shape, hidden_size, dtype) + pytorch_uniform(second, shape, hidden_size, dtype)
+
+
+def glorot_uniform(key: Key, shape: tuple[int, ...], hidden_size: int, dtype: jnp.dtype) -> Array:
+    """U(-k, k) with k = sqrt(6 / (fan_in + fan_out)) of one gate's block."""
+    del hidden_size
+    return jax.nn.initializers.glorot_uniform()(key, shape, dtype)
+
+
+def orthogonal(key: Key, shape: tuple[int, ...], hidden_size: int, dtype: jnp.dtype) -> Array:
+    """A uniformly random orthogonal `[H, H]` matrix: every singular value is 1."""
+    del hidden_size
+    return jax.nn.initializers.orthogonal()(key, shape, jnp.promote_types(dtype, jnp.float32)).astype(dtype)
+
+
+def identity(key: Key, shape: tuple[int, ...], hidden_size: int, dtype: jnp.dtype) -> Array:
+    """The identity `[H, H]`: at the start the hidden state is copied from step to step."""
+    del key, hidden_size
+    rows, columns = shape
+    return jnp.eye(rows, columns, dtype=dtype)
+
+
+def zeros(key: Key, shape: tuple[int, ...], hidden_size: int, dtype: jnp.dtype) -> Array:
+    """Zeros."""
+    del key, hidden_size
+    return jnp.zeros(shape, dtype)
+
+
+class Scheme(NamedTuple):
+    """How the input weights, the recurrent weights and the biases of every gate begin."""
+
+    w_ih: Initializer
+    w_hh: Initializer
+    bias: Initializer
+
+
+SCHEMES = {
+    "pytorch": Scheme(pytorch_uniform, pytorch_uniform, pytorch_bias),
+    "glorot_orthogonal": Scheme(glorot_uniform, orthogonal, zeros),
+    "identity": Scheme(glorot_uniform, identity, zeros),
+}
+
+
+class GateParams(NamedTuple):
+    """The arrays that every cell has, gates side by side: `w_ih [I, G*H]`, `w_hh [H, G*H]`, `b [G*H]`."""
+
+    w_ih: Array
+    w_hh: Array
+    b: Array
+
+
+def init_gates(
+    key: Key, input_size: int, hidden_size: int, num_gates: int, dtype: jnp.dtype, scheme: str
+) -> GateParams:
+    """Draws the arrays of `num_gates` gates by the named scheme.
+
+    Returns: `GateParams` with `w_ih [I, G*H]`, `w_hh [H, G*H]`, `b [G*H]`, of `dtype`.
+    Raises: `ValueError` for an unknown scheme, or a size below 1.
+    """
+    if scheme not in SCHEMES:
+        raise ValueError(f"unknown initializer scheme {scheme!r}: take one of {', '.join(SCHEMES)}")
+    if input_size < 1 or hidden_size < 1:
+        raise ValueError(f"sizes must be at least 1, got input_size={input_size}, hidden_size={hidden_size}")
+
+    def side_by_side(key: Key, init: Initializer, *rows: int) -> Array:
+        keys = jax.random.split(key, num_gates)
+        return jnp.concatenate([init(k, (*rows, hidden_size), hidden_size, dtype) for k in keys], axis=-1)
+
+    key_ih, key_hh, key_bias = jax.random.split(key, 3)
+    return GateParams(
+        side_by_side(key_ih, SCHEMES[scheme].w_ih, input_size),
+        side_by_side(key_hh, SCHEMES[scheme].w_hh, hidden_size),
+        side_by_side(key_bias, SCHEMES[scheme].bias),
+    )

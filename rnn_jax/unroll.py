@@ -1,0 +1,154 @@
+"""A cell over time."""
+
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+
+from rnn_jax.backends import BACKENDS
+from rnn_jax.bptt import RULES
+from rnn_jax.cells.cell import Cell
+from rnn_jax.sequence import Controls, cut_steps, length_mask, merge, select, split
+from rnn_jax.types import Array, Carry, Params
+
+
+def unroll(
+    cell: Cell,
+    params: Params,
+    xs: Array,
+    *,
+    carry: Carry | None = None,
+    lengths: Array | None = None,
+    resets: Array | None = None,
+    reverse: bool = False,
+    backend: str = "scan",
+    checkpoint_every: int | None = None,
+    truncate_every: int | None = None,
+) -> tuple[Carry, Array]:
+    """Runs a cell over a sequence: carry_t, y_t = step(params, carry_{t-1}, x_t).
+
+    Args:
+        cell: any `Cell`; `backend="manual"` needs one with a hand-derived rule.
+        params: the cell's parameters.
+        xs: inputs `[T, *batch, I]`; T may be 0.
+        carry: the carry before the first step, arrays `[*batch, H]`; None: zeros.
+        lengths: `[*batch]` integers, 0..T. Past its length a sequence is padding: the carry is held, y is zero, and
+            what the inputs hold there changes neither values nor gradients.
+        resets: `[T, *batch]` bool. True: the carry is zeros again just before that step, in the order of processing.
+        reverse: runs from the last valid step of each sequence to the first; y_t stays at its x_t.
+        backend: how values and gradients are computed. `scan`: differentiated by JAX; the definition, and the one
+            that has forward-mode derivatives. `manual`: the hand-derived backward pass, which stores the carries
+            alone and recomputes the gates.
+        checkpoint_every: k keeps the carry at every k-th step and recomputes what lies between: memory for the
+            gradient grows as T/k + k instead of T, and it takes one more forward pass.
+        truncate_every: k cuts the gradient before every k-th step after the first (truncated backpropagation).
+
+    Returns:
+        The final carry, arrays `[*batch, H]`, and ys `[T, *batch, H]`. Of a padded sequence the final carry is the one
+        after its last valid step; of an empty one, the carry it began with.
+
+    Raises:
+        ValueError: shapes or options that do not fit, with the shapes.
+
+    Example:
+
+        >>> import jax, jax.numpy as jnp
+        >>> from rnn_jax import cells, unroll
+        >>> lstm = cells.get("lstm")
+        >>> params = lstm.init_params(jax.random.key(0), input_size=3, hidden_size=5)
+        >>> xs = jax.random.normal(jax.random.key(1), (7, 2, 3))
+        >>> final, ys = unroll(lstm, params, xs, lengths=jnp.array([7, 4]))
+        >>> ys.shape, final.c.shape, bool(jnp.all(final.h[1] == ys[3, 1])), float(jnp.abs(ys[4:, 1]).max())
+        ((7, 2, 5), (2, 5), True, 0.0)
+    """
+    xs = jnp.asarray(xs)
+    _check_options(cell, backend, checkpoint_every, truncate_every)
+    _check_inputs(params, xs)
+    num_steps, batch_shape = xs.shape[0], xs.shape[1:-1]
+    carry = _initial_carry(cell, params, carry, batch_shape)
+    controls = Controls(
+        valid=_valid(lengths, num_steps, batch_shape),
+        reset=_reset(resets, num_steps, batch_shape),
+        cut=None if truncate_every is None else cut_steps(num_steps, truncate_every, reverse),
+    )
+    if controls.valid is not None:  # so that inf or NaN in the padding cannot reach a gradient as 0 * inf
+        xs = select(controls.valid, xs, jnp.zeros_like(xs))
+    run = partial(BACKENDS[backend], cell, reverse)
+    if checkpoint_every is None or checkpoint_every >= num_steps:
+        return run(params, carry, xs, controls)
+    return _run_in_segments(run, params, carry, xs, controls, reverse, checkpoint_every)
+
+
+def _run_in_segments(
+    run: Any, params: Params, carry: Carry, xs: Array, controls: Controls, reverse: bool, every: int
+) -> tuple[Carry, Array]:
+    """`run` over segments of `every` steps, each recomputed when its gradient is due."""
+
+    @jax.checkpoint
+    def segment(carry: Carry, inputs: tuple[Array, Controls]) -> tuple[Carry, Array]:
+        return run(params, carry, *inputs)
+
+    segments, rest = split((xs, controls), xs.shape[0], every, reverse)
+    carry, ys = lax.scan(segment, carry, segments, reverse=reverse)
+    carry, rest_ys = segment(carry, rest)
+    return carry, merge(ys, rest_ys, reverse)
+
+
+def _check_options(cell: Cell, backend: str, checkpoint_every: int | None, truncate_every: int | None) -> None:
+    if backend not in BACKENDS:
+        raise ValueError(f"unknown backend {backend!r}: take one of {', '.join(BACKENDS)}")
+    if backend == "manual" and cell.name not in RULES:
+        raise ValueError(f"backend 'manual' has no hand-derived rule for {cell.name!r}: only {', '.join(RULES)}")
+    for name, value in (("checkpoint_every", checkpoint_every), ("truncate_every", truncate_every)):
+        if value is not None and value < 1:
+            raise ValueError(f"{name} must be at least 1, got {value}")
+
+
+def _check_inputs(params: Params, xs: Array) -> None:
+    if xs.ndim < 2:
+        raise ValueError(f"xs must be [T, *batch, I], got shape {xs.shape}")
+    if hasattr(params, "w_ih") and params.w_ih.shape[0] != xs.shape[-1]:
+        raise ValueError(
+            f"xs {xs.shape} has {xs.shape[-1]} features, w_ih {params.w_ih.shape} takes {params.w_ih.shape[0]}"
+        )
+
+
+def _initial_carry(cell: Cell, params: Params, carry: Carry | None, batch_shape: tuple[int, ...]) -> Carry:
+    if not hasattr(params, "w_hh"):
+        if carry is None:
+            raise ValueError(f"give the initial carry: the parameters of {cell.name!r} do not tell its size")
+        return carry
+    hidden_size, dtype = params.w_hh.shape[0], params.w_hh.dtype
+    if carry is None:
+        return cell.init_carry(batch_shape, hidden_size, dtype)
+    expected = jax.eval_shape(lambda: cell.init_carry(batch_shape, hidden_size, dtype))
+    got, want = (jax.tree.map(jnp.shape, c) for c in (carry, expected))
+    if got != want:
+        raise ValueError(f"carry must be {want}, got {got}")
+    return jax.tree.map(jnp.asarray, carry)
+
+
+def _valid(lengths: Array | None, num_steps: int, batch_shape: tuple[int, ...]) -> Array | None:
+    if lengths is None:
+        return None
+    if jnp.shape(lengths) != batch_shape or not jnp.issubdtype(jnp.result_type(lengths), jnp.integer):
+        got = f"{jnp.result_type(lengths)}{list(jnp.shape(lengths))}"
+        raise ValueError(f"lengths must be integers {list(batch_shape)}, got {got}")
+    if not isinstance(lengths, jax.core.Tracer):
+        values = np.asarray(lengths)
+        if values.size and (values.min() < 0 or values.max() > num_steps):
+            raise ValueError(f"lengths must be in 0..{num_steps}, got {values.min()}..{values.max()}")
+    return length_mask(jnp.asarray(lengths), num_steps)
+
+
+def _reset(resets: Array | None, num_steps: int, batch_shape: tuple[int, ...]) -> Array | None:
+    if resets is None:
+        return None
+    shape = (num_steps, *batch_shape)
+    if jnp.shape(resets) != shape or jnp.result_type(resets) != jnp.bool_:
+        got = f"{jnp.result_type(resets)}{list(jnp.shape(resets))}"
+        raise ValueError(f"resets must be bool{list(shape)}, got {got}")
+    return jnp.asarray(resets)
