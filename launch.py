@@ -1,1 +1,28 @@
 """Lists the experiments, or runs one: `python launch.py NAME --flag=value`."""
+
+import importlib
+import sys
+
+EXPERIMENTS = {
+    "forecast": "forecast an hourly series, against persistence and linear autoregression",
+    "spelled_out": "train with nothing but the hand-derived gradient, on a noisy sine with trend",
+    "gradcheck": "compare hand-derived, automatic and finite-difference gradients for every cell",
+}
+
+
+def main(arguments: list[str]) -> int:
+    """Runs the named experiment, or prints the list; returns the exit status."""
+    if not arguments or arguments[0] in ("--help", "-h"):
+        print("python launch.py NAME [--flag=value ...]    (NAME --help lists its flags)\n")
+        for name, about in EXPERIMENTS.items():
+            print(f"  {name:<12} {about}")
+        return 0
+    name, *rest = arguments
+    if name not in EXPERIMENTS:
+        print(f"error: no experiment called {name!r}: take one of {', '.join(EXPERIMENTS)}", file=sys.stderr)
+        return 2
+    return importlib.import_module(f"experiments.{name}").main(rest)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

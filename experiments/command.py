@@ -1,0 +1,90 @@
+"""From a command line to a run: the folder, the errors, the exit status. The same for every experiment."""
+
+import hashlib
+import os
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from experiments.flags import UsageError, flag, flagfile_lines, help_text, parse
+from rnn_jax.data.errors import DataError
+from rnn_jax.training.errors import Interrupted, TrainingError
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """The flags of every experiment."""
+
+    workdir: str = flag("", "folder of the run; without it, one under runs/ that is named after the flags", local=True)
+    data_dir: str = flag("", "folder with data files; without it $RNN_JAX_DATA, then ~/.cache/rnn_jax", local=True)
+
+
+def data_folder(config: RunConfig) -> Path:
+    """Where data files are looked for."""
+    return Path(config.data_dir or os.environ.get("RNN_JAX_DATA") or Path.home() / ".cache" / "rnn_jax")
+
+
+def run_folder(name: str, config: RunConfig) -> Path:
+    """The folder of a run, with its `flags.txt`: an empty one is made ours, one made with the same flags continues.
+
+    Raises: `UsageError` when the folder was made with other flags, with the difference, or cannot be written.
+    """
+    lines = flagfile_lines(config)
+    code = hashlib.sha256("\n".join(lines).encode()).hexdigest()[:8]
+    folder = Path(config.workdir or Path("runs") / f"{name}-{code}")
+    file = folder / "flags.txt"
+    try:
+        if file.exists():
+            _check_same(folder, file.read_text(encoding="utf-8").splitlines(), lines)
+            return folder
+        if folder.exists() and any(folder.iterdir()):
+            raise UsageError(f"--workdir={folder}: not empty and no run of ours (no flags.txt); name another folder")
+        folder.mkdir(parents=True, exist_ok=True)
+        partial = file.with_suffix(".partial")
+        partial.write_text("\n".join(lines) + "\n", encoding="utf-8")
+        os.replace(partial, file)
+    except OSError as error:
+        raise UsageError(f"--workdir={folder}: {error.strerror or error}") from error
+    return folder
+
+
+def _check_same(folder: Path, before: list[str], now: list[str]) -> None:
+    was, wanted = (dict(line.split("=", 1) for line in lines if "=" in line) for lines in (before, now))
+    names = [name for name in {**was, **wanted} if was.get(name) != wanted.get(name)]
+    if names:
+        difference = ", ".join(
+            f"{name}={was.get(name, 'unset')} there, {wanted.get(name, 'unset')} here" for name in names
+        )
+        raise UsageError(f"--workdir={folder} was made with other flags ({difference}); name another folder")
+
+
+def main(
+    name: str, config_class: type, run: Callable[[Any, Path], None], about: str | None, arguments: Sequence[str]
+) -> int:
+    """Runs an experiment from its arguments and returns the exit status.
+
+    0: done. 2: bad input, or training that cannot go on; one line on stderr says what to do. 128 + n: stopped by
+    signal n after saving.
+    """
+    if any(argument in ("--help", "-h", "-help", "--helpfull") for argument in arguments):
+        print(
+            f"python launch.py {name} [--flag=value ...]\n\n{(about or '').strip()}\n\nFlags:\n{help_text(config_class)}"
+        )
+        return 0
+    try:
+        config = parse(config_class, arguments)
+        folder = run_folder(name, config)
+        print(f"run folder: {folder}")
+        run(config, folder)
+    except (UsageError, DataError, TrainingError) as error:
+        print(f"error: {' '.join(str(error).splitlines())}", file=sys.stderr)
+        return 2
+    except Interrupted as interrupted:
+        print(interrupted, file=sys.stderr)
+        return 128 + interrupted.signal_number
+    except KeyboardInterrupt:
+        print("interrupted; the same command continues from the last checkpoint", file=sys.stderr)
+        return 130
+    return 0

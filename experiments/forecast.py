@@ -1,0 +1,233 @@
+"""Forecast an hourly series with a recurrent network, against persistence and linear autoregression.
+
+Without flags: three years of a synthetic temperature, about half a minute on 2 cores. The lectures' system on real data:
+
+    python launch.py forecast --dataset=szeged --protocol=lecture --num_seeds=3
+
+experiments/README.md lists commands, times and figures to expect.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+from tabulate import tabulate
+
+from experiments import results
+from experiments.command import data_folder
+from experiments.command import main as run_command
+from experiments.flags import UsageError, flag
+from experiments.training_flags import (
+    TrainConfig,
+    make_config_optimizer,
+    make_schedule,
+    recurrent_options,
+    seeds,
+    set_precision,
+)
+from rnn_jax import metrics, models, plotting
+from rnn_jax.data import baselines, series, synthetic, szeged
+from rnn_jax.data.forecasting import ForecastTask, make_task
+from rnn_jax.training.loop import Schedule, steps_per_dispatch, train
+from rnn_jax.training.metrics import read_metrics
+from rnn_jax.training.step import Task, make_functions, map_over_seeds
+from rnn_jax.types import Array, Params
+
+METRICS = ("mse", "mae", "rmse", "r2", "skill")
+EVALUATION_BATCH = 512
+
+
+@dataclass(frozen=True)
+class Config(TrainConfig):
+    """Flags of the forecast."""
+
+    dataset: str = flag("synthetic", "what to forecast", choices=("synthetic", "szeged", "csv"))
+    protocol: str = flag("clean", "how to order and split the rows", choices=series.PROTOCOLS)
+    csv: str = flag("", "CSV file of --dataset=csv")
+    target: str = flag("", "column of --csv to forecast")
+    time: str = flag("", "column of --csv with the time of each row; without it rows are one step apart")
+    lag: int = flag(64, "steps that the model reads", minimum=1)
+    ahead: int = flag(1, "steps that it forecasts", minimum=1)
+    residual: bool = flag(False, "predict the change from the last value instead of the value")
+    num_hours: int = flag(26_304, "hours of the synthetic series", minimum=1)
+
+
+def read_series(config: Config) -> series.Series:
+    """The series that the flags name. Raises `UsageError` or `DataError`, one line each."""
+    if config.dataset != "csv" and (config.csv or config.target or config.time):
+        raise UsageError(f"--csv, --target and --time go with --dataset=csv, not with --dataset={config.dataset}")
+    if config.dataset == "szeged":
+        return szeged.read(data_folder(config), config.protocol)
+    if config.dataset == "synthetic":
+        return synthetic.hourly_temperature(config.num_hours, seed=0)
+    if not config.csv or not config.target:
+        raise UsageError("--dataset=csv needs --csv=FILE and --target=COLUMN")
+    return series.read_csv(config.csv, config.target, config.time or None)
+
+
+def make_model(config: Config, num_features: int, rngs: nnx.Rngs) -> models.Forecaster:
+    """The model that the flags describe."""
+    return models.Forecaster(
+        config.cell,
+        num_features,
+        config.hidden_size,
+        config.ahead,
+        residual=config.residual,
+        rngs=rngs,
+        **recurrent_options(config),
+    )
+
+
+def take_windows(data: dict[str, Array], starts: Array, lag: int, ahead: int) -> tuple[Array, Array]:
+    """Windows `[B, lag, F]` and the target's values after them `[B, ahead]`, from first rows `[B]`."""
+    rows = starts[:, None] + jnp.arange(lag + ahead)
+    return data["series"][rows[:, :lag]], data["series"][rows[:, lag:], 0]
+
+
+def predict_all(apply: Any, params: Params, data: dict[str, Array], starts: Array, lag: int, ahead: int) -> Array:
+    """Predictions `[W, ahead]` for the windows at `starts` `[W]`, a batch at a time."""
+    batches = -(-starts.shape[0] // EVALUATION_BATCH)
+    padded = jnp.resize(starts, (batches, EVALUATION_BATCH))  # repeats some windows; their predictions are dropped
+
+    def batch(starts: Array) -> Array:
+        return apply(params, take_windows(data, starts, lag, ahead)[0])
+
+    return jax.lax.map(batch, padded).reshape(-1, ahead)[: starts.shape[0]]
+
+
+def make_training_task(config: Config, forecast: ForecastTask, apply: Any) -> Task:
+    """The mean squared error of standardised values, as pure functions."""
+
+    def init(key: Array) -> Params:
+        return models.pure(make_model(config, forecast.values.shape[1], nnx.Rngs(key)))[1]
+
+    def loss(params: Params, batch: tuple[Array, Array], key: Array) -> Array:
+        windows, targets = batch
+        rngs = nnx.Rngs(dropout=key) if config.dropout else None
+        return jnp.mean((apply(params, windows, rngs=rngs) - targets) ** 2)
+
+    def batch(data: dict[str, Array], indices: Array) -> tuple[Array, Array]:
+        return take_windows(data, data["train"][indices], config.lag, config.ahead)
+
+    def evaluate(params: Params, data: dict[str, Array]) -> Array:
+        predictions = predict_all(apply, params, data, data["validation"], config.lag, config.ahead)
+        rows = data["validation"][:, None] + config.lag + jnp.arange(config.ahead)
+        return jnp.mean((predictions - data["series"][rows, 0]) ** 2)
+
+    return Task(init, loss, batch, evaluate, len(forecast.train))
+
+
+def run(config: Config, workdir: Path) -> None:
+    """Trains, evaluates the test split once, writes `results.json` and plots, prints the table."""
+    set_precision(config)
+    if results.read(workdir) is None:
+        _train_and_evaluate(config, workdir)
+    else:
+        print("this run is finished; its results:")
+    _report(workdir)
+
+
+def _train_and_evaluate(config: Config, workdir: Path) -> None:
+    forecast = make_task(read_series(config), config.protocol, config.lag, config.ahead)
+    for sentence in forecast.repairs:
+        print(f"data: {sentence}")
+    windows = {split: len(forecast.starts(split)) for split in ("train", "validation", "test")}
+    print(f"data: {len(forecast.values)} rows, windows: " + ", ".join(f"{n} {split}" for split, n in windows.items()))
+    steps_per_epoch = windows["train"] // config.batch_size
+    if steps_per_epoch == 0:
+        raise UsageError(f"--batch_size={config.batch_size}: there are only {windows['train']} training windows")
+
+    model = make_model(config, forecast.values.shape[1], nnx.Rngs(config.seed))
+    print(tabulate(models.summary(model), headers=["parameter", "shape", "count"], intfmt=",", tablefmt="simple"))
+    apply, _ = models.pure(model)
+
+    learning_rate = make_schedule(config, config.epochs * steps_per_epoch)
+    functions = make_functions(
+        make_training_task(config, forecast, apply),
+        make_config_optimizer(config, learning_rate),
+        batch_size=config.batch_size,
+        patience=config.patience,
+    )
+    data = {
+        "series": forecast.standardised.astype(np.float64 if config.dtype == "float64" else np.float32),
+        "train": forecast.train,
+        "validation": forecast.validation,
+    }
+    schedule = Schedule(steps_per_epoch, config.epochs, steps_per_dispatch(steps_per_epoch), config.keep)
+    trained = train(functions, seeds(config), data, schedule, workdir, learning_rate)
+
+    predict = map_over_seeds(
+        lambda params: predict_all(apply, params, data, jnp.asarray(forecast.test), config.lag, config.ahead),
+        parallel=jax.default_backend() != "cpu",
+    )
+    data = jax.device_put(data)
+    predictions = forecast.in_units(np.asarray(jax.jit(predict)(trained.replicas.best_params)))
+    others = baselines.all_baselines(forecast, "test")
+    targets = forecast.targets(forecast.test)
+
+    def evaluate(predicted: Sequence[np.ndarray]) -> dict[str, Any]:
+        per_seed = [metrics.regression(targets, p, others["persistence"]) for p in predicted]
+        return {name: results.spread([each[name] for each in per_seed]) for name in METRICS}
+
+    results.write(
+        workdir,
+        {
+            "experiment": "forecast",
+            "dataset": forecast.dataset,
+            "protocol": forecast.protocol,
+            "cell": config.cell,
+            "num_params": models.num_params(model),
+            "seeds": seeds(config),
+            "metrics": evaluate(predictions),
+            "baselines": {name: evaluate([p]) for name, p in others.items()},
+            "best_epochs": np.asarray(trained.replicas.best_epoch).tolist(),
+            "steps": trained.steps,
+            "compile_seconds": trained.compile_seconds,
+            "train_seconds": trained.train_seconds,
+        },
+    )
+    _plot(config, workdir, forecast, predictions[0], others)
+
+
+def _plot(
+    config: Config, workdir: Path, forecast: ForecastTask, predictions: np.ndarray, others: dict[str, np.ndarray]
+) -> None:
+    folder = workdir / "plots"
+    folder.mkdir(exist_ok=True)
+    targets, ours = forecast.targets(forecast.test), f"{config.cell}, seed {config.seed}"
+    rows = forecast.test + forecast.lag
+    times = rows if forecast.times is None else forecast.times[rows]
+    first_step = {name: p[:, 0] for name, p in {ours: predictions, **others}.items()}
+    unit = forecast.columns[0]
+    plotting.forecast_days(folder / "forecast.png", times, targets[:, 0], first_step, unit)
+    plotting.error_histogram(folder / "errors.png", targets[:, 0], first_step, unit)
+    plotting.loss_curves(folder / "loss.png", read_metrics(workdir / "metrics.jsonl"))
+
+
+def _report(workdir: Path) -> None:
+    found = results.read(workdir)
+    assert found is not None
+    several = len(found["seeds"])
+    rows = {f"{found['cell']} ({several} seed{'s' * (several > 1)})": found["metrics"], **found["baselines"]}
+    print(f"\n{found['dataset']}, protocol {found['protocol']}, test split:\n")
+    print(results.table(rows, METRICS))
+    print(
+        f"\n{found['num_params']:,} parameters, {found['steps']:,} steps in {found['train_seconds']:.1f} s of training, "
+        f"{found['compile_seconds']:.1f} s of compiling, {found['device']}\nplots: {workdir / 'plots'}"
+    )
+
+
+def main(arguments: Sequence[str]) -> int:
+    """The command line of this experiment; returns the exit status."""
+    return run_command("forecast", Config, run, __doc__, arguments)
+
+
+if __name__ == "__main__":
+    import sys
+
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,85 @@
+"""What a run leaves for people and programs: `results.json` and a table."""
+
+import importlib.metadata
+import json
+import os
+import platform
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from tabulate import tabulate
+
+PACKAGES = ("rnn_jax", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
+
+
+def spread(values: Sequence[float]) -> dict[str, Any]:
+    """Mean and standard deviation (of the sample, 0 for one value) over seeds, and the values themselves.
+
+    >>> spread([1.0, 2.0, 3.0])
+    {'mean': 2.0, 'std': 1.0, 'values': [1.0, 2.0, 3.0]}
+    """
+    array = np.asarray(values, np.float64)
+    std = float(array.std(ddof=1)) if array.size > 1 else 0.0
+    return {"mean": float(array.mean()), "std": std, "values": array.tolist()}
+
+
+def device_name() -> str:
+    """The device that computes, in words: an accelerator's kind, or the processor's name and its cores."""
+    device = jax.devices()[0]
+    if device.platform != "cpu":
+        return f"{device.platform} ({device.device_kind})"
+    model = platform.processor() or platform.machine()
+    info = Path("/proc/cpuinfo")
+    if info.exists():
+        lines = info.read_text(encoding="utf-8", errors="replace").splitlines()
+        model = next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), model)
+    return f"cpu ({model}, {os.cpu_count()} cores)"
+
+
+def versions() -> dict[str, str]:
+    """The versions of Python and of what the figures depend on."""
+    found = {"python": platform.python_version()}
+    for package in PACKAGES:
+        try:
+            found[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:  # run from a checkout that is not installed
+            found[package] = "not installed"
+    return found
+
+
+def write(folder: Path, results: Mapping[str, Any]) -> None:
+    """Writes `results.json`, whole or not at all, with the device and the versions."""
+    whole = {**results, "device": device_name(), "versions": versions()}
+    partial = folder / "results.partial"
+    partial.write_text(json.dumps(whole, indent=2) + "\n", encoding="utf-8")
+    os.replace(partial, folder / "results.json")
+
+
+def read(folder: Path) -> dict[str, Any] | None:
+    """The results of a finished run; None where the run has not finished."""
+    file = folder / "results.json"
+    return json.loads(file.read_text(encoding="utf-8")) if file.exists() else None
+
+
+def table(rows: Mapping[str, Mapping[str, Any]], columns: Sequence[str], digits: int = 4) -> str:
+    """A Markdown table of metrics: a row per name, `mean +- std` where there are several seeds.
+
+    >>> print(table({"model": {"mse": spread([1.0, 2.0])}, "naive": {"mse": spread([3.0])}}, ["mse"], digits=2))
+    |       | mse         |
+    |:------|:------------|
+    | model | 1.50 ± 0.71 |
+    | naive | 3.00        |
+    """
+
+    def cell(entry: Mapping[str, Any]) -> str:
+        several = len(entry["values"]) > 1
+        return f"{entry['mean']:.{digits}f}" + (f" ± {entry['std']:.{digits}f}" if several else "")
+
+    body = [
+        [name, *(cell(metrics[column]) if column in metrics else "" for column in columns)]
+        for name, metrics in rows.items()
+    ]
+    return tabulate(body, headers=["", *columns], tablefmt="pipe", disable_numparse=True)

@@ -1,0 +1,122 @@
+"""Checkpoints with Orbax: atomic, the last few and the best, damage noticed and stepped over."""
+
+import hashlib
+import logging
+import shutil
+import sys
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+import orbax.checkpoint as ocp
+from orbax.checkpoint import checkpoint_managers
+
+from rnn_jax.training.errors import TrainingError
+
+logging.getLogger("absl").setLevel(logging.ERROR)  # Orbax reports every save; what matters we say ourselves
+
+
+class Restored(NamedTuple):
+    """A checkpoint as it was saved: the step, the state and the clocks (seconds by name)."""
+
+    step: int
+    state: Any
+    clocks: dict[str, float]
+
+
+def digest(state: Any) -> str:
+    """SHA-256 over the bytes of every array: what was saved is what is restored, or the checkpoint is damaged."""
+    sha = hashlib.sha256()
+    for leaf in jax.tree.leaves(state):
+        array = np.asarray(leaf)
+        sha.update(f"{array.dtype}{array.shape}".encode())
+        sha.update(np.ascontiguousarray(array).tobytes())
+    return sha.hexdigest()
+
+
+class Checkpoints:
+    """The checkpoints of one run, by step. Orbax writes each beside its place and moves it there when it is whole."""
+
+    def __init__(self, workdir: Path, keep: int = 3):
+        """Opens `workdir/checkpoints`; keeps the last `keep` and the one of the lowest validation loss."""
+        self.folder = workdir.resolve() / "checkpoints"
+        self.keep = keep
+        self.manager = self._open()
+
+    def _open(self) -> ocp.CheckpointManager:
+        policy = checkpoint_managers.AnyPreservationPolicy(
+            [
+                checkpoint_managers.LatestN(self.keep),
+                checkpoint_managers.BestN(get_metric_fn=lambda m: m["loss"], reverse=True, n=1),
+            ]
+        )
+        options = ocp.CheckpointManagerOptions(
+            preservation_policy=policy,
+            best_fn=lambda m: m["loss"],
+            best_mode="min",
+            enable_async_checkpointing=False,
+            cleanup_tmp_directories=True,
+        )
+        return ocp.CheckpointManager(self.folder, options=options)
+
+    def save(self, step: int, state: Any, clocks: dict[str, float], loss: float) -> None:
+        """Saves the state after `step` steps; `loss` decides which checkpoint is the best. No effect if it is there.
+
+        Raises: `TrainingError` when the disk does not take it; what was saved before stays.
+        """
+        if step in self.manager.all_steps():
+            return
+        state = jax.tree.map(np.asarray, state)
+        items = ocp.args.Composite(
+            state=ocp.args.StandardSave(state),
+            about=ocp.args.JsonSave({"digest": digest(state), "clocks": clocks}),
+        )
+        try:
+            self.manager.save(step, args=items, metrics={"loss": loss})
+            self.manager.wait_until_finished()
+        except OSError as error:
+            raise TrainingError(f"cannot save step {step} in {self.folder}: {error}") from error
+
+    def restore_latest(self, like: Any) -> Restored | None:
+        """The newest checkpoint that is whole, in the structure of `like`; None where there is none.
+
+        A damaged one is reported on stderr and set aside under `damaged/`, and the one before it is taken.
+
+        Raises: `TrainingError` when there are checkpoints but all are damaged.
+        """
+        steps = sorted(self.manager.all_steps(), reverse=True)
+        for step in steps:
+            try:
+                return self._restore(step, like)
+            except Exception as error:  # a damaged file may surface as almost any error of Orbax or TensorStore
+                reason = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
+                print(f"checkpoint {step} is damaged and set aside: {reason}", file=sys.stderr)
+                self._set_aside(step)
+        if steps:
+            raise TrainingError(f"every checkpoint in {self.folder} is damaged; use another --workdir to start again")
+        return None
+
+    def best_step(self) -> int | None:
+        """The step of the lowest validation loss among those kept."""
+        return self.manager.best_step()
+
+    def _restore(self, step: int, like: Any) -> Restored:
+        shapes = jax.tree.map(lambda a: jax.ShapeDtypeStruct(a.shape, a.dtype), like)
+        items = ocp.args.Composite(state=ocp.args.StandardRestore(shapes), about=ocp.args.JsonRestore())
+        restored = self.manager.restore(step, args=items)
+        if digest(restored.state) != restored.about["digest"]:
+            raise ValueError("the arrays are not those that were saved")
+        return Restored(step, restored.state, restored.about["clocks"])
+
+    def _set_aside(self, step: int) -> None:
+        self.manager.close()
+        aside = self.folder.parent / "damaged"
+        aside.mkdir(exist_ok=True)
+        shutil.rmtree(aside / str(step), ignore_errors=True)
+        shutil.move(self.folder / str(step), aside / str(step))
+        self.manager = self._open()
+
+    def close(self) -> None:
+        """Ends Orbax's threads."""
+        self.manager.close()

@@ -1,0 +1,19 @@
+"""What can end a training run early; each message is one line for the person who started it."""
+
+
+class TrainingError(Exception):
+    """Something that whoever started the run can put right."""
+
+
+class Interrupted(Exception):
+    """The run was asked to end (Ctrl-C or SIGTERM) and has saved its state.
+
+    Attributes:
+        signal_number: the signal that asked.
+        step: the step that was saved.
+    """
+
+    def __init__(self, signal_number: int, step: int):
+        super().__init__(f"stopped at step {step} and saved; the same command continues from there")
+        self.signal_number = signal_number
+        self.step = step

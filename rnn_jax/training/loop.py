@@ -1,0 +1,172 @@
+"""The training loop: dispatches, evaluation, logging and checkpoints, from wherever the run stands."""
+
+import math
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from tqdm import tqdm
+
+from rnn_jax.training.checkpoints import Checkpoints
+from rnn_jax.training.errors import Interrupted, TrainingError
+from rnn_jax.training.interrupt import InterruptRequest
+from rnn_jax.training.metrics import MetricsLog
+from rnn_jax.training.step import Functions, Replica, StepMetrics
+
+
+class Schedule(NamedTuple):
+    """How long to train and how often to look.
+
+    Attributes:
+        steps_per_epoch: steps of an epoch.
+        epochs: epochs at most.
+        steps_per_dispatch: steps in one call of the device, and so between two logged records.
+        keep: how many of the newest checkpoints to keep.
+    """
+
+    steps_per_epoch: int
+    epochs: int
+    steps_per_dispatch: int = 200
+    keep: int = 3
+
+
+class Trained(NamedTuple):
+    """What training leaves.
+
+    Attributes:
+        replicas: the final state, leading axis S.
+        steps: how many steps the run made.
+        compile_seconds: compiling the step, in this process.
+        train_seconds: inside training steps, over all processes that worked on the run; no compiling, evaluating, saving.
+    """
+
+    replicas: Replica
+    steps: int
+    compile_seconds: float
+    train_seconds: float
+
+
+def train(
+    functions: Functions,
+    seeds: Sequence[int],
+    data: Any,
+    schedule: Schedule,
+    workdir: Path,
+    learning_rate: Callable[[int], Any] | None = None,
+) -> Trained:
+    """Trains one replica per seed until the last epoch or until early stopping has ended all of them.
+
+    Starts from the newest checkpoint in `workdir`, if there is one. The state after a step is the same to the bit
+    whether the run went through or was stopped and continued: all that moves is in the checkpoint, the order of the
+    data is a function of (seed, epoch), and the position in it is the step.
+
+    Args:
+        functions: of `make_functions`.
+        seeds: S seeds.
+        data: a pytree of arrays, put on the device once.
+        schedule: durations.
+        workdir: the run's folder; receives `metrics.jsonl`, `events/` and `checkpoints/`.
+        learning_rate: the schedule, for the log.
+
+    Raises:
+        TrainingError: a loss or a norm is not finite, or nothing can be saved. The last good checkpoint stays.
+        Interrupted: Ctrl-C or SIGTERM; the state has been saved.
+    """
+    per_epoch = schedule.steps_per_epoch
+    data = jax.device_put(data)
+    replicas = functions.init(jnp.asarray(seeds, jnp.uint32))
+    checkpoints = Checkpoints(workdir, schedule.keep)
+    restored = checkpoints.restore_latest(replicas)
+    step, clocks = 0, {"train_seconds": 0.0}
+    if restored is not None:
+        step, replicas, clocks = restored.step, jax.device_put(restored.state), restored.clocks
+    order = functions.order(replicas.seed, step // per_epoch)
+
+    started = time.perf_counter()
+    run_steps = functions.steps.lower(replicas, order, data, 0, 0, 0).compile()  # type: ignore[attr-defined]
+    compile_seconds = time.perf_counter() - started
+
+    log = MetricsLog(workdir, step)
+    total = schedule.epochs * per_epoch
+    bar = tqdm(total=total, initial=step, unit="step", mininterval=0.5, dynamic_ncols=True)
+    try:
+        with InterruptRequest() as interrupt:
+            while step < total and bool(replicas.active.any()):
+                epoch, first = divmod(step, per_epoch)
+                if first == 0:
+                    order = functions.order(replicas.seed, epoch)
+                count = min(schedule.steps_per_dispatch, per_epoch - first)
+
+                started = time.perf_counter()
+                replicas, metrics = run_steps(replicas, order, data, epoch, first, count)
+                metrics = jax.block_until_ready(metrics)
+                clocks["train_seconds"] += time.perf_counter() - started
+                _check_finite(metrics, step, count, seeds, checkpoints)
+                step += count
+
+                record = _record(metrics, step, epoch, learning_rate, clocks)
+                bar.update(count)
+                bar.set_postfix(loss=f"{record['loss']:.4g}", refresh=False)
+                validation_loss = math.inf  # of a checkpoint between two evaluations: it is not the best
+                if step % per_epoch == 0:
+                    replicas, losses = functions.evaluate(replicas, data, epoch)
+                    record |= _validation_record(replicas, losses)
+                    validation_loss = record["validation_loss"]
+                log.write(record)
+                if step % per_epoch == 0 or interrupt.signal_number is not None:
+                    checkpoints.save(step, replicas, clocks, validation_loss)
+                if interrupt.signal_number is not None:
+                    raise Interrupted(interrupt.signal_number, step)
+    finally:
+        bar.close()
+        log.close()
+        checkpoints.close()
+    return Trained(replicas, step, compile_seconds, clocks["train_seconds"])
+
+
+def _mean(values: Any) -> float:
+    return float(np.mean(np.asarray(values)))
+
+
+def _check_finite(metrics: StepMetrics, step: int, count: int, seeds: Sequence[int], checkpoints: Checkpoints) -> None:
+    for name, values in metrics._asdict().items():
+        bad = np.flatnonzero(~np.isfinite(np.asarray(values)))
+        if bad.size:
+            last = max(checkpoints.manager.all_steps(), default=None)
+            saved = "nothing was saved before it" if last is None else f"the last good checkpoint is step {last}"
+            raise TrainingError(
+                f"{name.replace('_', ' ')} of seed {seeds[bad[0]]} is {np.asarray(values)[bad[0]]} within steps {step + 1} to "
+                f"{step + count}; {saved}; lower --learning_rate or set --clip_norm"
+            )
+
+
+def _record(
+    metrics: StepMetrics, step: int, epoch: int, learning_rate: Callable[[int], Any] | None, clocks: dict[str, float]
+) -> dict[str, Any]:
+    record: dict[str, Any] = {"step": step, "epoch": epoch}
+    record |= {name: _mean(values) for name, values in metrics._asdict().items()}
+    if len(metrics.loss) > 1:
+        record["losses"] = np.asarray(metrics.loss).tolist()
+    if learning_rate is not None:
+        record["learning_rate"] = float(learning_rate(step - 1))
+    return record | {"train_seconds": clocks["train_seconds"]}
+
+
+def _validation_record(replicas: Replica, losses: Any) -> dict[str, Any]:
+    record: dict[str, Any] = {"validation_loss": _mean(losses), "best_validation_loss": _mean(replicas.best_loss)}
+    if len(losses) > 1:
+        record["validation_losses"] = np.asarray(losses).tolist()
+    return record | {"active_seeds": int(np.asarray(replicas.active).sum())}
+
+
+def steps_per_dispatch(steps_per_epoch: int, at_most: int = 200) -> int:
+    """The dispatch length that cuts an epoch into equal parts of at most `at_most` steps (the last may be shorter).
+
+    >>> steps_per_dispatch(1205)
+    173
+    """
+    return math.ceil(steps_per_epoch / math.ceil(steps_per_epoch / at_most))
