@@ -61,23 +61,25 @@ def _check_same(folder: Path, before: list[str], now: list[str]) -> None:
 
 
 def main(
-    name: str, config_class: type, run: Callable[[Any, Path], None], about: str | None, arguments: Sequence[str]
+    name: str, config_class: type, run: Callable[[Any, Any], int | None], about: str | None, arguments: Sequence[str]
 ) -> int:
-    """Runs an experiment from its arguments and returns the exit status.
+    """Runs an experiment, `run(config, run folder)`, from its arguments and returns the exit status.
 
-    0: done. 2: bad input, or training that cannot go on; one line on stderr says what to do. 128 + n: stopped by
-    signal n after saving.
+    A config that is no `RunConfig` has no folder. `run` may return an exit status of its own. Otherwise it is 0
+    when done, 2 for bad input or training that cannot go on, with one line on stderr that says what to do, and 128 + n
+    when stopped by signal n after saving.
     """
     if any(argument in ("--help", "-h", "-help", "--helpfull") for argument in arguments):
-        print(
-            f"python launch.py {name} [--flag=value ...]\n\n{(about or '').strip()}\n\nFlags:\n{help_text(config_class)}"
-        )
+        print(f"python launch.py {name} [--flag=value ...]\n\n{(about or '').strip()}\n\nFlags:")
+        print(help_text(config_class))
         return 0
     try:
-        config = parse(config_class, arguments)
-        folder = run_folder(name, config)
-        print(f"run folder: {folder}")
-        run(config, folder)
+        config: Any = parse(config_class, arguments)
+        folder = None
+        if isinstance(config, RunConfig):
+            folder = run_folder(name, config)
+            print(f"run folder: {folder}")
+        return run(config, folder) or 0
     except (UsageError, DataError, TrainingError) as error:
         print(f"error: {' '.join(str(error).splitlines())}", file=sys.stderr)
         return 2
@@ -87,4 +89,3 @@ def main(
     except KeyboardInterrupt:
         print("interrupted; the same command continues from the last checkpoint", file=sys.stderr)
         return 130
-    return 0

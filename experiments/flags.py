@@ -36,7 +36,8 @@ def flag(
     """A dataclass field that is a flag.
 
     Args:
-        default: the value without the flag; its annotation gives the type (str, int, float, bool, or one of those | None).
+        default: the value without the flag. The field's annotation gives the type: str, int, float, bool, or one of
+            these | None.
         help: a phrase for `--help`.
         choices: the words that are allowed.
         minimum: the smallest number allowed.
@@ -54,19 +55,18 @@ def define(config_class: type) -> absl_flags.FlagValues:
     types = typing.get_type_hints(config_class)
     for field in dataclasses.fields(config_class):
         kind = next(t for t in (typing.get_args(types[field.name]) or (types[field.name],)) if t is not type(None))
+        default: Any = field.default
         common: dict[str, Any] = {"flag_values": values, "module_name": "experiment"}
         if field.metadata["choices"]:
-            absl_flags.DEFINE_enum(
-                field.name, field.default, field.metadata["choices"], field.metadata["help"], **common
-            )
+            absl_flags.DEFINE_enum(field.name, default, field.metadata["choices"], field.metadata["help"], **common)
         elif kind is bool:
-            absl_flags.DEFINE_bool(field.name, field.default, field.metadata["help"], **common)
+            absl_flags.DEFINE_bool(field.name, default, field.metadata["help"], **common)
         elif kind is int:
-            absl_flags.DEFINE_integer(field.name, field.default, field.metadata["help"], **common)
+            absl_flags.DEFINE_integer(field.name, default, field.metadata["help"], **common)
         elif kind is float:
-            absl_flags.DEFINE_float(field.name, field.default, field.metadata["help"], **common)
+            absl_flags.DEFINE_float(field.name, default, field.metadata["help"], **common)
         else:
-            absl_flags.DEFINE_string(field.name, field.default, field.metadata["help"], **common)
+            absl_flags.DEFINE_string(field.name, default, field.metadata["help"], **common)
     return values
 
 

@@ -1,13 +1,13 @@
 """Forecast an hourly series with a recurrent network, against persistence and linear autoregression.
 
-Without flags: three years of a synthetic temperature, about half a minute on 2 cores. The lectures' system on real data:
+Without flags: three years of a synthetic temperature, half a minute on 2 cores. The lectures' system on real data:
 
     python launch.py forecast --dataset=szeged --protocol=lecture --num_seeds=3
 
 experiments/README.md lists commands, times and figures to expect.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -153,7 +153,7 @@ def _train_and_evaluate(config: Config, workdir: Path) -> None:
         batch_size=config.batch_size,
         patience=config.patience,
     )
-    data = {
+    data: Any = {
         "series": forecast.standardised.astype(np.float64 if config.dtype == "float64" else np.float32),
         "train": forecast.train,
         "validation": forecast.validation,
@@ -170,7 +170,7 @@ def _train_and_evaluate(config: Config, workdir: Path) -> None:
     others = baselines.all_baselines(forecast, "test")
     targets = forecast.targets(forecast.test)
 
-    def evaluate(predicted: Sequence[np.ndarray]) -> dict[str, Any]:
+    def evaluate(predicted: Iterable[np.ndarray]) -> dict[str, Any]:
         per_seed = [metrics.regression(targets, p, others["persistence"]) for p in predicted]
         return {name: results.spread([each[name] for each in per_seed]) for name in METRICS}
 
@@ -198,7 +198,6 @@ def _plot(
     config: Config, workdir: Path, forecast: ForecastTask, predictions: np.ndarray, others: dict[str, np.ndarray]
 ) -> None:
     folder = workdir / "plots"
-    folder.mkdir(exist_ok=True)
     targets, ours = forecast.targets(forecast.test), f"{config.cell}, seed {config.seed}"
     rows = forecast.test + forecast.lag
     times = rows if forecast.times is None else forecast.times[rows]
@@ -217,8 +216,8 @@ def _report(workdir: Path) -> None:
     print(f"\n{found['dataset']}, protocol {found['protocol']}, test split:\n")
     print(results.table(rows, METRICS))
     print(
-        f"\n{found['num_params']:,} parameters, {found['steps']:,} steps in {found['train_seconds']:.1f} s of training, "
-        f"{found['compile_seconds']:.1f} s of compiling, {found['device']}\nplots: {workdir / 'plots'}"
+        f"\n{found['num_params']:,} parameters, {found['steps']:,} steps in {found['train_seconds']:.1f} s of training"
+        f", {found['compile_seconds']:.1f} s of compiling\n{found['device']}\nplots: {workdir / 'plots'}"
     )
 
 

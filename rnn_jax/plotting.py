@@ -8,11 +8,11 @@ import matplotlib
 import numpy as np
 import pandas as pd
 
-matplotlib.use("Agg")
-import matplotlib.pyplot as plt  # noqa: E402  (the file-writing backend has to be chosen first)
+matplotlib.use("Agg")  # writes files; has to be chosen before pyplot is imported
+import matplotlib.pyplot as plt
 
 COLOURS = ("#1b6ca8", "#d1495b", "#8a8a8a", "#66a182", "#edae49", "#5c4d7d")
-STYLE = {
+STYLE: Any = {
     "figure.dpi": 120,
     "axes.spines.top": False,
     "axes.spines.right": False,
@@ -24,9 +24,15 @@ STYLE = {
 
 
 def _save(figure: Any, path: Path) -> None:
+    path.parent.mkdir(exist_ok=True)
     figure.tight_layout()
     figure.savefig(path)
     plt.close(figure)
+
+
+def _shown(predictions: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Without the seasonal forecast, whose errors are so large that nothing else could be seen beside them."""
+    return {name: values for name, values in predictions.items() if name != "seasonal_naive"}
 
 
 def forecast_days(
@@ -53,9 +59,7 @@ def forecast_days(
         figure, (above, below) = plt.subplots(2, 1, figsize=(11, 6), sharex=True, height_ratios=(3, 1.3))
         shown = times[part]
         above.plot(shown, targets[part], color="black", linewidth=1.6, label="real")
-        for (name, values), colour in zip(predictions.items(), COLOURS, strict=False):
-            if name == "seasonal_naive":
-                continue
+        for (name, values), colour in zip(_shown(predictions).items(), COLOURS, strict=False):
             first = name == next(iter(predictions))
             style = {"linewidth": 1.6 if first else 0.9, "linestyle": "-" if first else "--", "color": colour}
             above.plot(shown, values[part], label=name.replace("_", " "), **style)
@@ -74,7 +78,7 @@ def forecast_days(
 
 def error_histogram(path: Path, targets: np.ndarray, predictions: Mapping[str, np.ndarray], unit: str) -> None:
     """The distribution of the errors of each forecast, `[W]` each, on a logarithmic count axis: tails matter."""
-    errors = {name: values - targets for name, values in predictions.items() if name != "seasonal_naive"}
+    errors = {name: values - targets for name, values in _shown(predictions).items()}
     limit = max(np.quantile(np.abs(e), 0.999) for e in errors.values()) or 1.0
     bins = np.linspace(-limit, limit, 81).tolist()
     with plt.rc_context(STYLE):
@@ -119,4 +123,17 @@ def loss_curves(path: Path, records: Sequence[Mapping[str, Any]]) -> None:
             right.plot(frame["step"], frame[name], color=colour, label=name.replace("_", " "))
         right.set(xlabel="step", yscale="log", title="Norms")
         right.legend()
+        _save(figure, path)
+
+
+def error_curves(path: Path, curves: Mapping[str, Sequence[float]], levels: Mapping[str, float]) -> None:
+    """An error against the step for each name, and horizontal lines to compare with."""
+    with plt.rc_context(STYLE):
+        figure, axes = plt.subplots(figsize=(8, 4.5))
+        for (name, values), colour in zip(curves.items(), COLOURS, strict=False):
+            axes.plot(values, color=colour, label=name)
+        for name, level in levels.items():
+            axes.axhline(level, color="black", linestyle=":", linewidth=1, label=f"{name}: {level}")
+        axes.set(xlabel="step", ylabel="mean squared standardised error", yscale="log", title="Training error")
+        axes.legend()
         _save(figure, path)

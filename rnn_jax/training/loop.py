@@ -41,7 +41,8 @@ class Trained(NamedTuple):
         replicas: the final state, leading axis S.
         steps: how many steps the run made.
         compile_seconds: compiling the step, in this process.
-        train_seconds: inside training steps, over all processes that worked on the run; no compiling, evaluating, saving.
+        train_seconds: inside training steps, over all processes that worked on the run, without compiling,
+            evaluating and saving.
     """
 
     replicas: Replica
@@ -138,9 +139,10 @@ def _check_finite(metrics: StepMetrics, step: int, count: int, seeds: Sequence[i
         if bad.size:
             last = max(checkpoints.manager.all_steps(), default=None)
             saved = "nothing was saved before it" if last is None else f"the last good checkpoint is step {last}"
+            value, seed = np.asarray(values)[bad[0]], seeds[bad[0]]
             raise TrainingError(
-                f"{name.replace('_', ' ')} of seed {seeds[bad[0]]} is {np.asarray(values)[bad[0]]} within steps {step + 1} to "
-                f"{step + count}; {saved}; lower --learning_rate or set --clip_norm"
+                f"{name.replace('_', ' ')} of seed {seed} is {value} within steps {step + 1} to {step + count}; "
+                f"{saved}; lower --learning_rate or set --clip_norm"
             )
 
 
