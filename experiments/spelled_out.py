@@ -27,10 +27,12 @@ from rnn_jax.bptt import RULES, backward
 from rnn_jax.data.synthetic import noisy_sine_with_trend
 from rnn_jax.data.windows import gather, window_starts
 from rnn_jax.sequence import Controls, zeros_like
-from rnn_jax.types import Array, Params
+from rnn_jax.types import Array, Key, Params
 
 CELLS = ("rnn", "lstm")
 LECTURE_ERROR = 0.14
+SHOWN = 100
+"""Into how many means the loss curve is condensed."""
 
 
 @dataclass(frozen=True)
@@ -38,10 +40,11 @@ class Config(RunConfig):
     """Flags of the spelled-out example."""
 
     num_steps: int = flag(1000, "length of the series; the last fifth is the test split", minimum=200)
-    lag: int = flag(25, "steps of a window", minimum=2)
+    lag: int = flag(40, "steps of a window", minimum=2)
     hidden_size: int = flag(16, "hidden features", minimum=1)
-    learning_rate: float = flag(0.2, "step size of plain gradient descent", above=0.0)
-    epochs: int = flag(300, "passes over all windows, one step each", minimum=1)
+    batch_size: int = flag(32, "windows per step", minimum=1)
+    learning_rate: float = flag(0.3, "step size of stochastic gradient descent at the start; it falls to 0", above=0.0)
+    steps: int = flag(4000, "steps", minimum=1)
     seed: int = flag(0, "first seed", minimum=0)
     num_seeds: int = flag(3, "how many seeds", minimum=1)
 
@@ -76,16 +79,29 @@ def loss_and_gradient(cell: cells.Cell, model: Model, xs: Array, targets: Array)
     return jnp.mean(errors**2), gradient
 
 
+@partial(jax.jit, static_argnums=(0, 1))
+def descend(cell: cells.Cell, config: Config, seed: int, xs: Array, targets: Array) -> tuple[Model, Array]:
+    """Stochastic gradient descent from a random model: the model it ends with, and the loss before each step."""
+    key_model, key_batches = jax.random.split(jax.random.key(seed))
+
+    def step(model: Model, t: Array) -> tuple[Model, Array]:
+        batch = jax.random.randint(jax.random.fold_in(key_batches, t), (config.batch_size,), 0, xs.shape[1])
+        loss, gradient = loss_and_gradient(cell, model, xs[:, batch], targets[:, batch])
+        rate = config.learning_rate * (1 - t / config.steps)
+        return jax.tree.map(lambda p, d: p - rate * d, model, gradient), loss
+
+    return jax.lax.scan(step, init_model(cell, config.hidden_size, key_model), jnp.arange(config.steps))
+
+
 @partial(jax.jit, static_argnums=0)
-def descend(cell: cells.Cell, model: Model, xs: Array, targets: Array, rate: float) -> tuple[Model, Array]:
-    """One step of gradient descent: the new model, and the loss before the step."""
-    loss, gradient = loss_and_gradient(cell, model, xs, targets)
-    return jax.tree.map(lambda p, d: p - rate * d, model, gradient), loss
+def mean_squared_error(cell: cells.Cell, model: Model, xs: Array, targets: Array) -> Array:
+    """Over every step of every window."""
+    return jnp.mean((predict(cell, model, xs)[0] - targets) ** 2)
 
 
-def init_model(cell: cells.Cell, hidden_size: int, seed: int) -> Model:
+def init_model(cell: cells.Cell, hidden_size: int, key: Key) -> Model:
     """A model at random, its read-out zero."""
-    return Model(cell.init_params(jax.random.key(seed), 1, hidden_size), jnp.zeros(hidden_size), jnp.zeros(()))
+    return Model(cell.init_params(key, 1, hidden_size), jnp.zeros(hidden_size), jnp.zeros(()))
 
 
 def make_windows(config: Config) -> tuple[tuple[Array, Array], tuple[Array, Array]]:
@@ -102,6 +118,10 @@ def make_windows(config: Config) -> tuple[tuple[Array, Array], tuple[Array, Arra
     return part(values[:end]), part(values[end:])
 
 
+def _means(values: np.ndarray, parts: int) -> list[float]:
+    return [float(part.mean()) for part in np.array_split(values, min(parts, len(values)))]
+
+
 def run(config: Config, workdir: Path) -> None:
     """Trains both cells for every seed; prints the error as it falls, writes `results.json` and a plot."""
     (xs, targets), (test_xs, test_targets) = make_windows(config)
@@ -114,21 +134,18 @@ def run(config: Config, workdir: Path) -> None:
         cell = cells.get(name)
         train_errors, test_errors = [], []
         for seed in seeds:
-            model, losses = init_model(cell, config.hidden_size, seed), []
-            for epoch in range(config.epochs + 1):
-                stepped, loss = descend(cell, model, xs, targets, config.learning_rate)
-                losses.append(float(loss))
-                if seed == seeds[0] and epoch % max(config.epochs // 6, 1) == 0:
-                    print(f"{name:<5} epoch {epoch:>5}: mean squared standardised error {losses[-1]:.4f}")
-                if epoch < config.epochs:
-                    model = stepped
-            train_errors.append(losses[-1])
-            test_errors.append(float(jnp.mean((predict(cell, model, test_xs)[0] - test_targets) ** 2)))
-            curves.setdefault(name, losses)
+            model, losses = descend(cell, config, seed, xs, targets)
+            train_errors.append(float(mean_squared_error(cell, model, xs, targets)))
+            test_errors.append(float(mean_squared_error(cell, model, test_xs, test_targets)))
+            if seed == seeds[0]:
+                curves[name] = smooth = _means(np.asarray(losses), SHOWN)
+                for part, error in enumerate(smooth):
+                    if part % (SHOWN // 5) == 0 or part == SHOWN - 1:
+                        print(f"{name:<5} step {part * config.steps // SHOWN:>5}: error {error:.4f}")
         rows[name] = {"train_mse": results.spread(train_errors), "mse": results.spread(test_errors)}
     plotting.error_curves(workdir / "plots" / "loss.png", curves, {"the lecture's error": LECTURE_ERROR})
     print(
-        f"\nmean squared standardised error after {config.epochs} steps (the lecture's: {LECTURE_ERROR} in training)\n"
+        f"\nmean squared standardised error after {config.steps} steps (the lecture's: {LECTURE_ERROR} in training)\n"
     )
     print(results.table({**rows, "persistence": persistence}, ("train_mse", "mse")))
     results.write(
@@ -141,7 +158,7 @@ def run(config: Config, workdir: Path) -> None:
             "seeds": seeds,
             "metrics": rows,
             "baselines": {"persistence": persistence},
-            "steps": config.epochs,
+            "steps": config.steps,
         },
     )
 
