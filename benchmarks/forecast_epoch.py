@@ -90,6 +90,8 @@ def main() -> None:
     with torch.no_grad():
         peer.head.weight.copy_(torch.tensor(params["head"]["kernel"].T))
         peer.head.bias.copy_(torch.tensor(params["head"]["bias"]))
+    # PyTorch adds two biases and trains both, so that their sum moves twice as fast: one is held for equal training.
+    peer.lstm.bias_hh_l0.requires_grad_(False)
     optimizer = torch.optim.Adam(peer.parameters(), lr=config.learning_rate, fused=True)
     windows = torch.tensor(task.standardised[:, 0]).unfold(0, config.lag, 1)[torch.tensor(task.train)][..., None]
     windows = windows.contiguous()

@@ -2,7 +2,7 @@
 
 The next value of a noisy sine with trend, from all values so far: plain gradient descent on the mean squared error of
 standardised values, every derivative written out below or in `rnn_jax.bptt`. A course lecture's version of this system
-falls from about 0.9 to 0.14 (with a gradient that drops the LSTM's cell-state path: docs/errata.md, 4). About 10
+falls from about 0.9 to 0.14 (with a gradient that drops the LSTM's cell-state path: docs/errata.md, 4). About 20
 seconds on 2 cores.
 """
 

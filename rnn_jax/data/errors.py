@@ -1,0 +1,5 @@
+"""The error of data that cannot be used as it is."""
+
+
+class DataError(ValueError):
+    """Bad data: one line that names the file, row, column or flag and says what to do."""
