@@ -2,6 +2,7 @@
 
 import importlib.metadata
 import json
+import math
 import os
 import platform
 from collections.abc import Mapping, Sequence
@@ -50,11 +51,20 @@ def versions() -> dict[str, str]:
     return found
 
 
+def _finite(value: Any) -> Any:
+    """JSON has no NaN and no infinity: null stands for a figure that is not defined, like the skill against 0."""
+    if isinstance(value, Mapping):
+        return {key: _finite(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(each) for each in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
 def write(folder: Path, results: Mapping[str, Any]) -> None:
     """Writes `results.json`, whole or not at all, with the device and the versions."""
     whole = {**results, "device": device_name(), "versions": versions()}
     partial = folder / "results.partial"
-    partial.write_text(json.dumps(whole, indent=2) + "\n", encoding="utf-8")
+    partial.write_text(json.dumps(_finite(whole), indent=2, allow_nan=False) + "\n", encoding="utf-8")
     os.replace(partial, folder / "results.json")
 
 
@@ -75,6 +85,8 @@ def table(rows: Mapping[str, Mapping[str, Any]], columns: Sequence[str], digits:
     """
 
     def cell(entry: Mapping[str, Any]) -> str:
+        if entry["mean"] is None:
+            return "undefined"
         several = len(entry["values"]) > 1
         return f"{entry['mean']:.{digits}f}" + (f" ± {entry['std']:.{digits}f}" if several else "")
 
