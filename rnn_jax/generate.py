@@ -37,7 +37,8 @@ def generate(
         >>> from rnn_jax import cells
         >>> params = cells.RNNParams(jnp.zeros((1, 1)), 0.5 * jnp.eye(1), jnp.zeros(1))
         >>> start = cells.RNNCarry(jnp.ones((1, 1)))
-        >>> generate(cells.get("rnn_identity"), params, jnp.ones((1, 1)), 3, lambda y: y, carry=start)[1].ravel().tolist()
+        >>> _, ys = generate(cells.get("rnn_identity"), params, jnp.ones((1, 1)), 3, lambda y: y, carry=start)
+        >>> ys.ravel().tolist()
         [0.5, 0.25, 0.125]
     """
     if num_steps < 0:
