@@ -56,15 +56,14 @@ def backward(
 
     def step(dcarry: Carry, inputs: tuple[Local, Array, Controls]) -> tuple[Carry, Array]:
         local, dy, now = inputs
-        dafter = dcarry
-        dcarry = dcarry._replace(h=dcarry.h + dy)  # y_t = h_t
+        dafter = dcarry._replace(h=dcarry.h + dy)  # y_t = h_t
         if now.valid is not None:  # padding took no step: nothing reaches its gates or its weights
-            dcarry = select(now.valid, dcarry, zeros_like(dcarry))
-        dbefore, dz = rule.step(params, local, dcarry)
+            dafter = select(now.valid, dafter, zeros_like(dafter))
+        dbefore, dz = rule.step(params, local, dafter)
         if now.reset is not None:  # the step began from zeros, not from the carry
             dbefore = select(now.reset, zeros_like(dbefore), dbefore)
         if now.valid is not None:  # padding handed the carry on as it was
-            dbefore = select(now.valid, dbefore, dafter)
+            dbefore = select(now.valid, dbefore, dcarry)
         if now.cut is not None:
             dbefore = select(now.cut, zeros_like(dbefore), dbefore)
         return dbefore, dz
