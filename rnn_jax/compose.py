@@ -93,13 +93,17 @@ def dropout(key: Key, values: Array, rate: float, variational: bool = False) -> 
     Ghahramani, "A theoretically grounded application of dropout in recurrent neural networks", 2016.
     Raises: `ValueError` for a rate outside [0, 1).
     """
-    if not 0 <= rate < 1:
-        raise ValueError(f"dropout must be in [0, 1), got {rate}")
+    _check_rate(rate)
     if rate == 0:
         return values
     shape = values.shape[1:] if variational else values.shape
     keep = jax.random.bernoulli(key, 1 - rate, shape)
     return jnp.where(keep, values / (1 - rate), jnp.zeros_like(values))
+
+
+def _check_rate(rate: float) -> None:
+    if not 0 <= rate < 1:
+        raise ValueError(f"dropout must be in [0, 1), got {rate}")
 
 
 def unroll_stack(
@@ -127,7 +131,8 @@ def unroll_stack(
 
     Returns: a tuple of final carries, one per layer, and the last layer's ys `[T, *batch, D * H]`.
 
-    Raises: `ValueError` when carries and layers differ in number, and whatever `unroll` raises.
+    Raises: `ValueError` when carries and layers differ in number, for a dropout rate outside [0, 1), and whatever
+    `unroll` raises.
 
     Example:
 
@@ -138,6 +143,7 @@ def unroll_stack(
         >>> ys.shape, len(finals), finals[1].backward.h.shape
         ((7, 2, 10), 2, (2, 5))
     """
+    _check_rate(dropout_rate)
     carries = carry if carry is not None else (None,) * len(params)
     if len(carries) != len(params):
         raise ValueError(f"carry has {len(carries)} layers, params have {len(params)}")

@@ -31,7 +31,7 @@ def length_mask(lengths: Array, num_steps: int) -> Array:
     >>> length_mask(jnp.array([0, 2]), 3).T.tolist()
     [[False, False, False], [True, True, False]]
     """
-    steps = jnp.arange(num_steps, dtype=lengths.dtype).reshape(-1, *[1] * lengths.ndim)
+    steps = jnp.arange(num_steps).reshape(-1, *[1] * lengths.ndim)
     return steps < lengths
 
 
@@ -49,6 +49,21 @@ def select(condition: Array, if_true: Carry, if_false: Carry) -> Carry:
     Both branches must be finite: the gradient of the branch not taken is multiplied by zero, and 0 * inf is NaN.
     """
     return jax.tree.map(lambda a, b: jnp.where(condition[..., None], a, b), if_true, if_false)
+
+
+def widen(tree: Any) -> Any:
+    """Floats narrower than float32 as float32: what a sum over time runs in."""
+
+    def wide(a: Array) -> Array:
+        a = jnp.asarray(a)
+        return a.astype(jnp.promote_types(a.dtype, jnp.float32)) if jnp.issubdtype(a.dtype, jnp.floating) else a
+
+    return jax.tree.map(wide, tree)
+
+
+def like(tree: Any, of: Any) -> Any:
+    """`tree` in the dtypes of `of`."""
+    return jax.tree.map(lambda a, o: a.astype(jnp.result_type(o)), tree, of)
 
 
 def zeros_like(carry: Carry) -> Carry:

@@ -10,8 +10,8 @@ from jax import lax
 
 from rnn_jax.backends import BACKENDS
 from rnn_jax.bptt import RULES
-from rnn_jax.cells.cell import Cell
-from rnn_jax.sequence import Controls, cut_steps, length_mask, merge, select, split
+from rnn_jax.cells import CELLS, Cell
+from rnn_jax.sequence import Controls, cut_steps, length_mask, like, merge, select, split, widen
 from rnn_jax.types import Array, Carry, Params
 
 
@@ -87,9 +87,11 @@ def _run_in_segments(
 ) -> tuple[Carry, Array]:
     """`run` over segments of `every` steps, each recomputed when its gradient is due."""
 
+    wide = widen(params)  # narrowed inside the loop, so that the loop's sum of their gradients is wide
+
     @jax.checkpoint
     def segment(carry: Carry, inputs: tuple[Array, Controls]) -> tuple[Carry, Array]:
-        return run(params, carry, *inputs)
+        return run(like(wide, params), carry, *inputs)
 
     segments, rest = split((xs, controls), xs.shape[0], every, reverse)
     carry, ys = lax.scan(segment, carry, segments, reverse=reverse)
@@ -100,8 +102,9 @@ def _run_in_segments(
 def _check_options(cell: Cell, backend: str, checkpoint_every: int | None, truncate_every: int | None) -> None:
     if backend not in BACKENDS:
         raise ValueError(f"unknown backend {backend!r}: take one of {', '.join(BACKENDS)}")
-    if backend == "manual" and cell.name not in RULES:
-        raise ValueError(f"backend 'manual' has no hand-derived rule for {cell.name!r}: only {', '.join(RULES)}")
+    if backend == "manual" and (cell.name not in RULES or cell != CELLS[cell.name]):  # a changed cell is another cell
+        known = ", ".join(f"cells.get({name!r})" for name in RULES)
+        raise ValueError(f"backend 'manual' has no hand-derived rule for this cell, {cell.name!r}: only for {known}")
     for name, value in (("checkpoint_every", checkpoint_every), ("truncate_every", truncate_every)):
         if value is not None and value < 1:
             raise ValueError(f"{name} must be at least 1, got {value}")
@@ -134,21 +137,23 @@ def _initial_carry(cell: Cell, params: Params, carry: Carry | None, batch_shape:
 def _valid(lengths: Array | None, num_steps: int, batch_shape: tuple[int, ...]) -> Array | None:
     if lengths is None:
         return None
-    if jnp.shape(lengths) != batch_shape or not jnp.issubdtype(jnp.result_type(lengths), jnp.integer):
-        got = f"{jnp.result_type(lengths)}{list(jnp.shape(lengths))}"
+    lengths = jnp.asarray(lengths)
+    if lengths.shape != batch_shape or not jnp.issubdtype(lengths.dtype, jnp.integer):
+        got = f"{lengths.dtype}{list(lengths.shape)}"
         raise ValueError(f"lengths must be integers {list(batch_shape)}, got {got}")
     if not isinstance(lengths, jax.core.Tracer):
         values = np.asarray(lengths)
         if values.size and (values.min() < 0 or values.max() > num_steps):
             raise ValueError(f"lengths must be in 0..{num_steps}, got {values.min()}..{values.max()}")
-    return length_mask(jnp.asarray(lengths), num_steps)
+    return length_mask(lengths, num_steps)
 
 
 def _reset(resets: Array | None, num_steps: int, batch_shape: tuple[int, ...]) -> Array | None:
     if resets is None:
         return None
+    resets = jnp.asarray(resets)
     shape = (num_steps, *batch_shape)
-    if jnp.shape(resets) != shape or jnp.result_type(resets) != jnp.bool_:
-        got = f"{jnp.result_type(resets)}{list(jnp.shape(resets))}"
+    if resets.shape != shape or resets.dtype != jnp.bool_:
+        got = f"{resets.dtype}{list(resets.shape)}"
         raise ValueError(f"resets must be bool{list(shape)}, got {got}")
-    return jnp.asarray(resets)
+    return resets

@@ -15,7 +15,7 @@ from jax import lax
 from rnn_jax.backends.scan import controlled_step
 from rnn_jax.bptt import RULES, backward
 from rnn_jax.cells.cell import Cell
-from rnn_jax.sequence import Controls, merge, previous, select, split
+from rnn_jax.sequence import Controls, like, merge, previous, select, split, widen
 from rnn_jax.types import Array, Carry, Params
 
 LARGEST_CHUNK = 64
@@ -79,7 +79,7 @@ def run_backward(cell, reverse, residuals, cotangents):
         dcarry, dparams = state
         start, xs, carries, dys, controls = inputs
         gradients = backward(rule, params, xs, start, carries, dys, dcarry, controls, reverse)
-        return (gradients.carry, jax.tree.map(jnp.add, dparams, gradients.params)), gradients.xs
+        return (gradients.carry, jax.tree.map(jnp.add, dparams, like(gradients.params, dparams))), gradients.xs
 
     chunks, rest = split((xs, carries, dys, controls), xs.shape[0], chunk_length(xs.shape[0]), reverse)
     # The carry at the start of each chunk is the one at the end of the chunk before it.
@@ -87,13 +87,11 @@ def run_backward(cell, reverse, residuals, cotangents):
     starts = previous(initial, ends, reverse)
     rest_start = jax.tree.map(lambda i, e: e[0 if reverse else -1] if e.shape[0] else i, initial, ends)
 
-    widen = partial(jax.tree.map, lambda a: a.astype(jnp.promote_types(a.dtype, jnp.float32)))
     state = (widen(dfinal), widen(jax.tree.map(jnp.zeros_like, params)))
     state, rest_dxs = chunk(state, (rest_start, *rest))
     (dcarry, dparams), dxs = lax.scan(chunk, state, (starts, *chunks), reverse=not reverse)
     dxs = merge(dxs, rest_dxs, reverse)
-    match = partial(jax.tree.map, lambda d, of: d.astype(of.dtype))
-    return match(dparams, params), match(dcarry, initial), dxs.astype(xs.dtype), None
+    return like(dparams, params), like(dcarry, initial), dxs.astype(xs.dtype), None
 
 
 run.defvjp(run_forward, run_backward)

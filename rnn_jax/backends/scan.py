@@ -5,7 +5,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from rnn_jax.cells.cell import Cell
-from rnn_jax.sequence import Controls, select, zeros_like
+from rnn_jax.sequence import Controls, like, select, widen, zeros_like
 from rnn_jax.types import Array, Carry, Params, Projected
 
 
@@ -28,7 +28,9 @@ def controlled_step(
 def run(cell: Cell, reverse: bool, params: Params, carry: Carry, xs: Array, controls: Controls) -> tuple[Carry, Array]:
     """Runs the cell over xs `[T, *batch, I]`: the final carry and ys `[T, *batch, H]`."""
 
+    wide = widen(params)  # narrowed inside the loop, so that the loop's sum of their gradients is wide
+
     def step(carry: Carry, inputs: tuple[Projected, Controls]) -> tuple[Carry, Array]:
-        return controlled_step(cell, params, carry, *inputs)
+        return controlled_step(cell, like(wide, params), carry, *inputs)
 
     return jax.lax.scan(step, carry, (cell.project(params, xs), controls), reverse=reverse)

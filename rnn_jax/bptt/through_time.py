@@ -8,10 +8,9 @@ Source: Werbos, "Backpropagation through time: what it does and how to do it", 1
 from typing import NamedTuple
 
 import jax
-import jax.numpy as jnp
 
 from rnn_jax.bptt.rule import Local, Rule
-from rnn_jax.sequence import Controls, previous, select, zeros_like
+from rnn_jax.sequence import Controls, like, previous, select, widen, zeros_like
 from rnn_jax.types import Array, Carry, Params
 
 
@@ -60,6 +59,7 @@ def backward(
         if now.valid is not None:  # padding took no step: nothing reaches its gates or its weights
             dafter = select(now.valid, dafter, zeros_like(dafter))
         dbefore, dz = rule.step(params, local, dafter)
+        dbefore = like(dbefore, dcarry)  # inputs wider than the parameters make wider gates
         if now.reset is not None:  # the step began from zeros, not from the carry
             dbefore = select(now.reset, zeros_like(dbefore), dbefore)
         if now.valid is not None:  # padding handed the carry on as it was
@@ -68,6 +68,5 @@ def backward(
             dbefore = select(now.cut, zeros_like(dbefore), dbefore)
         return dbefore, dz
 
-    dfinal = jax.tree.map(lambda d: d.astype(jnp.promote_types(d.dtype, jnp.float32)), dfinal)
-    dinitial, dz = jax.lax.scan(step, dfinal, (local, dys, controls), reverse=not reverse)
+    dinitial, dz = jax.lax.scan(step, widen(dfinal), (local, dys, controls), reverse=not reverse)
     return Gradients(rule.weights(xs, before, local, dz), dinitial, rule.inputs(params, dz))

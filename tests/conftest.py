@@ -1,0 +1,17 @@
+"""Strictness for every test: 64-bit types exist (tests name their dtypes), plots need no display."""
+
+import os
+
+os.environ["MPLBACKEND"] = "Agg"  # before anything imports matplotlib
+
+import chex
+import jax
+import pytest
+
+jax.config.update("jax_enable_x64", True)
+
+
+@pytest.fixture(autouse=True)
+def _traces_counted_from_zero():
+    """`chex.assert_max_traces` counts by a function's name, over all tests of a process."""
+    chex.clear_trace_counter()

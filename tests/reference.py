@@ -1,0 +1,132 @@
+"""Recurrent networks in NumPy float64, one plain loop over steps: what the library has to agree with.
+
+Shares no code with it. Parameters are any objects with the attributes `w_ih`, `w_hh`, `b` (and `b_hn`), carries are
+plain tuples `(h,)` or `(h, c)`, sequences are time-major, and what stands between is the batch.
+
+Every function also takes complex numbers, for derivatives without rounding error by the complex step: for a small s,
+Im f(x + i s v) / s is the derivative of f along v. Squire and Trapp, "Using complex variables to estimate derivatives
+of real functions", 1998. Dropping the imaginary part is then what stopping the gradient is.
+"""
+
+import numpy as np
+
+TINY = 1e-30
+
+
+def sigmoid(z):
+    return 1 / (1 + np.exp(-z))
+
+
+def relu(z):
+    return np.where(z.real > 0, z, 0)
+
+
+def rnn_step(activation):
+    def step(params, carry, x):
+        (h,) = carry
+        h = activation(x @ params.w_ih + h @ params.w_hh + params.b)
+        return (h,), h
+
+    return step
+
+
+def lstm_step(params, carry, x):
+    h, c = carry
+    size = h.shape[-1]
+    z = x @ params.w_ih + h @ params.w_hh + params.b
+    i = sigmoid(z[..., :size])
+    f = sigmoid(z[..., size : 2 * size])
+    g = np.tanh(z[..., 2 * size : 3 * size])
+    o = sigmoid(z[..., 3 * size :])
+    c = f * c + i * g
+    h = o * np.tanh(c)
+    return (h, c), h
+
+
+def gru_step(params, carry, x):
+    (h,) = carry
+    size = h.shape[-1]
+    from_x = x @ params.w_ih + params.b
+    from_h = h @ params.w_hh
+    r = sigmoid(from_x[..., :size] + from_h[..., :size])
+    z = sigmoid(from_x[..., size : 2 * size] + from_h[..., size : 2 * size])
+    n = np.tanh(from_x[..., 2 * size :] + r * (from_h[..., 2 * size :] + params.b_hn))
+    h = (1 - z) * n + z * h
+    return (h,), h
+
+
+STEPS = {
+    "rnn": rnn_step(np.tanh),
+    "rnn_relu": rnn_step(relu),
+    "rnn_identity": rnn_step(lambda z: z),
+    "lstm": lstm_step,
+    "gru": gru_step,
+}
+NUM_CARRIES = {"rnn": 1, "rnn_relu": 1, "rnn_identity": 1, "lstm": 2, "gru": 1}
+
+
+def zeros(name, batch_shape, hidden_size):
+    return tuple(np.zeros((*batch_shape, hidden_size)) for _ in range(NUM_CARRIES[name]))
+
+
+def unroll(name, params, xs, carry=None, lengths=None, resets=None, reverse=False, truncate_every=None):
+    """The final carry, and ys stacked over time."""
+    num_steps, batch_shape, hidden_size = len(xs), xs.shape[1:-1], params.w_hh.shape[0]
+    start = zeros(name, batch_shape, hidden_size)
+    carry = start if carry is None else carry
+    lengths = np.full(batch_shape, num_steps) if lengths is None else np.asarray(lengths)
+    resets = np.zeros((num_steps, *batch_shape), bool) if resets is None else np.asarray(resets)
+    ys = [None] * num_steps
+    for position in range(num_steps):
+        t = num_steps - 1 - position if reverse else position
+        if truncate_every is not None and position > 0 and position % truncate_every == 0:
+            carry = tuple(part.real for part in carry)
+        fresh = tuple(np.where(resets[t][..., None], zero, part) for zero, part in zip(start, carry, strict=True))
+        stepped, y = STEPS[name](params, fresh, xs[t])
+        valid = (t < lengths)[..., None]
+        carry = tuple(np.where(valid, new, old) for new, old in zip(stepped, carry, strict=True))
+        ys[t] = np.where(valid, y, 0)
+    return carry, np.stack(ys) if ys else np.zeros((0, *batch_shape, hidden_size))
+
+
+def bidirectional(name, params, xs, carry=(None, None), resets=None, **options):
+    """One pass each way; `resets` begin a segment, which a pass from the end enters at its last step."""
+    ending = None
+    if resets is not None:
+        ending = np.zeros_like(resets)
+        for t in range(len(resets) - 1):
+            ending[t] = resets[t + 1]
+    forward, ys = unroll(name, params[0], xs, carry[0], resets=resets, **options)
+    backward, backward_ys = unroll(name, params[1], xs, carry[1], resets=ending, reverse=True, **options)
+    return (forward, backward), np.concatenate((ys, backward_ys), -1)
+
+
+def stack(name, layers, xs, carries=None, two_ways=False, **options):
+    """Layer k reads the outputs of layer k-1."""
+    finals = []
+    for k, params in enumerate(layers):
+        run, start = (bidirectional, (None, None)) if two_ways else (unroll, None)
+        final, xs = run(name, params, xs, start if carries is None else carries[k], **options)
+        finals.append(final)
+    return tuple(finals), xs
+
+
+def gradient(function, arguments, cotangents):
+    """d sum(cotangents * outputs) / d arguments, entry by entry, for `function(*arguments) -> outputs`."""
+    gradients = []
+    for position, argument in enumerate(arguments):
+        moved = [np.asarray(a, complex) for a in arguments]
+        derivative = np.zeros(argument.shape)
+        for entry in np.ndindex(argument.shape):
+            moved[position][entry] += 1j * TINY
+            outputs = function(*moved)
+            derivative[entry] = sum((w * y.imag).sum() for w, y in zip(cotangents, outputs, strict=True)) / TINY
+            moved[position][entry] = argument[entry]
+        gradients.append(derivative)
+    return gradients
+
+
+def tangent(function, arguments, directions):
+    """The derivative of every output along `directions`."""
+    moved = [a + 1j * TINY * v for a, v in zip(arguments, directions, strict=True)]
+    return [y.imag / TINY for y in function(*moved)]
