@@ -70,8 +70,12 @@ def unroll_bidirectional(
     Returns: `Directions` of final carries, and ys `[T, *batch, 2H]`, forward features first. y_t of the backward pass
     has read x_t and what comes after it.
 
+    Raises: `ValueError` for `reverse` among the options, and whatever `unroll` raises.
+
     Source: Schuster and Paliwal, "Bidirectional recurrent neural networks", 1997.
     """
+    if "reverse" in options:
+        raise ValueError("reverse goes with one direction; a bidirectional layer runs both")
     carry = carry if carry is not None else Directions(None, None)
     backward_resets = None
     if resets is not None:  # coming from behind, a segment is entered at its last step
@@ -93,7 +97,7 @@ def dropout(key: Key, values: Array, rate: float, variational: bool = False) -> 
     Ghahramani, "A theoretically grounded application of dropout in recurrent neural networks", 2016.
     Raises: `ValueError` for a rate outside [0, 1).
     """
-    _check_rate(rate)
+    check_dropout_rate(rate)
     if rate == 0:
         return values
     shape = values.shape[1:] if variational else values.shape
@@ -101,7 +105,8 @@ def dropout(key: Key, values: Array, rate: float, variational: bool = False) -> 
     return jnp.where(keep, values / (1 - rate), jnp.zeros_like(values))
 
 
-def _check_rate(rate: float) -> None:
+def check_dropout_rate(rate: float) -> None:
+    """Raises `ValueError` for a rate outside [0, 1)."""
     if not 0 <= rate < 1:
         raise ValueError(f"dropout must be in [0, 1), got {rate}")
 
@@ -143,7 +148,7 @@ def unroll_stack(
         >>> ys.shape, len(finals), finals[1].backward.h.shape
         ((7, 2, 10), 2, (2, 5))
     """
-    _check_rate(dropout_rate)
+    check_dropout_rate(dropout_rate)
     carries = carry if carry is not None else (None,) * len(params)
     if len(carries) != len(params):
         raise ValueError(f"carry has {len(carries)} layers, params have {len(params)}")

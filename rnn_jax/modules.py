@@ -11,6 +11,7 @@ import jax.numpy as jnp
 from flax import nnx
 
 from rnn_jax import cells, compose
+from rnn_jax.backends import BACKENDS
 from rnn_jax.cells import Cell
 from rnn_jax.compose import Directions
 from rnn_jax.types import Array, Carry, Params
@@ -59,7 +60,8 @@ class Recurrent(nnx.Module):
         rngs: draws the parameters from its `params` stream.
         options: of the cell's `init_params`: `init`, and for an LSTM `forget_bias`, for every layer and direction.
 
-    Raises: `ValueError` for an unknown cell, scheme or back end, or sizes below 1.
+    Raises: `ValueError` for an unknown cell, scheme or back end, a dropout rate outside [0, 1), or sizes below 1;
+    `TypeError` for an option that the cell does not have.
 
     Example:
 
@@ -90,6 +92,9 @@ class Recurrent(nnx.Module):
         rngs: nnx.Rngs,
         **options: Any,
     ):
+        compose.check_dropout_rate(dropout)
+        if backend not in BACKENDS:
+            raise ValueError(f"unknown backend {backend!r}: take one of {', '.join(BACKENDS)}")
         self.cell = cells.get(cell) if isinstance(cell, str) else cell
         self.dropout = dropout
         self.variational = variational

@@ -17,7 +17,7 @@ class Controls(NamedTuple):
     Attributes:
         valid: `[T, *batch]` bool. False: padding, the carry is held and y is zero.
         reset: `[T, *batch]` bool. True: the carry is zeros again just before the step (padding ignores it).
-        cut: `[T]` bool. True: no gradient flows into the carry that this step receives.
+        cut: `[T]` or `[T, *batch]` bool. True: no gradient flows into the carry that this step receives.
     """
 
     valid: Array | None = None
@@ -35,12 +35,21 @@ def length_mask(lengths: Array, num_steps: int) -> Array:
     return steps < lengths
 
 
-def cut_steps(num_steps: int, every: int, reverse: bool) -> Array:
-    """True at every `every`-th step after the first, counted in the order of processing: `[T]` bool."""
-    position = jnp.arange(num_steps)
-    if reverse:
-        position = num_steps - 1 - position
-    return (position % every == 0) & (position > 0)
+def cut_steps(num_steps: int, every: int, reverse: bool, lengths: Array | None = None) -> Array:
+    """True at every `every`-th step after the first, counted in the order of processing: `[T]` bool.
+
+    With `lengths` `[*batch]` each sequence counts its own steps and its padding has no cuts: `[T, *batch]`.
+
+    >>> cut_steps(5, 2, reverse=False).tolist()
+    [False, False, True, False, True]
+    >>> cut_steps(5, 2, reverse=True, lengths=jnp.array([4])).ravel().tolist()
+    [False, True, False, False, False]
+    """
+    steps = jnp.arange(num_steps)
+    ends = jnp.array(num_steps) if lengths is None else lengths.astype(steps.dtype)
+    steps = steps.reshape(-1, *[1] * ends.ndim)
+    position = ends - 1 - steps if reverse else steps
+    return (position % every == 0) & (position > 0) & (steps < ends)
 
 
 def select(condition: Array, if_true: Carry, if_false: Carry) -> Carry:

@@ -44,7 +44,8 @@ def unroll(
             alone and recomputes the gates.
         checkpoint_every: k keeps the carry at every k-th step and recomputes what lies between: memory for the
             gradient grows as T/k + k instead of T, and it takes one more forward pass.
-        truncate_every: k cuts the gradient before every k-th step after the first (truncated backpropagation).
+        truncate_every: k cuts the gradient before every k-th step after the first, in the order of processing and
+            counted in each sequence by itself (truncated backpropagation).
 
     Returns:
         The final carry, arrays `[*batch, H]`, and ys `[T, *batch, H]`. Of a padded sequence the final carry is the one
@@ -69,10 +70,11 @@ def unroll(
     _check_inputs(params, xs)
     num_steps, batch_shape = xs.shape[0], xs.shape[1:-1]
     carry = _initial_carry(cell, params, carry, batch_shape)
+    lengths = _lengths(lengths, num_steps, batch_shape)
     controls = Controls(
-        valid=_valid(lengths, num_steps, batch_shape),
-        reset=_reset(resets, num_steps, batch_shape),
-        cut=None if truncate_every is None else cut_steps(num_steps, truncate_every, reverse),
+        valid=None if lengths is None else length_mask(lengths, num_steps),
+        reset=_resets(resets, num_steps, batch_shape),
+        cut=None if truncate_every is None else cut_steps(num_steps, truncate_every, reverse, lengths),
     )
     if controls.valid is not None:  # so that inf or NaN in the padding cannot reach a gradient as 0 * inf
         xs = select(controls.valid, xs, jnp.zeros_like(xs))
@@ -128,13 +130,18 @@ def _initial_carry(cell: Cell, params: Params, carry: Carry | None, batch_shape:
     if carry is None:
         return cell.init_carry(batch_shape, hidden_size, dtype)
     expected = jax.eval_shape(lambda: cell.init_carry(batch_shape, hidden_size, dtype))
+    if type(carry) is not type(expected):  # a plain pair would be h and c to some libraries, c and h to others
+        raise ValueError(f"carry must be a {type(expected).__name__}, got a {type(carry).__name__}")
     got, want = (jax.tree.map(jnp.shape, c) for c in (carry, expected))
     if got != want:
         raise ValueError(f"carry must be {want}, got {got}")
-    return jax.tree.map(jnp.asarray, carry)
+    carry = jax.tree.map(jnp.asarray, carry)
+    if not all(jnp.issubdtype(c.dtype, jnp.floating) for c in jax.tree.leaves(carry)):
+        raise ValueError(f"carry must be floating point, got {jax.tree.map(lambda c: c.dtype.name, carry)}")
+    return carry
 
 
-def _valid(lengths: Array | None, num_steps: int, batch_shape: tuple[int, ...]) -> Array | None:
+def _lengths(lengths: Array | None, num_steps: int, batch_shape: tuple[int, ...]) -> Array | None:
     if lengths is None:
         return None
     lengths = jnp.asarray(lengths)
@@ -145,10 +152,10 @@ def _valid(lengths: Array | None, num_steps: int, batch_shape: tuple[int, ...]) 
         values = np.asarray(lengths)
         if values.size and (values.min() < 0 or values.max() > num_steps):
             raise ValueError(f"lengths must be in 0..{num_steps}, got {values.min()}..{values.max()}")
-    return length_mask(lengths, num_steps)
+    return lengths
 
 
-def _reset(resets: Array | None, num_steps: int, batch_shape: tuple[int, ...]) -> Array | None:
+def _resets(resets: Array | None, num_steps: int, batch_shape: tuple[int, ...]) -> Array | None:
     if resets is None:
         return None
     resets = jnp.asarray(resets)

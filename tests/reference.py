@@ -76,14 +76,15 @@ def unroll(name, params, xs, carry=None, lengths=None, resets=None, reverse=Fals
     carry = start if carry is None else carry
     lengths = np.full(batch_shape, num_steps) if lengths is None else np.asarray(lengths)
     resets = np.zeros((num_steps, *batch_shape), bool) if resets is None else np.asarray(resets)
-    ys = [None] * num_steps
-    for position in range(num_steps):
-        t = num_steps - 1 - position if reverse else position
-        if truncate_every is not None and position > 0 and position % truncate_every == 0:
-            carry = tuple(part.real for part in carry)
+    ys, taken = [None] * num_steps, np.zeros(batch_shape, int)
+    for t in range(num_steps)[::-1] if reverse else range(num_steps):
+        valid = (t < lengths)[..., None]
+        if truncate_every is not None:
+            cut = valid & ((taken > 0) & (taken % truncate_every == 0))[..., None]
+            carry = tuple(np.where(cut, part.real, part) for part in carry)
         fresh = tuple(np.where(resets[t][..., None], zero, part) for zero, part in zip(start, carry, strict=True))
         stepped, y = STEPS[name](params, fresh, xs[t])
-        valid = (t < lengths)[..., None]
+        taken = taken + (t < lengths)
         carry = tuple(np.where(valid, new, old) for new, old in zip(stepped, carry, strict=True))
         ys[t] = np.where(valid, y, 0)
     return carry, np.stack(ys) if ys else np.zeros((0, *batch_shape, hidden_size))

@@ -10,7 +10,7 @@ import pytest
 import reference
 from numpy.testing import assert_allclose, assert_array_equal
 
-from rnn_jax import cells, unroll
+from rnn_jax import cells, compose, unroll
 from rnn_jax.backends import BACKENDS
 from rnn_jax.compose import Directions, dropout, init_stack, unroll_bidirectional, unroll_stack
 
@@ -233,3 +233,9 @@ def test_error_from_unroll_comes_through():
     params, xs, _, _ = draw("rnn", 2, True)
     with pytest.raises(ValueError, match="truncate_every must be at least 1, got 0"):
         unroll_stack(cells.get("rnn"), params, xs, truncate_every=0)
+
+
+def test_a_bidirectional_layer_has_no_reverse():
+    params = compose.init_stack(jax.random.key(0), cells.get("rnn"), 3, 5, bidirectional=True)
+    with pytest.raises(ValueError, match="reverse goes with one direction"):
+        compose.unroll_stack(cells.get("rnn"), params, jnp.ones((4, 2, 3), jnp.float32), reverse=True)

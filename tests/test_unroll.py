@@ -245,6 +245,25 @@ def test_truncation_is_the_gradient_cut_by_hand(name, backend, reverse):
     assert_trees_close(gradients, wanted, rtol=1e-11, atol=1e-12)
 
 
+@pytest.mark.parametrize("reverse", [False, True], ids=["forward", "reverse"])
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_padding_does_not_move_the_cuts(backend, reverse):
+    """Five steps padded to twelve have the gradient of five, whether or not a cut falls into the padding."""
+    cell, length = cells.get("lstm"), 5
+    params, xs, _ = draw(cell, 12, ())
+
+    def gradient(xs, every, **options):
+        def loss(params):
+            final, ys = unroll(cell, params, xs, truncate_every=every, reverse=reverse, backend=backend, **options)
+            return jnp.sum(final.h) + jnp.sum(final.c) + jnp.sum(ys**2)
+
+        return quick_jit(jax.grad(loss))(params)
+
+    for every in (2, 3, 7):
+        padded = gradient(xs, every, lengths=jnp.array(length))
+        assert_trees_close(padded, gradient(xs[:length], every), rtol=1e-11, atol=1e-12)
+
+
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_truncation_leaves_values_alone(backend):
     params, xs, _ = draw(cells.get("lstm"), T, (B,))
@@ -555,7 +574,7 @@ ERRORS = {
         {"carry": cells.LSTMCarry(jnp.zeros((B, H)), jnp.zeros((H, B)))},
         r"carry must be LSTMCarry\(h=\(4, 5\), c=\(4, 5\)\), got LSTMCarry\(h=\(4, 5\), c=\(5, 4\)\)",
     ),
-    "carry_type": ({"carry": cells.GRUCarry(jnp.zeros((B, H)))}, r"carry must be LSTMCarry.*got GRUCarry"),
+    "carry_type": ({"carry": cells.GRUCarry(jnp.zeros((B, H)))}, r"carry must be a LSTMCarry.*got a GRUCarry"),
 }
 
 
@@ -568,9 +587,7 @@ def test_errors(changes, message):
 
 
 def test_error_no_rule():
-    with pytest.raises(
-        ValueError, match="no hand-derived rule for this cell, 'counter': only for "
-    ):
+    with pytest.raises(ValueError, match="no hand-derived rule for this cell, 'counter': only for "):
         unroll(counter(jnp.float32), (), XS, carry=jnp.zeros((B, 1)), backend="manual")
 
 
@@ -587,6 +604,16 @@ def test_a_changed_cell_has_no_hand_derived_rule():
     params = lstm.init_params(jax.random.key(0), I, H)
     with pytest.raises(ValueError, match="no hand-derived rule for this cell, 'lstm'"):
         unroll(changed, params, jnp.ones((T, B, I), jnp.float32), backend="manual")
+
+
+def test_error_carry_of_another_kind():
+    params = cells.get("lstm").init_params(jax.random.key(0), I, H)
+    xs, h = jnp.ones((T, B, I), jnp.float32), jnp.zeros((B, H), jnp.float32)
+    with pytest.raises(ValueError, match="carry must be a LSTMCarry, got a tuple"):
+        unroll(cells.get("lstm"), params, xs, carry=(h, h))
+    whole = cells.LSTMCarry(h.astype(jnp.int32), h)
+    with pytest.raises(ValueError, match=r"carry must be floating point, got LSTMCarry\(h='int32', c='float32'\)"):
+        unroll(cells.get("lstm"), params, xs, carry=whole)
 
 
 def test_lengths_may_be_a_list():

@@ -1,0 +1,67 @@
+"""Running an experiment inside a test as its command line would."""
+
+import contextlib
+import io
+import json
+import os
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import jax
+
+
+class Ran(NamedTuple):
+    """What a command left behind."""
+
+    status: int
+    out: str
+    err: str
+
+    def one_error(self) -> str:
+        """The one line of an error; fails if this was none."""
+        lines = self.err.splitlines()
+        assert self.status == 2, self
+        assert len(lines) == 1, self.err
+        assert lines[0].startswith("error: "), lines[0]
+        return lines[0].removeprefix("error: ")
+
+
+@contextlib.contextmanager
+def as_in_a_new_process() -> Iterator[None]:
+    """Outside these tests JAX starts with 32 bits; what the experiment changes does not outlive it."""
+    before = jax.config.jax_enable_x64
+    jax.config.update("jax_enable_x64", False)
+    try:
+        yield
+    finally:
+        jax.config.update("jax_enable_x64", before)
+
+
+def run(main: Callable[[Sequence[str]], int], *arguments: str) -> Ran:
+    """Calls an experiment's `main`."""
+    out, err = io.StringIO(), io.StringIO()
+    with as_in_a_new_process(), contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        status = main(list(arguments))
+    return Ran(status, out.getvalue(), err.getvalue())
+
+
+def once(tmp_path_factory, name: str, make: Callable[[Path], Ran], wait_seconds: float = 300) -> tuple[Path, Ran]:
+    """A run that several tests look at: made by the first of the test processes that asks, in a folder for all."""
+    base = tmp_path_factory.getbasetemp()
+    base = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+    folder, done = base / name, base / f"{name}.json"
+    try:
+        folder.mkdir()
+    except FileExistsError:
+        deadline = time.monotonic() + wait_seconds
+        while not done.exists():
+            assert time.monotonic() < deadline, f"no other process has finished {name}"
+            time.sleep(0.1)
+    else:
+        ran = make(folder)
+        partial = done.with_suffix(".partial")
+        partial.write_text(json.dumps(ran))
+        os.replace(partial, done)
+    return folder, Ran(*json.loads(done.read_text()))

@@ -1,0 +1,284 @@
+"""Checkpoints: which are kept, the same bits back, and damage of every kind stepped over."""
+
+import re
+import shutil
+from functools import cache
+
+import jax
+import numpy as np
+import pytest
+from toy_tasks import PER_EPOCH, assert_same_bits, regression_data, regression_functions, start
+
+from rnn_jax.training.checkpoints import Checkpoints, digest
+from rnn_jax.training.errors import TrainingError
+
+SEEDS = [3, 11]
+
+
+@cache
+def states():
+    """The state of two replicas after 0 to 5 epochs, as NumPy arrays."""
+    functions, data = regression_functions(), regression_data()
+    replicas = start(functions, SEEDS)
+    found = [jax.tree.map(np.array, replicas)]
+    for epoch in range(5):
+        order = functions.order(replicas.seed, epoch)
+        replicas, _ = functions.steps(replicas, order, data, epoch, 0, PER_EPOCH)
+        replicas, _ = functions.evaluate(replicas, data, epoch)
+        found.append(jax.tree.map(np.array, replicas))
+    return found
+
+
+def save(folder, steps, losses=None, keep=3):
+    checkpoints = Checkpoints(folder, keep)
+    for step, loss in zip(steps, losses or [1.0 / step for step in steps], strict=True):
+        checkpoints.save(step, states()[step], {"train_seconds": 1.5 * step}, loss)
+    checkpoints.close()
+
+
+def restore(folder):
+    """What a new process would find: the checkpoint, the steps that are left, and that saving still works."""
+    checkpoints = Checkpoints(folder)
+    try:
+        restored = checkpoints.restore_latest(states()[0])
+        left = sorted(checkpoints.manager.all_steps())
+        checkpoints.save(9, states()[5], {"train_seconds": 13.5}, 0.01)
+        checkpoints.save(10, states()[5], {"train_seconds": 15.0}, 0.02)
+        assert checkpoints.best_step() == 9
+    finally:
+        checkpoints.close()
+    return restored, left
+
+
+class TestWhichAreKept:
+    def test_the_last_and_the_best(self, tmp_path):
+        save(tmp_path, [1, 2, 3, 4, 5], [5.0, 1.0, 4.0, 3.0, 2.0], keep=2)
+        checkpoints = Checkpoints(tmp_path, keep=2)
+        assert sorted(checkpoints.manager.all_steps()) == [2, 4, 5]
+        assert checkpoints.best_step() == 2
+        checkpoints.close()
+
+    def test_one_between_two_evaluations_is_not_the_best(self, tmp_path):
+        save(tmp_path, [1, 2, 3, 4], [3.0, np.inf, np.inf, np.inf], keep=1)
+        checkpoints = Checkpoints(tmp_path, keep=1)
+        assert sorted(checkpoints.manager.all_steps()) == [1, 4]
+        assert checkpoints.best_step() == 1
+        checkpoints.close()
+
+    def test_a_step_that_is_there_is_left_alone(self, tmp_path):
+        save(tmp_path, [1, 2])
+        checkpoints = Checkpoints(tmp_path)
+        checkpoints.save(2, states()[4], {"train_seconds": 99.0}, 0.0)
+        restored = checkpoints.restore_latest(states()[0])
+        checkpoints.close()
+        assert_same_bits(restored.state, states()[2])
+        assert restored.clocks == {"train_seconds": 3.0}
+
+
+class TestRestoring:
+    def test_none_there(self, tmp_path):
+        checkpoints = Checkpoints(tmp_path)
+        assert checkpoints.restore_latest(states()[0]) is None
+        assert checkpoints.best_step() is None
+        checkpoints.close()
+
+    def test_the_same_bits_and_types(self, tmp_path):
+        """Parameters, the optimizer's state, the best parameters and all counters, in their own types."""
+        save(tmp_path, [2, 3, 4])
+        restored, left = restore(tmp_path)
+        assert restored.step == 4
+        assert restored.clocks == {"train_seconds": 6.0}
+        assert left == [2, 3, 4]
+        assert_same_bits(restored.state, states()[4])
+        assert jax.tree.structure(restored.state) == jax.tree.structure(states()[4])
+        moments = [leaf for leaf in jax.tree.leaves(restored.state.opt_state) if leaf.ndim > 1]
+        assert len(moments) == 2
+        assert all(np.abs(np.asarray(m)).min() > 0 for m in moments)
+
+    def test_training_goes_on_as_if_nothing_had_happened(self, tmp_path):
+        save(tmp_path, [2])
+        functions, data = regression_functions(), regression_data()
+        replicas = jax.device_put(restore(tmp_path)[0].state)
+        order = functions.order(replicas.seed, 2)
+        replicas, _ = functions.steps(replicas, order, data, 2, 0, PER_EPOCH)
+        replicas, _ = functions.evaluate(replicas, data, 2)
+        assert_same_bits(replicas, states()[3])
+
+    def test_an_infinite_number(self, tmp_path):
+        checkpoints = Checkpoints(tmp_path)
+        checkpoints.save(7, states()[0], {"train_seconds": 0.0}, np.inf)
+        assert np.isinf(states()[0].best_loss).all()
+        assert_same_bits(checkpoints.restore_latest(states()[1]).state, states()[0])
+        checkpoints.close()
+
+
+class TestDigest:
+    def test_tells_apart(self):
+        state = {"a": np.arange(6.0).reshape(2, 3), "b": np.array([1], np.int32)}
+        others = [
+            state | {"a": np.nextafter(state["a"], 9)},
+            state | {"a": state["a"].reshape(3, 2)},
+            state | {"b": np.array([1], np.uint32)},
+            state | {"a": state["a"].astype(np.float32)},
+            {"a": state["a"]},
+        ]
+        found = [digest(each) for each in (state, *others)]
+        assert len(set(found)) == len(found)
+        assert digest({name: array.copy() for name, array in state.items()}) == found[0]
+
+
+def truncate(path):
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def flip(path):
+    """One bit in the middle."""
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+
+
+def scramble(path):
+    """One byte in the middle becomes one that no text holds."""
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] = 0xFF
+    path.write_bytes(content)
+
+
+def delete(path):
+    path.unlink()
+
+
+def clear(path):
+    path.write_bytes(b"")
+
+
+# TensorStore reads all arrays at once; the reads that still run when the first one fails find their loop closed.
+pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+
+DAMAGE = [truncate, clear, flip, scramble, delete]
+
+NEEDED = {"about/metadata", "state/_METADATA", "state/manifest.ocdbt", "state/d/*"}
+"""Files without which the state is not known; Orbax can do without the others."""
+
+
+@pytest.fixture(scope="module")
+def three(tmp_path_factory):
+    """A folder with the checkpoints 1, 2 and 3, and the files of the last by kind: names drawn at random are one."""
+    folder = tmp_path_factory.mktemp("three")
+    save(folder, [1, 2, 3])
+    newest = folder / "checkpoints" / "3"
+    kinds = {}
+    for path in sorted(newest.rglob("*")):
+        if path.is_file():
+            name = path.relative_to(newest).as_posix()
+            kinds.setdefault(re.sub(r"/d/[0-9a-f]+$", "/d/*", name), []).append(name)
+    return folder, kinds
+
+
+class TestDamage:
+    @pytest.mark.parametrize("damage", DAMAGE, ids=lambda damage: damage.__name__)
+    def test_of_each_file_in_turn(self, three, tmp_path, capsys, damage):
+        """Either the newest is whole all the same, or the one before it is taken and the user told."""
+        folder, kinds = three
+        assert set(kinds) >= NEEDED | {"metrics/metrics"}
+        for kind, names in kinds.items():
+            for index, name in enumerate(names):
+                copy = tmp_path / f"{kind.replace('/', '_').replace('*', 'any')}-{index}"
+                shutil.copytree(folder, copy)
+                damage(copy / "checkpoints" / "3" / name)
+                restored, left = restore(copy)
+                assert_same_bits(restored.state, states()[restored.step])
+                assert restored.clocks == {"train_seconds": 1.5 * restored.step}
+                told = capsys.readouterr().err
+                if restored.step == 3:
+                    assert kind not in NEEDED, f"{damage.__name__} of {name} went unseen"
+                    assert left == [1, 2, 3]
+                    assert "set aside" not in told
+                else:
+                    assert restored.step == 2, (damage.__name__, name)
+                    assert left == [1, 2]
+                    assert told.count("checkpoint 3 is damaged and set aside: ") == 1
+                    assert (copy / "damaged" / "3").is_dir()
+                    assert restore(copy)[0].step == 10, "saved after the damage; the next start must find it"
+                    assert "set aside" not in capsys.readouterr().err
+
+    def test_whole_files_with_the_wrong_arrays(self, three, tmp_path, capsys):
+        """No checksum of a file sees this; the digest of what was saved does."""
+        shutil.copytree(three[0], tmp_path / "run")
+        checkpoints = tmp_path / "run" / "checkpoints"
+        shutil.rmtree(checkpoints / "3" / "state")
+        shutil.copytree(checkpoints / "1" / "state", checkpoints / "3" / "state")
+        restored, _ = restore(tmp_path / "run")
+        assert restored.step == 2
+        assert_same_bits(restored.state, states()[2])
+        line = "checkpoint 3 is damaged and set aside: the arrays are not those that were saved\n"
+        assert capsys.readouterr().err == line
+
+    @pytest.mark.parametrize("make", [lambda path: path.mkdir(), lambda path: path.write_text("x")])
+    def test_an_empty_folder_or_no_folder(self, three, tmp_path, make):
+        shutil.copytree(three[0], tmp_path / "run")
+        newest = tmp_path / "run" / "checkpoints" / "3"
+        shutil.rmtree(newest)
+        make(newest)
+        restored, left = restore(tmp_path / "run")
+        assert restored.step == 2
+        assert left == [1, 2]
+
+    def test_the_two_newest(self, three, tmp_path, capsys):
+        shutil.copytree(three[0], tmp_path / "run")
+        for step in ("2", "3"):
+            truncate(tmp_path / "run" / "checkpoints" / step / "about" / "metadata")
+        restored, left = restore(tmp_path / "run")
+        assert restored.step == 1
+        assert left == [1]
+        assert_same_bits(restored.state, states()[1])
+        told = capsys.readouterr().err
+        assert re.findall(r"checkpoint (\d) is damaged and set aside", told) == ["3", "2"]
+
+    @pytest.mark.parametrize("name", ["about/metadata", "metrics/metrics"])
+    def test_all(self, three, tmp_path, name):
+        shutil.copytree(three[0], tmp_path / "run")
+        for step in ("1", "2", "3"):
+            truncate(tmp_path / "run" / "checkpoints" / step / name)
+        checkpoints = Checkpoints(tmp_path / "run")
+        with pytest.raises(TrainingError, match=r"^every checkpoint in .*checkpoints was damaged and is now in .*dam"):
+            checkpoints.restore_latest(states()[0])
+        checkpoints.close()
+        assert sorted(path.name for path in (tmp_path / "run" / "damaged").iterdir()) == ["1", "2", "3"]
+        checkpoints = Checkpoints(tmp_path / "run")
+        assert checkpoints.restore_latest(states()[0]) is None, "as the message says, the next start is a new one"
+        checkpoints.close()
+
+
+class TestKilledWhileSaving:
+    @pytest.mark.parametrize("files", ["all", "half"])
+    def test_what_is_left_is_ignored(self, three, tmp_path, capsys, files):
+        """Orbax writes under another name and renames at the end."""
+        shutil.copytree(three[0], tmp_path / "run")
+        folder = tmp_path / "run" / "checkpoints"
+        unfinished = folder / "4.orbax-checkpoint-tmp-1700000000000000"
+        shutil.copytree(folder / "3", unfinished)
+        if files == "half":
+            for path in sorted(p for p in unfinished.rglob("*") if p.is_file())[::2]:
+                path.unlink()
+            truncate(unfinished / "metrics" / "metrics") if (unfinished / "metrics" / "metrics").exists() else None
+        restored, left = restore(tmp_path / "run")
+        assert restored.step == 3
+        assert left == [1, 2, 3]
+        assert capsys.readouterr().err == ""
+        assert not unfinished.exists(), "leftovers must not pile up"
+
+
+def test_a_disk_that_takes_nothing(tmp_path, monkeypatch):
+    save(tmp_path, [1])
+    checkpoints = Checkpoints(tmp_path)
+
+    def full(*args, **kwargs):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(checkpoints.manager, "save", full)
+    with pytest.raises(TrainingError, match=r"^cannot save step 2 in .*checkpoints: .*No space left on device$"):
+        checkpoints.save(2, states()[2], {"train_seconds": 0.0}, 1.0)
+    checkpoints.close()
+    assert restore(tmp_path)[0].step == 1

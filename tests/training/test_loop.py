@@ -1,0 +1,288 @@
+"""The loop: interrupted anywhere it goes on to the same bits; it stops at what is not finite."""
+
+import math
+import os
+import signal
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from toy_tasks import (
+    BATCH,
+    PER_EPOCH,
+    assert_same_bits,
+    counting_optimizer,
+    counting_task,
+    regression_data,
+    regression_functions,
+    run_epochs,
+    seeds_by_sign,
+    start,
+)
+
+from rnn_jax.training.checkpoints import Checkpoints
+from rnn_jax.training.errors import Interrupted, TrainingError
+from rnn_jax.training.interrupt import InterruptRequest
+from rnn_jax.training.loop import Schedule, steps_per_dispatch, train
+from rnn_jax.training.metrics import read_metrics
+from rnn_jax.training.step import make_functions
+
+SEEDS = [3, 11]
+EPOCHS = 5
+SCHEDULE = Schedule(PER_EPOCH, EPOCHS, steps_per_dispatch=3)
+"""Dispatches of 3, 3 and 1 steps: they end at steps 3, 6, 7, 10, 13, 14, ..."""
+
+
+def learning_rate(step):
+    return 0.5 / (step + 1)
+
+
+def run(folder, functions=None, schedule=SCHEDULE, rate=learning_rate):
+    return train(functions or regression_functions(), SEEDS, regression_data(), schedule, folder, rate)
+
+
+def records_of(folder):
+    """The log without what a clock says."""
+    return [
+        {name: value for name, value in record.items() if name != "train_seconds"}
+        for record in read_metrics(folder / "metrics.jsonl")
+    ]
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("uninterrupted")
+    return run(folder), records_of(folder)
+
+
+def signal_in_learning_rate(number, at_step):
+    """A learning rate that sends a signal while the record of `at_step` is made."""
+
+    def rate(step):
+        if step + 1 == at_step:
+            os.kill(os.getpid(), number)
+        return learning_rate(step)
+
+    return rate
+
+
+def signal_in_evaluate(number, at_epoch):
+    functions = regression_functions()
+
+    def evaluate(replicas, data, epoch):
+        if epoch == at_epoch:
+            os.kill(os.getpid(), number)
+        return functions.evaluate(replicas, data, epoch)
+
+    return functions._replace(evaluate=evaluate)
+
+
+class TestThrough:
+    def test_is_the_plain_loop(self, uninterrupted):
+        trained, _ = uninterrupted
+        expected, _ = run_epochs(regression_functions(), SEEDS, regression_data(), EPOCHS, (3, 3, 1))
+        assert_same_bits(trained.replicas, expected)
+        assert trained.steps == EPOCHS * PER_EPOCH
+        assert trained.train_seconds > 0
+
+    def test_log(self, uninterrupted):
+        trained, records = uninterrupted
+        assert [r["step"] for r in records] == [7 * epoch + s for epoch in range(EPOCHS) for s in (3, 6, 7)]
+        assert [r["epoch"] for r in records] == [epoch for epoch in range(EPOCHS) for _ in range(3)]
+        names = {"step", "epoch", "loss", "grad_norm", "update_norm", "param_norm", "losses", "learning_rate"}
+        validation = {"validation_loss", "best_validation_loss", "validation_losses", "active_seeds"}
+        assert all(set(r) == (names | validation if r["step"] % 7 == 0 else names) for r in records)
+        assert all(r["learning_rate"] == learning_rate(r["step"] - 1) for r in records)
+        assert all(r["loss"] == pytest.approx(np.mean(r["losses"])) for r in records)
+        last = records[-1]
+        assert last["validation_losses"] == _evaluate(trained.replicas.params)
+        assert last["best_validation_loss"] == pytest.approx(np.mean(trained.replicas.best_loss))
+        assert last["active_seeds"] == 2
+
+    def test_a_finished_run_is_left_alone(self, tmp_path, uninterrupted):
+        run(tmp_path)
+        before = (tmp_path / "metrics.jsonl").read_bytes()
+        again = run(tmp_path)
+        assert (tmp_path / "metrics.jsonl").read_bytes() == before
+        assert_same_bits(again.replicas, uninterrupted[0].replicas)
+        assert again.steps == EPOCHS * PER_EPOCH
+
+    def test_checkpoints(self, tmp_path):
+        run(tmp_path, schedule=SCHEDULE._replace(keep=2))
+        checkpoints = Checkpoints(tmp_path, keep=2)
+        steps = sorted(checkpoints.manager.all_steps())
+        best = checkpoints.best_step()
+        checkpoints.close()
+        losses = {r["step"]: r["validation_loss"] for r in records_of(tmp_path) if "validation_loss" in r}
+        assert best == min(losses, key=losses.get)
+        assert steps == sorted({28, 35, best})
+
+
+def _evaluate(params):
+    functions = regression_functions()
+    replicas = start(functions, SEEDS)._replace(params=params)
+    return np.asarray(functions.evaluate(replicas, regression_data(), 0)[1]).tolist()
+
+
+class TestInterrupted:
+    @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+    @pytest.mark.parametrize("at_step", [3, 13, 21, 34])
+    def test_between_dispatches(self, tmp_path, uninterrupted, number, at_step):
+        with pytest.raises(Interrupted) as stopped:
+            run(tmp_path, rate=signal_in_learning_rate(number, at_step))
+        assert (stopped.value.signal_number, stopped.value.step) == (number, at_step)
+        assert str(stopped.value) == f"stopped at step {at_step} and saved; the same command continues from there"
+        assert records_of(tmp_path)[-1]["step"] == at_step
+        trained = run(tmp_path)
+        assert_same_bits(trained.replicas, uninterrupted[0].replicas)
+        assert records_of(tmp_path) == uninterrupted[1]
+
+    def test_again_and_again(self, tmp_path, uninterrupted):
+        """In an evaluation, in the middle of an epoch, at once after a start, in the last evaluation."""
+        clocks = []
+        for functions, rate in (
+            (signal_in_evaluate(signal.SIGTERM, 1), learning_rate),
+            (None, signal_in_learning_rate(signal.SIGINT, 20)),
+            (None, signal_in_learning_rate(signal.SIGTERM, 21)),
+            (None, signal_in_learning_rate(signal.SIGTERM, 24)),
+            (signal_in_evaluate(signal.SIGINT, EPOCHS - 1), learning_rate),
+        ):
+            with pytest.raises(Interrupted) as stopped:
+                run(tmp_path, functions, rate=rate)
+            clocks.append((stopped.value.step, read_metrics(tmp_path / "metrics.jsonl")[-1]["train_seconds"]))
+        assert [step for step, _ in clocks] == [14, 20, 21, 24, 35]
+        trained = run(tmp_path)
+        assert_same_bits(trained.replicas, uninterrupted[0].replicas)
+        assert records_of(tmp_path) == uninterrupted[1]
+        seconds = [r["train_seconds"] for r in read_metrics(tmp_path / "metrics.jsonl")]
+        assert seconds == sorted(set(seconds)), "time of training goes on across restarts"
+        assert trained.train_seconds == seconds[-1] == clocks[-1][1]
+
+    def test_killed_without_a_chance_to_save(self, tmp_path, uninterrupted):
+        """Steps that were logged after the last checkpoint run again, and are logged once."""
+
+        class Killed(BaseException):
+            pass
+
+        def rate(step):
+            if step + 1 == 20:
+                raise Killed
+            return learning_rate(step)
+
+        with pytest.raises(Killed):
+            run(tmp_path, rate=rate)
+        assert records_of(tmp_path)[-1]["step"] == 17
+        trained = run(tmp_path)
+        assert_same_bits(trained.replicas, uninterrupted[0].replicas)
+        assert records_of(tmp_path) == uninterrupted[1]
+
+    def test_a_damaged_checkpoint_takes_its_steps_again(self, tmp_path, uninterrupted, capsys):
+        with pytest.raises(Interrupted):
+            run(tmp_path, rate=signal_in_learning_rate(signal.SIGTERM, 24))
+        (tmp_path / "checkpoints" / "24" / "about" / "metadata").write_text("{")
+        trained = run(tmp_path)
+        assert "checkpoint 24 is damaged and set aside" in capsys.readouterr().err
+        assert_same_bits(trained.replicas, uninterrupted[0].replicas)
+        assert records_of(tmp_path) == uninterrupted[1]
+
+    def test_a_state_that_was_not_evaluated_is_not_the_best(self, tmp_path):
+        with pytest.raises(Interrupted):
+            run(tmp_path, rate=signal_in_learning_rate(signal.SIGTERM, 10))
+        checkpoints = Checkpoints(tmp_path)
+        assert sorted(checkpoints.manager.all_steps()) == [7, 10]
+        assert checkpoints.best_step() == 7
+        checkpoints.close()
+
+    def test_handlers_are_put_back(self, tmp_path):
+        before = [signal.getsignal(number) for number in InterruptRequest.SIGNALS]
+        with pytest.raises(Interrupted):
+            run(tmp_path, rate=signal_in_learning_rate(signal.SIGTERM, 3))
+        assert [signal.getsignal(number) for number in InterruptRequest.SIGNALS] == before
+
+    def test_a_second_signal_acts_at_once(self):
+        with InterruptRequest() as request:
+            assert request.signal_number is None
+            os.kill(os.getpid(), signal.SIGINT)
+            assert request.signal_number == signal.SIGINT
+            with pytest.raises(KeyboardInterrupt):
+                os.kill(os.getpid(), signal.SIGINT)
+
+
+class TestEarlyStopping:
+    def functions(self):
+        task = counting_task(lambda t, sign: 100 + sign * t, loss=lambda t, sign: 10 + sign)
+        return make_functions(task, counting_optimizer(), batch_size=BATCH, patience=2, parallel=False)
+
+    def test_ends_when_all_have_stopped(self, tmp_path):
+        functions = self.functions()
+        _, worse = seeds_by_sign(functions)
+        trained = train(functions, [worse], regression_data(), SCHEDULE._replace(epochs=20), tmp_path)
+        assert trained.steps == 3 * PER_EPOCH
+        assert records_of(tmp_path)[-1]["step"] == 3 * PER_EPOCH
+        again = train(functions, [worse], regression_data(), SCHEDULE._replace(epochs=20), tmp_path)
+        assert again.steps == 3 * PER_EPOCH, "and a restart does not wake it up"
+
+    def test_the_log_leaves_out_who_has_stopped(self, tmp_path):
+        functions = self.functions()
+        better, worse = seeds_by_sign(functions)
+        trained = train(functions, [worse, better], regression_data(), SCHEDULE, tmp_path)
+        assert trained.steps == EPOCHS * PER_EPOCH
+        assert trained.replicas.best_epoch.tolist() == [1, EPOCHS]
+        records = records_of(tmp_path)
+        early, late = ([r for r in records if (r["epoch"] < 3) == first] for first in (True, False))
+        assert all((r["loss"], r["losses"]) == (10, [11, 9]) for r in early)
+        assert all((r["loss"], r["losses"]) == (9, [None, 9]) for r in late)
+        assert [r["active_seeds"] for r in records if "active_seeds" in r] == [2, 2, 1, 1, 1]
+
+
+class TestNotFinite:
+    def functions(self, limit, value=math.nan):
+        """The seed with the sign 1 has a loss of `value` from the step after `limit` on."""
+
+        def loss(t, sign):
+            return jnp.where((sign > 0) & (t >= limit), value, 1.0).astype(jnp.float32)
+
+        task = counting_task(lambda t, sign: 100 - t, loss=loss)
+        return make_functions(task, counting_optimizer(), batch_size=BATCH, parallel=False)
+
+    @pytest.mark.parametrize(("value", "name"), [(math.nan, "nan"), (math.inf, "inf")])
+    def test_names_the_seed_and_the_steps(self, tmp_path, value, name):
+        functions = self.functions(18, value)
+        fine, bad = seeds_by_sign(functions)
+        with pytest.raises(TrainingError) as error:
+            train(functions, [fine, bad], regression_data(), SCHEDULE, tmp_path)
+        assert str(error.value) == (
+            f"loss of seed {bad} is {name} within steps 18 to 20; the last good checkpoint is step 14; "
+            "lower --learning_rate or set --clip_norm"
+        )
+        checkpoints = Checkpoints(tmp_path)
+        restored = checkpoints.restore_latest(start(functions, [fine, bad]))
+        checkpoints.close()
+        assert restored.step == 14
+        assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(restored.state))
+        assert restored.state.params["t"].tolist() == [14, 14]
+        assert records_of(tmp_path)[-1]["step"] == 17
+
+    def test_before_anything_was_saved(self, tmp_path):
+        functions = self.functions(0)
+        _, bad = seeds_by_sign(functions)
+        message = f"^loss of seed {bad} is nan within steps 1 to 3; nothing was saved before it; lower --learning_rate"
+        with pytest.raises(TrainingError, match=message):
+            train(functions, [bad], regression_data(), SCHEDULE, tmp_path)
+
+    def test_a_gradient_that_is_not(self, tmp_path):
+        """sqrt at 0: the value is finite, the derivative is not."""
+        task = counting_task(lambda t, sign: t)._replace(loss=lambda params, batch, key: jnp.sqrt(params["t"]))
+        functions = make_functions(task, counting_optimizer(), batch_size=BATCH, parallel=False)
+        with pytest.raises(TrainingError, match=r"^grad norm of seed 5 is inf within steps 1 to 1; nothing was saved"):
+            train(functions, [5], regression_data(), SCHEDULE._replace(steps_per_dispatch=1), tmp_path)
+
+
+@pytest.mark.parametrize("per_epoch", [1, 7, 199, 200, 201, 400, 401, 1205])
+def test_steps_per_dispatch(per_epoch):
+    each = steps_per_dispatch(per_epoch)
+    assert 1 <= each <= 200
+    dispatches = math.ceil(per_epoch / each)
+    assert dispatches == math.ceil(per_epoch / 200), "no more dispatches than needed"
+    assert per_epoch - (dispatches - 1) * each > each - dispatches, "parts of about equal length"
