@@ -29,6 +29,8 @@ def data_folder(config: RunConfig) -> Path:
 def run_folder(name: str, config: RunConfig) -> Path:
     """The folder of a run, with its `flags.txt`: an empty one is made ours, one made with the same flags continues.
 
+    A folder that holds nothing but flags counts as empty: that run ended before it began, with a mistyped flag perhaps.
+
     Raises: `UsageError` when the folder was made with other flags, with the difference, or cannot be written.
     """
     lines = flagfile_lines(config)
@@ -36,15 +38,17 @@ def run_folder(name: str, config: RunConfig) -> Path:
     folder = Path(config.workdir or Path("runs") / f"{name}-{code}")
     file = folder / "flags.txt"
     try:
-        if file.exists():
-            _check_same(folder, file.read_text(encoding="utf-8").splitlines(), lines)
+        before = file.read_text(encoding="utf-8").splitlines() if file.exists() else None
+        if folder.exists() and not {path.name for path in folder.iterdir()} <= {"flags.txt", "flags.partial"}:
+            if before is None:
+                text = "not empty and no run of ours (no flags.txt); name another folder"
+                raise UsageError(f"--workdir={folder}: {text}")
+            _check_same(folder, before, lines)
             return folder
-        if folder.exists() and any(folder.iterdir()):
-            raise UsageError(f"--workdir={folder}: not empty and no run of ours (no flags.txt); name another folder")
         folder.mkdir(parents=True, exist_ok=True)
-        partial = file.with_suffix(".partial")
-        partial.write_text("\n".join(lines) + "\n", encoding="utf-8")
-        os.replace(partial, file)
+        _write_whole(file, "\n".join(lines) + "\n")
+    except UnicodeDecodeError as error:
+        raise UsageError(f"--workdir={folder}: flags.txt there is not UTF-8 text; name another folder") from error
     except OSError as error:
         raise UsageError(f"--workdir={folder}: {error.strerror or error}") from error
     return folder
@@ -60,6 +64,29 @@ def _check_same(folder: Path, before: list[str], now: list[str]) -> None:
         raise UsageError(f"--workdir={folder} was made with other flags ({difference}); name another folder")
 
 
+def check_data(folder: Path, fingerprint: str) -> None:
+    """Raises `UsageError` if the run began with data of another fingerprint."""
+    file = folder / "data.txt"
+    if file.exists() and file.read_bytes().strip() != fingerprint.encode():
+        raise UsageError(f"--workdir={folder} was made with other data (data.txt); put it back or name another folder")
+
+
+def note_data(folder: Path, fingerprint: str) -> None:
+    """Writes down in `data.txt` which data the run begins with; no effect when it continues."""
+    if not (folder / "data.txt").exists():
+        _write_whole(folder / "data.txt", fingerprint + "\n")
+
+
+def _write_whole(file: Path, text: str) -> None:
+    partial = file.with_suffix(".partial")
+    partial.write_text(text, encoding="utf-8")
+    os.replace(partial, file)
+
+
+def _has_checkpoint(folder: Path | None) -> bool:
+    return folder is not None and any((folder / "checkpoints").glob("*"))
+
+
 def main(
     name: str, config_class: type, run: Callable[[Any, Any], int | None], about: str | None, arguments: Sequence[str]
 ) -> int:
@@ -73,9 +100,9 @@ def main(
         print(f"python launch.py {name} [--flag=value ...]\n\n{(about or '').strip()}\n\nFlags:")
         print(help_text(config_class))
         return 0
+    folder: Path | None = None
     try:
         config: Any = parse(config_class, arguments)
-        folder = None
         if isinstance(config, RunConfig):
             folder = run_folder(name, config)
             print(f"run folder: {folder}")
@@ -83,9 +110,15 @@ def main(
     except (UsageError, DataError, TrainingError) as error:
         print(f"error: {' '.join(str(error).splitlines())}", file=sys.stderr)
         return 2
+    except OSError as error:  # the run folder is read-only, the disk is full, ...
+        where = [] if folder is None else [f"--workdir={folder}"]
+        file = [] if error.filename is None else [str(error.filename)]
+        print(f"error: {': '.join([*where, error.strerror or str(error), *file])}", file=sys.stderr)
+        return 2
     except Interrupted as interrupted:
         print(interrupted, file=sys.stderr)
         return 128 + interrupted.signal_number
     except KeyboardInterrupt:
-        print("interrupted; the same command continues from the last checkpoint", file=sys.stderr)
+        more = "; the same command continues from the last checkpoint" if _has_checkpoint(folder) else ""
+        print(f"interrupted{more}", file=sys.stderr)
         return 130

@@ -10,6 +10,7 @@ Flags are read once, into the dataclass; everything below gets that and no flags
 """
 
 import dataclasses
+import math
 import typing
 from collections.abc import Sequence
 from typing import Any, TypeVar
@@ -29,6 +30,7 @@ def flag(
     *,
     choices: Sequence[str] | None = None,
     minimum: float | None = None,
+    maximum: float | None = None,
     below: float | None = None,
     above: float | None = None,
     local: bool = False,
@@ -41,12 +43,13 @@ def flag(
         help: a phrase for `--help`.
         choices: the words that are allowed.
         minimum: the smallest number allowed.
+        maximum: the largest number allowed.
         below: numbers must be smaller than this.
         above: numbers must be larger than this.
         local: says where things lie on this machine and nothing about the run: not part of what is reproduced.
     """
-    metadata = {"help": help, "choices": choices, "minimum": minimum, "below": below, "above": above, "local": local}
-    return dataclasses.field(default=default, metadata=metadata)
+    limits = {"minimum": minimum, "maximum": maximum, "below": below, "above": above}
+    return dataclasses.field(default=default, metadata={"help": help, "choices": choices, "local": local, **limits})
 
 
 def define(config_class: type) -> absl_flags.FlagValues:
@@ -88,12 +91,13 @@ def parse(config_class: type[Config], arguments: Sequence[str]) -> Config:
     try:
         rest = values(["program", *arguments])[1:]
     except absl_flags.Error as error:
-        raise UsageError(str(error).splitlines()[0]) from error
-    except OSError as error:
+        raise UsageError(str(error).splitlines()[0].removeprefix("ERROR:: ")) from error
+    except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"--flagfile: {error}") from error
     if rest:
         raise UsageError(f"{rest[0]!r} is not a flag: write --name=value (--help lists the flags)")
-    config = config_class(**{f.name: values[f.name].value for f in dataclasses.fields(config_class)})  # type: ignore[arg-type]
+    fields = dataclasses.fields(config_class)  # type: ignore[arg-type]  # a dataclass, which TypeVar cannot say
+    config = config_class(**{field.name: values[field.name].value for field in fields})
     _check_limits(config)
     return config
 
@@ -103,8 +107,12 @@ def _check_limits(config: Any) -> None:
         value, limits = getattr(config, field.name), field.metadata
         if value is None:
             continue
+        if isinstance(value, float) and not math.isfinite(value):
+            raise UsageError(f"--{field.name}={value}: must be a finite number")
         if limits["minimum"] is not None and not value >= limits["minimum"]:
             raise UsageError(f"--{field.name}={value}: must be at least {limits['minimum']}")
+        if limits["maximum"] is not None and not value <= limits["maximum"]:
+            raise UsageError(f"--{field.name}={value}: must be at most {limits['maximum']}")
         if limits["above"] is not None and not value > limits["above"]:
             raise UsageError(f"--{field.name}={value}: must be above {limits['above']}")
         if limits["below"] is not None and not value < limits["below"]:

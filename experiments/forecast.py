@@ -15,11 +15,12 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pandas as pd
 from flax import nnx
 from tabulate import tabulate
 
 from experiments import results
-from experiments.command import data_folder
+from experiments.command import check_data, data_folder, note_data
 from experiments.command import main as run_command
 from experiments.flags import UsageError, flag
 from experiments.training_flags import (
@@ -28,10 +29,12 @@ from experiments.training_flags import (
     make_schedule,
     recurrent_options,
     seeds,
+    set_devices,
     set_precision,
 )
 from rnn_jax import metrics, models, plotting
 from rnn_jax.data import baselines, series, synthetic, szeged
+from rnn_jax.data.errors import DataError
 from rnn_jax.data.forecasting import ForecastTask, make_task
 from rnn_jax.training.loop import Schedule, steps_per_dispatch, train
 from rnn_jax.training.metrics import read_metrics
@@ -51,10 +54,11 @@ class Config(TrainConfig):
     csv: str = flag("", "CSV file of --dataset=csv")
     target: str = flag("", "column of --csv to forecast")
     time: str = flag("", "column of --csv with the time of each row; without it rows are one step apart")
-    lag: int = flag(64, "steps that the model reads", minimum=1)
-    ahead: int = flag(1, "steps that it forecasts", minimum=1)
+    lag: int = flag(64, "steps that the model reads", minimum=1, maximum=10_000)
+    ahead: int = flag(1, "steps that it forecasts", minimum=1, maximum=10_000)
+    season: int = flag(24, "steps of the cycle that the seasonal forecast repeats", minimum=1, maximum=10_000)
     residual: bool = flag(False, "predict the change from the last value instead of the value")
-    num_hours: int = flag(26_304, "hours of the synthetic series", minimum=1)
+    num_hours: int = flag(26_304, "hours of the synthetic series", minimum=1, maximum=10_000_000)
 
 
 def read_series(config: Config) -> series.Series:
@@ -128,12 +132,28 @@ def run(config: Config, workdir: Path) -> None:
     if results.read(workdir) is None:
         _train_and_evaluate(config, workdir)
     else:
-        print("this run is finished; its results:")
+        print(f"this run is finished{_check_finished(config, workdir)}; its results:")
     _report(workdir)
 
 
+def _read_task(config: Config) -> ForecastTask:
+    return make_task(read_series(config), config.protocol, config.lag, config.ahead)
+
+
+def _check_finished(config: Config, workdir: Path) -> str:
+    """Raises `UsageError` if the data is no longer that of the run; returns a remark if that cannot be said."""
+    try:
+        fingerprint = _read_task(config).fingerprint()
+    except DataError as error:
+        return f", its data cannot be read any more ({error})"
+    check_data(workdir, fingerprint)
+    return ""
+
+
 def _train_and_evaluate(config: Config, workdir: Path) -> None:
-    forecast = make_task(read_series(config), config.protocol, config.lag, config.ahead)
+    num_devices = set_devices(config)
+    forecast = _read_task(config)
+    check_data(workdir, forecast.fingerprint())
     for sentence in forecast.repairs:
         print(f"data: {sentence}")
     windows = {split: len(forecast.starts(split)) for split in ("train", "validation", "test")}
@@ -152,28 +172,34 @@ def _train_and_evaluate(config: Config, workdir: Path) -> None:
         make_config_optimizer(config, learning_rate),
         batch_size=config.batch_size,
         patience=config.patience,
+        num_devices=num_devices,
     )
     data: Any = {
         "series": forecast.standardised.astype(np.float64 if config.dtype == "float64" else np.float32),
         "train": forecast.train,
         "validation": forecast.validation,
     }
-    schedule = Schedule(steps_per_epoch, config.epochs, steps_per_dispatch(steps_per_epoch), config.keep)
+    dispatch = steps_per_dispatch(steps_per_epoch, config.steps_per_dispatch)
+    schedule = Schedule(steps_per_epoch, config.epochs, dispatch, config.keep)
+    note_data(workdir, forecast.fingerprint())
     trained = train(functions, seeds(config), data, schedule, workdir, learning_rate)
 
+    data = jax.device_put(data)
     predict = map_over_seeds(
         lambda params: predict_all(apply, params, data, jnp.asarray(forecast.test), config.lag, config.ahead),
         parallel=jax.default_backend() != "cpu",
     )
-    data = jax.device_put(data)
     predictions = forecast.in_units(np.asarray(jax.jit(predict)(trained.replicas.best_params)))
-    others = baselines.all_baselines(forecast, "test")
+    others = baselines.all_baselines(forecast, "test", config.season)
+    if "seasonal_naive" not in others:
+        print(f"no seasonal forecast: --lag={config.lag} is shorter than --season={config.season}")
     targets = forecast.targets(forecast.test)
 
     def evaluate(predicted: Iterable[np.ndarray]) -> dict[str, Any]:
         per_seed = [metrics.regression(targets, p, others["persistence"]) for p in predicted]
         return {name: results.spread([each[name] for each in per_seed]) for name in METRICS}
 
+    _plot(config, workdir, forecast, predictions[0], others)  # before the results, which say that a run is finished
     results.write(
         workdir,
         {
@@ -191,7 +217,6 @@ def _train_and_evaluate(config: Config, workdir: Path) -> None:
             "train_seconds": trained.train_seconds,
         },
     )
-    _plot(config, workdir, forecast, predictions[0], others)
 
 
 def _plot(
@@ -200,7 +225,9 @@ def _plot(
     folder = workdir / "plots"
     targets, ours = forecast.targets(forecast.test), f"{config.cell}, seed {config.seed}"
     rows = forecast.test + forecast.lag
-    times = rows if forecast.times is None else forecast.times[rows]
+    times: Any = rows if forecast.times is None else forecast.times[rows]
+    if isinstance(times, pd.DatetimeIndex) and not times.is_monotonic_increasing:
+        times = rows  # lines in file order would run to and fro through time
     first_step = {name: p[:, 0] for name, p in {ours: predictions, **others}.items()}
     unit = forecast.columns[0]
     plotting.forecast_days(folder / "forecast.png", times, targets[:, 0], first_step, unit)

@@ -23,7 +23,7 @@ class Config:
     cells: str = flag(",".join(gradcheck.RULES), "cells to check, separated by commas")
     dtypes: str = flag(",".join(gradcheck.TOLERANCES), "types to check")
     cases: str = flag(",".join(gradcheck.CASES), "cases to check")
-    seed: int = flag(0, "draws the parameters, the inputs and the cotangents", minimum=0)
+    seed: int = flag(0, "draws the parameters, the inputs and the cotangents", minimum=0, below=2**31)
 
 
 def _names(config: Config, name: str, known: Sequence[str]) -> list[str]:

@@ -13,7 +13,7 @@ import jax
 import numpy as np
 from tabulate import tabulate
 
-PACKAGES = ("rnn_jax", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
+PACKAGES = ("rnn_jax", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy", "torch")
 
 
 def spread(values: Sequence[float]) -> dict[str, Any]:
@@ -46,8 +46,8 @@ def versions() -> dict[str, str]:
     for package in PACKAGES:
         try:
             found[package] = importlib.metadata.version(package)
-        except importlib.metadata.PackageNotFoundError:  # run from a checkout that is not installed
-            found[package] = "not installed"
+        except importlib.metadata.PackageNotFoundError:  # an optional one, or rnn_jax itself from a bare checkout
+            continue
     return found
 
 

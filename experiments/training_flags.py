@@ -1,5 +1,7 @@
 """The flags of every experiment that trains, and what is built from them alone."""
 
+import contextlib
+import os
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,35 +18,51 @@ from rnn_jax.training.optimizers import OPTIMIZERS, SCHEDULES, learning_rate_sch
 
 DTYPES = {"float32": jnp.float32, "bfloat16": jnp.bfloat16, "float64": jnp.float64}
 
+MANY = 1_000_000
+"""More of anything is a mistyped flag."""
+
 
 @dataclass(frozen=True)
 class TrainConfig(RunConfig):
     """Model and training."""
 
     cell: str = flag("lstm", "recurrent cell", choices=tuple(CELLS))
-    hidden_size: int = flag(32, "hidden features", minimum=1)
-    num_layers: int = flag(1, "layers", minimum=1)
+    hidden_size: int = flag(32, "hidden features", minimum=1, maximum=8192)
+    num_layers: int = flag(1, "layers", minimum=1, maximum=1000)
     bidirectional: bool = flag(False, "read in both directions")
     init: str = flag("pytorch", "how weights begin", choices=tuple(SCHEMES))
     forget_bias: float | None = flag(None, "forget-gate bias at the start, of an LSTM")
     dropout: float = flag(0.0, "dropout rate between layers", minimum=0.0, below=1.0)
     variational: bool = flag(False, "one dropout mask per sequence instead of one per step")
     backend: str = flag("manual", "how values and gradients are computed", choices=tuple(BACKENDS))
-    checkpoint_every: int | None = flag(None, "recompute segments of this many steps: less memory", minimum=1)
-    truncate_every: int | None = flag(None, "cut the gradient at every so many steps", minimum=1)
+    checkpoint_every: int | None = flag(
+        None, "recompute segments of this many steps: less memory", minimum=1, maximum=MANY
+    )
+    truncate_every: int | None = flag(None, "cut the gradient at every so many steps", minimum=1, maximum=MANY)
     dtype: str = flag("float32", "type of the computation", choices=tuple(DTYPES))
-    batch_size: int = flag(64, "examples per step", minimum=1)
-    epochs: int = flag(10, "epochs at most", minimum=1)
+    batch_size: int = flag(64, "examples per step", minimum=1, maximum=MANY)
+    epochs: int = flag(10, "epochs at most", minimum=1, maximum=MANY)
     optimizer: str = flag("adam", "optimizer", choices=OPTIMIZERS)
-    learning_rate: float = flag(1e-3, "highest learning rate", above=0.0)
+    learning_rate: float = flag(1e-2, "highest learning rate", above=0.0)
     schedule: str = flag("cosine", "how the learning rate goes on after the warm-up", choices=SCHEDULES)
-    warmup_steps: int = flag(0, "steps of a linear rise of the learning rate from 0", minimum=0)
+    warmup_steps: int = flag(0, "steps of a linear rise of the learning rate from 0", minimum=0, maximum=MANY)
     clip_norm: float | None = flag(1.0, "largest global norm of the gradient; 0: no clipping", minimum=0.0)
     weight_decay: float = flag(0.0, "decoupled weight decay, for adamw", minimum=0.0)
-    patience: int | None = flag(None, "epochs without a better validation loss after which to stop", minimum=1)
-    keep: int = flag(3, "checkpoints to keep besides the best", minimum=1)
-    seed: int = flag(0, "first seed", minimum=0)
-    num_seeds: int = flag(1, "replicas, with seeds counted up from --seed, trained in one program", minimum=1)
+    patience: int | None = flag(
+        None, "epochs without a better validation loss after which to stop", minimum=1, maximum=MANY
+    )
+    steps_per_dispatch: int = flag(200, "steps in one call of the device, at most", minimum=1, maximum=MANY)
+    num_devices: int | None = flag(
+        None,
+        "devices that share a batch; without it the cores of a CPU, 16 examples each at least, or one accelerator",
+        minimum=1,
+        below=4097,
+    )
+    keep: int = flag(3, "checkpoints to keep besides the best", minimum=1, maximum=MANY)
+    seed: int = flag(0, "first seed", minimum=0, below=2**31)
+    num_seeds: int = flag(
+        1, "replicas, with seeds counted up from --seed, trained in one program", minimum=1, maximum=1024
+    )
 
 
 def seeds(config: TrainConfig) -> list[int]:
@@ -56,6 +74,26 @@ def set_precision(config: TrainConfig) -> None:
     """Switches JAX to 64 bits for `--dtype=float64`; before anything is computed."""
     if config.dtype == "float64":
         jax.config.update("jax_enable_x64", True)
+
+
+def set_devices(config: TrainConfig) -> int:
+    """Over how many devices to split a batch; makes devices of a CPU's cores, if JAX has not started yet.
+
+    Raises: `UsageError` where `--num_devices` asks for more than there are or does not divide `--batch_size`.
+    """
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    with contextlib.suppress(RuntimeError):  # JAX has started: its devices are what they are
+        jax.config.update("jax_num_cpu_devices", config.num_devices or cores)
+    available = jax.local_device_count()
+    if config.num_devices is None:
+        if jax.default_backend() != "cpu":
+            return 1
+        return max(n for n in range(1, available + 1) if n == 1 or config.batch_size % (n * 16) == 0)
+    if config.num_devices > available:
+        raise UsageError(f"--num_devices={config.num_devices}: there are only {available}")
+    if config.batch_size % config.num_devices:
+        raise UsageError(f"--num_devices={config.num_devices}: does not divide --batch_size={config.batch_size}")
+    return config.num_devices
 
 
 def recurrent_options(config: TrainConfig) -> dict[str, Any]:

@@ -72,7 +72,7 @@ def forecast_days(
         if isinstance(shown, pd.DatetimeIndex):
             below.tick_params(axis="x", labelrotation=20)
         else:
-            below.set_xlabel("row")
+            below.set_xlabel("row of the file")
         _save(figure, path)
 
 

@@ -15,7 +15,7 @@ from rnn_jax.cells import rnn
 
 CELLS = tuple(cells.CELLS)
 SCHEMES = tuple(initializers.SCHEMES)
-I, H = 3, 5  # noqa: E741
+I, H = 3, 5  # noqa: E741  # the letters of the axes
 
 PARAMS = {  # a contract: saved parameters have these names, in this order, and these shapes
     "rnn": {"w_ih": (I, H), "w_hh": (H, H), "b": (H,)},
@@ -54,7 +54,7 @@ def test_leading_axes_are_batch_axes(name):
     params, carry, x = draw(name, (2, 4))
     together = cells.get(name).step(params, carry, x)
     for row in np.ndindex(2, 4):
-        alone = cells.get(name).step(params, jax.tree.map(lambda a: a[row], carry), x[row])  # noqa: B023
+        alone = cells.get(name).step(params, jax.tree.map(lambda a: a[row], carry), x[row])  # noqa: B023  # called now
         for got, want in zip(jax.tree.leaves(together), jax.tree.leaves(alone), strict=True):
             assert_allclose(got[row], want, rtol=1e-12, atol=1e-14)
 
@@ -69,7 +69,7 @@ def test_a_step_is_the_projection_and_the_recurrence(name):
     assert {leaf.shape for leaf in jax.tree.leaves(projected)} == {(3, 4, H)}
     assert len(jax.tree.leaves(projected)) == cell.num_gates
     for t in range(3):
-        split = cell.recur(params, carry, jax.tree.map(lambda p: p[t], projected))  # noqa: B023
+        split = cell.recur(params, carry, jax.tree.map(lambda p: p[t], projected))  # noqa: B023  # called at once
         for got, want in zip(jax.tree.leaves(split), jax.tree.leaves(cell.step(params, carry, xs[t])), strict=True):
             assert_allclose(got, want, rtol=1e-14)
 

@@ -14,7 +14,7 @@ from rnn_jax import cells, compose, unroll
 from rnn_jax.backends import BACKENDS
 from rnn_jax.compose import Directions, dropout, init_stack, unroll_bidirectional, unroll_stack
 
-T, B, I, H = 7, 4, 3, 5  # noqa: E741
+T, B, I, H = 7, 4, 3, 5  # noqa: E741  # the letters of the axes
 LENGTHS = np.array([T, 0, 4, 1], np.int32)
 
 QUICK = {"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True}

@@ -18,7 +18,7 @@ from rnn_jax import Cell, cells, unroll
 from rnn_jax.backends import BACKENDS
 
 CELLS = tuple(cells.CELLS)
-T, B, I, H = 7, 4, 3, 5  # noqa: E741  # all different, so that no axis can be taken for another
+T, B, I, H = 7, 4, 3, 5  # noqa: E741  # the axes' letters; all different, so that no axis is taken for another
 
 LENGTHS = [T, 0, 4, 1]  # full, empty, between, one
 FULL = {"lengths": LENGTHS, "resets": True, "carry": True}
@@ -287,7 +287,8 @@ def test_vmap_over_replicas_with_lengths_of_their_own(backend):
     single = quick_jit(run)
     for replica in (0, 1):
         alone = single(*drawn[replica], lengths[replica], resets[replica])
-        assert_trees_close(jax.tree.map(lambda a: a[replica], together), alone, rtol=1e-11, atol=1e-12)  # noqa: B023
+        one = jax.tree.map(lambda a: a[replica], together)  # noqa: B023  # called at once
+        assert_trees_close(one, alone, rtol=1e-11, atol=1e-12)
 
 
 def test_vmap_is_a_batch_axis():
@@ -428,7 +429,7 @@ def test_the_step_is_traced_as_often_for_any_number_of_steps(backend, monkeypatc
     for num_steps in (64, 128):
         calls.clear()
         params, xs, _ = draw(lstm, num_steps, (B,))
-        jax.make_jaxpr(lambda p: unroll(counting, p, xs, backend=backend))(params)  # noqa: B023
+        jax.make_jaxpr(lambda p: unroll(counting, p, xs, backend=backend))(params)  # noqa: B023  # called at once
         counted.append(len(calls))
     assert counted[0] == counted[1] <= 4
 

@@ -1,5 +1,6 @@
 """A forecasting task: a series, its windows in three splits, and a scaling that knows the training rows alone."""
 
+import hashlib
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
@@ -7,7 +8,6 @@ from itertools import pairwise
 import numpy as np
 import pandas as pd
 
-from rnn_jax.data import szeged
 from rnn_jax.data.errors import DataError
 from rnn_jax.data.series import Series, check_protocol
 from rnn_jax.data.windows import gather, window_starts
@@ -63,6 +63,19 @@ class ForecastTask:
         if split not in SPLITS:
             raise DataError(f"unknown split {split!r}: take one of {', '.join(SPLITS)}")
         return getattr(self, split)
+
+    def fingerprint(self) -> str:
+        """SHA-256 of the protocol, the values and the windows of each split: the same for the same data.
+
+        Of the values in float32: the last bits of float64 differ between processors for a series that is computed.
+        """
+        sha = hashlib.sha256(self.protocol.encode())
+        with np.errstate(over="ignore"):
+            values = self.values.astype(np.float32)
+        for array in (values, *(self.starts(split) for split in SPLITS)):
+            sha.update(f"{array.dtype}{array.shape}".encode())
+            sha.update(np.ascontiguousarray(array).tobytes())
+        return sha.hexdigest()
 
 
 def make_task(series: Series, protocol: str, lag: int, ahead: int) -> ForecastTask:
@@ -122,9 +135,8 @@ def _row_bounds(series: Series) -> tuple[int, int, int, int]:
     num_rows, times = len(series.values), series.times
     if times is not None and not times.is_monotonic_increasing:
         raise DataError(f"{series.name}: its rows are not in time order, which protocol 'clean' needs: read it so too")
-    if series.name == szeged.NAME and times is not None:
-        dates = [pd.Timestamp(date, tz="UTC") for date in (szeged.TRAIN_END, szeged.VALIDATION_END, szeged.TEST_END)]
-        train_end, validation_end, test_end = (int(times.searchsorted(date)) for date in dates)
+    if series.split_times is not None and times is not None:
+        train_end, validation_end, test_end = (int(times.searchsorted(time)) for time in series.split_times)
         return 0, train_end, validation_end, test_end
     return 0, num_rows * 7 // 10, num_rows * 8 // 10, num_rows
 

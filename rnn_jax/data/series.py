@@ -38,6 +38,7 @@ class Series:
         times: N times in UTC, or None.
         breaks: `[N]` bool. True at t: row t does not follow row t-1 by one regular step, so no window may hold both.
         repairs: sentences saying what was repaired in reading, to be printed.
+        split_times: where the rows for training, validation and test end, in UTC, where the data set fixes it.
     """
 
     name: str
@@ -46,6 +47,7 @@ class Series:
     times: pd.DatetimeIndex | None
     breaks: np.ndarray
     repairs: tuple[str, ...] = ()
+    split_times: tuple[pd.Timestamp, pd.Timestamp, pd.Timestamp] | None = None
 
 
 def check_protocol(protocol: str) -> None:

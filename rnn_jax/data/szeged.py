@@ -12,6 +12,7 @@ from os import PathLike
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 
 from rnn_jax.data.errors import DataError
 from rnn_jax.data.series import Series, check_protocol, regularise
@@ -22,11 +23,12 @@ FILES = ("weatherHistory.csv", "weatherHistory.csv.gz")
 TARGET = "Temperature (C)"
 TIME = "Formatted Date"
 
-TRAIN_END = "2014-01-01"
-"""Training rows lie before this time (UTC)."""
-VALIDATION_END = "2015-01-01"
-TEST_END = "2016-11-01"
-"""Test rows lie before this time: what follows is filler."""
+SPLIT_TIMES = (
+    pd.Timestamp("2014-01-01", tz="UTC"),
+    pd.Timestamp("2015-01-01", tz="UTC"),
+    pd.Timestamp("2016-11-01", tz="UTC"),
+)
+"""Rows for training, validation and test lie before these times. What follows the last is filler."""
 
 
 def read(data_dir: str | PathLike[str], protocol: str) -> Series:
@@ -45,7 +47,7 @@ def read(data_dir: str | PathLike[str], protocol: str) -> Series:
     check_protocol(protocol)
     table = read_table(_find(Path(data_dir)), TARGET, TIME)
     series = _in_file_order(table) if protocol == "lecture" else regularise(table, TARGET)
-    return replace(series, name=NAME)
+    return replace(series, name=NAME, split_times=SPLIT_TIMES)
 
 
 def _in_file_order(table: Table) -> Series:

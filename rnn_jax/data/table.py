@@ -120,6 +120,8 @@ def _numbers(name: str, column: str, lines: list[int], cells: list[str]) -> np.n
     values = np.empty(len(cells))
     for i, cell in enumerate(cells):
         try:
+            if "_" in cell:  # float would take 1_000
+                raise ValueError
             values[i] = float(cell)
         except ValueError:
             if cell.strip().lower() not in MISSING:

@@ -1,6 +1,7 @@
 """Checkpoints with Orbax: atomic, the last few and the best, damage noticed and stepped over."""
 
 import hashlib
+import json
 import logging
 import shutil
 import sys
@@ -42,6 +43,8 @@ class Checkpoints:
         """Opens `workdir/checkpoints`; keeps the last `keep` and the one of the lowest validation loss."""
         self.folder = workdir.resolve() / "checkpoints"
         self.keep = keep
+        self.damaged: list[int] = []
+        self._set_aside_without_loss()
         self.manager = self._open()
 
     def _open(self) -> ocp.CheckpointManager:
@@ -89,17 +92,18 @@ class Checkpoints:
         for step in steps:
             try:
                 return self._restore(step, like)
+            except MemoryError:  # says nothing about the file
+                raise
             except Exception as error:  # a damaged file may surface as almost any error of Orbax or TensorStore
-                reason = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
-                print(f"checkpoint {step} is damaged and set aside: {reason}", file=sys.stderr)
-                self._set_aside(step)
-        if steps:
-            raise TrainingError(f"every checkpoint in {self.folder} is damaged; use another --workdir to start again")
+                self.manager.close()
+                self._set_aside(step, error)
+                self.manager = self._open()
+        if self.damaged:
+            raise TrainingError(
+                f"every checkpoint in {self.folder} was damaged and is now in {self._aside}; the same command starts "
+                "again from the beginning"
+            )
         return None
-
-    def best_step(self) -> int | None:
-        """The step of the lowest validation loss among those kept."""
-        return self.manager.best_step()
 
     def _restore(self, step: int, like: Any) -> Restored:
         shapes = jax.tree.map(lambda a: jax.ShapeDtypeStruct(a.shape, a.dtype), like)
@@ -109,13 +113,27 @@ class Checkpoints:
             raise ValueError("the arrays are not those that were saved")
         return Restored(step, restored.state, restored.about["clocks"])
 
-    def _set_aside(self, step: int) -> None:
-        self.manager.close()
-        aside = self.folder.parent / "damaged"
-        aside.mkdir(exist_ok=True)
-        shutil.rmtree(aside / str(step), ignore_errors=True)
-        shutil.move(self.folder / str(step), aside / str(step))
-        self.manager = self._open()
+    def _set_aside_without_loss(self) -> None:
+        """Orbax reads the loss of every checkpoint as it opens; one that it cannot read would end the run."""
+        for file in sorted(self.folder.glob("*/metrics/metrics")):
+            step = file.parts[-3]
+            if step.isdigit():  # another name: what a killed save has left, which Orbax removes
+                try:
+                    float(json.loads(file.read_text(encoding="utf-8"))["loss"])
+                except Exception as error:
+                    self._set_aside(int(step), error)
+
+    @property
+    def _aside(self) -> Path:
+        return self.folder.parent / "damaged"
+
+    def _set_aside(self, step: int, error: Exception) -> None:
+        reason = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
+        print(f"checkpoint {step} is damaged and set aside: {reason}", file=sys.stderr)
+        self._aside.mkdir(exist_ok=True)
+        shutil.rmtree(self._aside / str(step), ignore_errors=True)
+        shutil.move(self.folder / str(step), self._aside / str(step))
+        self.damaged.append(step)
 
     def close(self) -> None:
         """Ends Orbax's threads."""

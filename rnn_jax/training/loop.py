@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -38,7 +38,7 @@ class Trained(NamedTuple):
     """What training leaves.
 
     Attributes:
-        replicas: the final state, leading axis S.
+        replicas: the final state, leading axis S, on the host.
         steps: how many steps the run made.
         compile_seconds: compiling the step, in this process.
         train_seconds: inside training steps, over all processes that worked on the run, without compiling,
@@ -78,17 +78,18 @@ def train(
         Interrupted: Ctrl-C or SIGTERM; the state has been saved.
     """
     per_epoch = schedule.steps_per_epoch
-    data = jax.device_put(data)
-    replicas = functions.init(jnp.asarray(seeds, jnp.uint32))
+    data = jax.device_put(data, functions.sharding)
+    replicas = functions.init(jax.device_put(jnp.asarray(seeds, jnp.uint32), functions.sharding))
     checkpoints = Checkpoints(workdir, schedule.keep)
     restored = checkpoints.restore_latest(replicas)
     step, clocks = 0, {"train_seconds": 0.0}
     if restored is not None:
-        step, replicas, clocks = restored.step, jax.device_put(restored.state), restored.clocks
+        step, clocks = restored.step, restored.clocks
+        replicas = jax.device_put(restored.state, functions.sharding)
     order = functions.order(replicas.seed, step // per_epoch)
 
     started = time.perf_counter()
-    run_steps = functions.steps.lower(replicas, order, data, 0, 0, 0).compile()  # type: ignore[attr-defined]
+    run_steps = functions.steps.lower(replicas, order, data, 0, 0, 0).compile()  # type: ignore[attr-defined]  # jitted
     compile_seconds = time.perf_counter() - started
 
     log = MetricsLog(workdir, step)
@@ -106,15 +107,16 @@ def train(
                 replicas, metrics = run_steps(replicas, order, data, epoch, first, count)
                 metrics = jax.block_until_ready(metrics)
                 clocks["train_seconds"] += time.perf_counter() - started
-                _check_finite(metrics, step, count, seeds, checkpoints)
+                _check_finite(metrics._asdict(), f"within steps {step + 1} to {step + count}", seeds, checkpoints)
                 step += count
 
-                record = _record(metrics, step, epoch, learning_rate, clocks)
+                record = _record(metrics, np.asarray(replicas.active), step, epoch, learning_rate, clocks)
                 bar.update(count)
                 bar.set_postfix(loss=f"{record['loss']:.4g}", refresh=False)
                 validation_loss = math.inf  # of a checkpoint between two evaluations: it is not the best
                 if step % per_epoch == 0:
                     replicas, losses = functions.evaluate(replicas, data, epoch)
+                    _check_finite({"validation_loss": losses}, f"after step {step}", seeds, checkpoints)
                     record |= _validation_record(replicas, losses)
                     validation_loss = record["validation_loss"]
                 log.write(record)
@@ -126,33 +128,39 @@ def train(
         bar.close()
         log.close()
         checkpoints.close()
-    return Trained(replicas, step, compile_seconds, clocks["train_seconds"])
+    return Trained(jax.device_get(replicas), step, compile_seconds, clocks["train_seconds"])
 
 
 def _mean(values: Any) -> float:
     return float(np.mean(np.asarray(values)))
 
 
-def _check_finite(metrics: StepMetrics, step: int, count: int, seeds: Sequence[int], checkpoints: Checkpoints) -> None:
-    for name, values in metrics._asdict().items():
+def _check_finite(found: Mapping[str, Any], when: str, seeds: Sequence[int], checkpoints: Checkpoints) -> None:
+    for name, values in found.items():
         bad = np.flatnonzero(~np.isfinite(np.asarray(values)))
         if bad.size:
             last = max(checkpoints.manager.all_steps(), default=None)
             saved = "nothing was saved before it" if last is None else f"the last good checkpoint is step {last}"
             value, seed = np.asarray(values)[bad[0]], seeds[bad[0]]
             raise TrainingError(
-                f"{name.replace('_', ' ')} of seed {seed} is {value} within steps {step + 1} to {step + count}; "
-                f"{saved}; lower --learning_rate or set --clip_norm"
+                f"{name.replace('_', ' ')} of seed {seed} is {value} {when}; {saved}; "
+                "lower --learning_rate or --clip_norm"
             )
 
 
 def _record(
-    metrics: StepMetrics, step: int, epoch: int, learning_rate: Callable[[int], Any] | None, clocks: dict[str, float]
+    metrics: StepMetrics,
+    active: np.ndarray,
+    step: int,
+    epoch: int,
+    learning_rate: Callable[[int], Any] | None,
+    clocks: dict[str, float],
 ) -> dict[str, Any]:
     record: dict[str, Any] = {"step": step, "epoch": epoch}
-    record |= {name: _mean(values) for name, values in metrics._asdict().items()}
-    if len(metrics.loss) > 1:
-        record["losses"] = np.asarray(metrics.loss).tolist()
+    # A replica that has stopped made no step: it has no loss here, and no part in the means.
+    record |= {name: _mean(np.asarray(values)[active]) for name, values in metrics._asdict().items()}
+    if len(active) > 1:
+        record["losses"] = [float(loss) if on else None for loss, on in zip(metrics.loss, active, strict=True)]
     if learning_rate is not None:
         record["learning_rate"] = float(learning_rate(step - 1))
     return record | {"train_seconds": clocks["train_seconds"]}

@@ -2,6 +2,9 @@
 
 Every replica is trained as if it were alone: its parameters, its order of the data and its dropout masks are functions
 of its own seed, and it stops when its own validation loss says so.
+
+A batch may be split over several devices, which then exchange gradients at every step. The cores of a CPU can be such
+devices: the loop over time is sequential and keeps a single core busy, however many there are.
 """
 
 from collections.abc import Callable
@@ -11,6 +14,8 @@ import jax
 import jax.numpy as jnp
 import optax
 from jax import lax
+from jax.flatten_util import ravel_pytree
+from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 from rnn_jax.types import Array, Key, Params
 
@@ -20,7 +25,7 @@ class Task(NamedTuple):
 
     Attributes:
         init: `key -> params`.
-        loss: `(params, batch, key) -> scalar`; the key draws dropout masks.
+        loss: `(params, batch, key) -> scalar`, a mean over the batch's examples; the key draws dropout masks.
         batch: `(data, indices [B]) -> batch`: takes examples from data on the device.
         evaluate: `(params, data) -> scalar`, the validation loss.
         num_examples: how many examples `batch` can index.
@@ -83,12 +88,14 @@ class Functions(NamedTuple):
         steps: `(states, orders, data, epoch, first, count) -> (states, StepMetrics)`: `count` steps of the epoch
             from its step `first` on. The states passed in are consumed.
         evaluate: `(states, data, epoch) -> (states, losses [S])`: validation, choice of the best, early stopping.
+        sharding: where states and data lie: on every device in full.
     """
 
     init: Callable[..., Replica]
     order: Callable[..., Array]
     steps: Callable[..., tuple[Replica, StepMetrics]]
     evaluate: Callable[..., tuple[Replica, Array]]
+    sharding: NamedSharding
 
 
 def map_over_seeds(function: Callable[..., Any], parallel: bool) -> Callable[..., Any]:
@@ -107,6 +114,7 @@ def make_functions(
     batch_size: int,
     patience: int | None = None,
     parallel: bool | None = None,
+    num_devices: int = 1,
 ) -> Functions:
     """Builds the functions of a run.
 
@@ -116,7 +124,15 @@ def make_functions(
         batch_size: B. An epoch has `num_examples // B` steps: what is left over is seen in another epoch.
         patience: evaluations without improvement after which a replica stops; None: never.
         parallel: how replicas run, see `map_over_seeds`; None: at once, but on a CPU one after another.
+        num_devices: over how many of the local devices a batch is split.
+
+    Raises: `ValueError` where there are fewer devices, or where they do not divide the batch.
     """
+    devices = jax.local_devices()[:num_devices]
+    if len(devices) < num_devices or batch_size % num_devices:
+        raise ValueError(f"cannot split a batch of {batch_size} over {num_devices} devices, there are {len(devices)}")
+    mesh = jax.make_mesh((num_devices,), ("data",), axis_types=(AxisType.Auto,), devices=devices)
+    share = batch_size // num_devices
     parallel = jax.default_backend() != "cpu" if parallel is None else parallel
     steps_per_epoch = task.num_examples // batch_size
 
@@ -131,13 +147,22 @@ def make_functions(
         key = jax.random.fold_in(seed_key(seed, ORDER), epoch)
         return jax.random.permutation(key, task.num_examples)
 
+    def mean_over_devices(tree: Any) -> Any:
+        if num_devices == 1:
+            return tree
+        flat, unravel = ravel_pytree(tree)  # one message instead of one per array
+        return unravel(lax.pmean(flat, "data"))
+
     def one_step(replica: Replica, order: Array, data: Any, epoch: Array, position: Array):
-        indices = lax.dynamic_slice_in_dim(order, position * batch_size, batch_size)
+        device = lax.axis_index("data")
+        indices = lax.dynamic_slice_in_dim(order, position * batch_size + device * share, share)
         key = jax.random.fold_in(seed_key(replica.seed, DROPOUT), epoch * steps_per_epoch + position)
+        key = jax.random.fold_in(key, device)
         loss, grads = jax.value_and_grad(task.loss)(replica.params, task.batch(data, indices), key)
+        loss, grads = mean_over_devices((loss, grads))
         updates, opt_state = optimizer.update(grads, replica.opt_state, replica.params)
         params = optax.apply_updates(replica.params, updates)
-        norms = (optax.global_norm(tree) for tree in (grads, updates, params))
+        norms = (optax.tree.norm(tree) for tree in (grads, updates, params))
         return replica._replace(params=params, opt_state=opt_state), StepMetrics(loss, *norms)
 
     def steps(replica: Replica, order: Array, data: Any, epoch: Array, first: Array, count: Array):
@@ -152,7 +177,7 @@ def make_functions(
         count = jnp.where(replica.active, count, 0)
         replica, sums = lax.fori_loop(0, count, body, (replica, sums))
         mean = jax.tree.map(lambda s: s / jnp.maximum(count, 1).astype(s.dtype), sums)
-        return replica, mean._replace(param_norm=optax.global_norm(replica.params))
+        return replica, mean._replace(param_norm=optax.tree.norm(replica.params))
 
     def evaluate(replica: Replica, data: Any, epoch: Array) -> tuple[Replica, Array]:
         loss = task.evaluate(replica.params, data).astype(replica.best_loss.dtype)
@@ -179,6 +204,16 @@ def make_functions(
     return Functions(
         init=jax.jit(over_seeds(init, 0)),
         order=jax.jit(over_seeds(order, 1)),
-        steps=jax.jit(over_seeds(steps, 4), donate_argnums=0),
+        steps=jax.jit(
+            jax.shard_map(
+                over_seeds(steps, 4),
+                mesh=mesh,
+                in_specs=PartitionSpec(),
+                out_specs=PartitionSpec(),
+                check_vma=False,  # that all devices agree follows from the mean over them, which it cannot see
+            ),
+            donate_argnums=0,
+        ),
         evaluate=jax.jit(over_seeds(evaluate, 2)),
+        sharding=NamedSharding(mesh, PartitionSpec()),
     )

@@ -38,6 +38,20 @@ def test_fields():
         task.starts("training")
 
 
+def test_fingerprint():
+    series = series_of(100)
+    first = make_task(series, "clean", 4, 1).fingerprint()
+    assert first == make_task(series_of(100), "clean", 4, 1).fingerprint()
+    values = series.values.copy()
+    values[-1] += 1e-3
+    others = [
+        make_task(replace(series, values=values), "clean", 4, 1),
+        make_task(series, "lecture", 4, 1),
+        make_task(series_of(100, breaks=[90]), "clean", 4, 1),
+    ]
+    assert len({first, *(task.fingerprint() for task in others)}) == 4
+
+
 def test_scaling_is_that_of_the_training_rows():
     series = series_of(100)
     task = make_task(series, "clean", lag=4, ahead=1)
@@ -93,7 +107,8 @@ def test_test_rows_do_not_leak(protocol):
 
 def test_szeged_is_split_by_date():
     times = pd.date_range("2013-12-30", "2016-12-31 23:00", freq="h", tz="UTC")
-    task = make_task(series_of(len(times), times=times, name="szeged"), "clean", lag=24, ahead=6)
+    series = replace(series_of(len(times), times=times), split_times=szeged.SPLIT_TIMES)
+    task = make_task(series, "clean", lag=24, ahead=6)
     first = [times[task.starts(split)[0]] for split in SPLITS]
     last = [times[task.starts(split)[-1] + 24 + 6 - 1] for split in SPLITS]
     assert [str(t)[:16] for t in first] == ["2013-12-30 00:00", "2014-01-01 00:00", "2015-01-01 00:00"]
@@ -103,7 +118,7 @@ def test_szeged_is_split_by_date():
 
 def test_a_file_of_that_name_is_not_szeged():
     times = pd.date_range("2020-01-01", periods=100, freq="h", tz="UTC")
-    task = make_task(series_of(100, times=times, name="szeged.csv"), "clean", lag=2, ahead=1)
+    task = make_task(series_of(100, times=times, name="szeged"), "clean", lag=2, ahead=1)
     assert task.test[0] == 80
 
 

@@ -108,6 +108,10 @@ class TestErrors:
                 "some.csv, line 4, column 'x': '12 C' is not a number: correct the cell or leave it empty",
             ),
             (
+                "t,x\n2020-01-01,1\n2020-01-02,1_000\n",
+                "some.csv, line 3, column 'x': '1_000' is not a number: correct the cell or leave it empty",
+            ),
+            (
                 "t,x\n2020-01-01,1\n2020-01-02,-inf\n",
                 "some.csv, line 3, column 'x': '-inf' is infinite: correct the cell or leave it empty",
             ),

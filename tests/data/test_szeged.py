@@ -25,6 +25,7 @@ def imitation(tmp_path):
 def test_clean(imitation):
     series = szeged.read(imitation, "clean")
     assert series.name == "szeged"
+    assert series.split_times == szeged.SPLIT_TIMES
     assert series.columns == ("Temperature (C)",)
     np.testing.assert_array_equal(series.values[:, 0], range(-2, 8))
     assert series.times[0] == pd.Timestamp("2006-03-31 20:00", tz="UTC")

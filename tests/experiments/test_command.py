@@ -55,12 +55,13 @@ class TestRunFolder:
     def test_the_same_flags_continue(self, tmp_path):
         for arguments in (["--lag=24"], ["--cell=lstm", "--lag=24", f"--data_dir={tmp_path}"]):
             assert run(demo(), f"--workdir={tmp_path / 'run'}", *arguments).status == 0
-        (tmp_path / "run" / "results.json").write_text("{}")
+            (tmp_path / "run" / "results.json").write_text("{}")
         assert run(demo(), f"--workdir={tmp_path / 'run'}", "--lag=24").status == 0
 
     def test_other_flags_are_refused(self, tmp_path):
         workdir = f"--workdir={tmp_path / 'run'}"
         run(demo(), workdir, "--lag=24")
+        (tmp_path / "run" / "metrics.jsonl").touch()
         before = (tmp_path / "run" / "flags.txt").read_bytes()
         called = []
         message = run(demo(lambda *given: called.append(given)), workdir, "--cell=gru", "--bias=0.5").one_error()
@@ -70,6 +71,27 @@ class TestRunFolder:
         )
         assert not called
         assert (tmp_path / "run" / "flags.txt").read_bytes() == before
+
+    def test_a_run_that_did_not_begin_leaves_the_folder_free(self, tmp_path):
+        workdir = f"--workdir={tmp_path / 'run'}"
+        assert run(raising(UsageError("--lag=24: too long")), workdir, "--lag=24").status == 2
+        (tmp_path / "run" / "flags.partial").touch()
+        assert run(demo(), workdir, "--lag=2").status == 0
+        assert (tmp_path / "run" / "flags.txt").read_text() == "--lag=2\n--cell=lstm\n"
+
+    def test_flags_that_are_no_text(self, tmp_path):
+        (tmp_path / "flags.txt").write_bytes(b"\xff\xfe\x00")
+        message = run(demo(), f"--workdir={tmp_path}").one_error()
+        assert message == f"--workdir={tmp_path}: flags.txt there is not UTF-8 text; name another folder"
+
+    def test_data_is_noted_once_and_another_refused(self, tmp_path):
+        command.check_data(tmp_path, "a")
+        command.note_data(tmp_path, "a")
+        command.note_data(tmp_path, "b")
+        assert (tmp_path / "data.txt").read_text() == "a\n"
+        command.check_data(tmp_path, "a")
+        with pytest.raises(UsageError, match=r"was made with other data \(data.txt\); put it back or name another"):
+            command.check_data(tmp_path, "b")
 
     def test_a_foreign_folder_is_refused(self, tmp_path):
         (tmp_path / "thesis.tex").write_text("precious")
@@ -139,7 +161,16 @@ class TestStatus:
     def test_interrupted_outside_training(self, tmp_path):
         ran = run(raising(KeyboardInterrupt()), f"--workdir={tmp_path}")
         assert ran.status == 130
+        assert ran.err == "interrupted\n"
+        (tmp_path / "checkpoints" / "7").mkdir(parents=True)
+        ran = run(raising(KeyboardInterrupt()), f"--workdir={tmp_path}")
         assert ran.err == "interrupted; the same command continues from the last checkpoint\n"
+
+    def test_a_disk_that_takes_nothing(self, tmp_path):
+        error = OSError(28, "No space left on device", str(tmp_path / "results.partial"))
+        message = run(raising(error), f"--workdir={tmp_path}").one_error()
+        assert message == f"--workdir={tmp_path}: No space left on device: {tmp_path / 'results.partial'}"
+        assert run(raising(OSError("read-only")), f"--workdir={tmp_path}").one_error().endswith(": read-only")
 
 
 class TestLaunch:

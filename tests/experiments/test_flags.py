@@ -29,6 +29,7 @@ class Demo:
     patience: int | None = flag(None, "a count or nothing", minimum=1)
     fast: bool = flag(False, "yes or no")
     where: str = flag("", "a folder", local=True)
+    count: int = flag(5, "a few", maximum=10)
 
 
 def usage_error(*arguments):
@@ -42,14 +43,14 @@ def usage_error(*arguments):
 class TestParse:
     def test_defaults(self):
         assert parse(Demo, []) == Demo()
-        assert Demo() == Demo("", "red", 64, 0.5, 1e-3, None, None, False, "")
+        assert Demo() == Demo("", "red", 64, 0.5, 1e-3, None, None, False, "", 5)
 
     def test_every_type(self):
         arguments = ["--word=a=b c", "--colour=blue", "--lag=24", "--rate=0", "--step=2", "--bias=-1e-3"]
         config = parse(Demo, [*arguments, "--patience=3", "--fast", "--where=/x"])
         assert config == Demo("a=b c", "blue", 24, 0.0, 2.0, -0.001, 3, True, "/x")
         kinds = [type(value) for value in dataclasses.astuple(config)]
-        assert kinds == [str, str, int, float, float, float, int, bool, str]
+        assert kinds == [str, str, int, float, float, float, int, bool, str, int]
 
     @pytest.mark.parametrize(
         ("argument", "value"), [("--fast=true", True), ("--fast=false", False), ("--nofast", False), ("--fast=1", True)]
@@ -77,16 +78,19 @@ class TestErrors:
             ("--patience=0", "--patience=0: must be at least 1"),
             ("--rate=-0.1", "--rate=-0.1: must be at least 0.0"),
             ("--rate=1", "--rate=1.0: must be below 1.0"),
-            ("--rate=nan", "--rate=nan: must be at least 0.0"),
+            ("--rate=nan", "--rate=nan: must be a finite number"),
             ("--step=0", "--step=0.0: must be above 0.0"),
-            ("--step=nan", "--step=nan: must be above 0.0"),
+            ("--step=nan", "--step=nan: must be a finite number"),
+            ("--bias=-inf", "--bias=-inf: must be a finite number"),
+            ("--bias=1e999", "--bias=inf: must be a finite number"),
+            ("--count=11", "--count=11: must be at most 10"),
         ],
     )
     def test_limits(self, argument, message):
         assert usage_error(argument) == message
 
     @pytest.mark.parametrize(
-        "argument", ["--lag=1", "--patience=1", "--rate=0", "--rate=0.999", "--step=1e-30", "--bias=-7"]
+        "argument", ["--lag=1", "--patience=1", "--rate=0", "--rate=0.999", "--step=1e-30", "--bias=-7", "--count=10"]
     )
     def test_values_at_the_limits(self, argument):
         parse(Demo, [argument])
@@ -110,6 +114,7 @@ class TestErrors:
     def test_name_the_flag(self, argument, parts):
         message = usage_error(argument)
         assert all(part in message for part in parts), message
+        assert "ERROR" not in message
 
     @pytest.mark.parametrize("argument", ["lag=3", "train", "-"])
     def test_no_flag(self, argument):
@@ -123,7 +128,7 @@ class TestFlagfile:
         [
             Demo(),
             Demo("a=b c", "green", 7, 0.1 + 0.2, 1e-30, -0.0, 9, True),
-            Demo(word="ä, 'ö' \"ü\" #", bias=float("inf"), step=123456789.123456789),
+            Demo(word="ä, 'ö' \"ü\" #", bias=-1e300, step=123456789.123456789),
         ],
     )
     def test_reproduces_the_config(self, tmp_path, config):
@@ -133,7 +138,7 @@ class TestFlagfile:
         assert parse(Demo, [f"--flagfile={file}", "--lag=5"]) == dataclasses.replace(config, lag=5)
 
     def test_lines(self):
-        lines = ["--word=", "--colour=red", "--lag=64", "--rate=0.5", "--step=0.001", "--fast=true"]
+        lines = ["--word=", "--colour=red", "--lag=64", "--rate=0.5", "--step=0.001", "--fast=true", "--count=5"]
         assert flagfile_lines(Demo(fast=True, where="/somewhere")) == lines
 
     @pytest.mark.parametrize("content", [b"\xff\xfe\x00", b"--lag=0\n", b"--nonsense=1\n", b"lag=3\n"])
@@ -192,6 +197,20 @@ class TestHelp:
             else:
                 config = parse(CONFIGS[name], [f"--{field.name}={shown[field.name]}"])
                 assert getattr(config, field.name) == field.default
+
+
+class TestAbsurdValues:
+    @pytest.mark.parametrize("name", ["num_seeds", "hidden_size", "lag", "batch_size"])
+    @pytest.mark.parametrize("config_class", [forecast.Config, spelled_out.Config])
+    def test_are_one_line(self, config_class, name):
+        with pytest.raises(UsageError, match=rf"^--{name}=1000000000000: must be at most \d+$"):
+            parse(config_class, [f"--{name}=1000000000000"])
+
+    def test_the_limits(self):
+        parse(forecast.Config, ["--num_seeds=1024", "--num_hours=10000000"])
+        for argument in ("--num_seeds=1025", "--num_hours=10000001"):
+            with pytest.raises(UsageError, match="must be at most"):
+                parse(forecast.Config, [argument])
 
 
 class TestSeeds:

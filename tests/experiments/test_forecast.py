@@ -1,5 +1,6 @@
 """The forecast end to end: it learns, it says so in the promised form, and what is wrong is one line."""
 
+import dataclasses
 import json
 import shutil
 
@@ -16,6 +17,7 @@ from running import Ran, once, run
 from experiments import forecast
 from experiments.flags import parse
 from rnn_jax import models
+from rnn_jax.training.errors import TrainingError
 from rnn_jax.training.loop import Trained
 from rnn_jax.training.metrics import read_metrics
 
@@ -295,6 +297,7 @@ class TestCSV:
         results = json.loads((tmp_path / "run" / "results.json").read_text())
         assert results["dataset"] == "data.csv"
         assert set(results["baselines"]) == {"persistence", "linear_autoregression"}  # 6 rows hold no day
+        assert "no seasonal forecast: --lag=6 is shorter than --season=24\n" in ran.out
         assert results["steps"] == (240 * 7 // 10 - 6) // 50
 
     @pytest.mark.parametrize(
@@ -331,6 +334,60 @@ class TestCSV:
         assert message == "--csv, --target and --time go with --dataset=csv, not with --dataset=synthetic"
 
 
+class TestOtherData:
+    FLAGS = (
+        "--dataset=csv", "--target=value", "--time=when", "--lag=6", "--season=4", "--hidden_size=2", "--epochs=1",
+        "--batch_size=50", "--cell=rnn",
+    )  # fmt: skip
+
+    def test_is_noticed(self, tmp_path):
+        file, folder = tmp_path / "data.csv", tmp_path / "run"
+        file.write_text("when,value\n" + ROWS)
+        flags = (*self.FLAGS, f"--csv={file}")
+        assert run_in(folder, *flags, "--batch_size=200").status == 2, "an error before the run begins"
+        ran = run_in(folder, *flags)
+        assert ran.status == 0, ran.err
+        assert "seasonal_naive" in json.loads((folder / "results.json").read_text())["baselines"]
+        assert run_in(folder, *flags).status == 0
+        refused = f"--workdir={folder} was made with other data (data.txt); put it back or name another folder"
+        file.write_text("when,value\n" + ROWS.replace(",0.000\n", ",0.5\n"))
+        assert run_in(folder, *flags).one_error() == refused
+        (folder / "results.json").rename(tmp_path / "results.json")
+        assert run_in(folder, *flags).one_error() == refused
+        (tmp_path / "results.json").rename(folder / "results.json")
+        file.unlink()
+        again = run_in(folder, *flags)
+        assert again.status == 0, again.err
+        assert f"its data cannot be read any more (no file {file}: check the path); its results:\n" in again.out
+        assert again.out.endswith(ran.out[ran.out.index("data.csv, protocol clean, test split:") :])
+
+
+def test_the_length_of_a_dispatch_arrives(tmp_path, monkeypatch):
+    seen = []
+
+    def train(functions, seeds, data, schedule, *rest):
+        seen.append(schedule)
+        raise TrainingError("enough")
+
+    monkeypatch.setattr(forecast, "train", train)
+    assert run_in(tmp_path / "run", *SHORT, "--steps_per_dispatch=50").one_error() == "enough"
+    assert seen[0].steps_per_dispatch == 43  # 129 steps in three equal parts
+
+
+@pytest.mark.parametrize("in_order", [True, False])
+def test_times_out_of_order_are_no_axis(tmp_path, monkeypatch, in_order):
+    config = parse(forecast.Config, ["--num_hours=500", "--lag=24"])
+    task = forecast.make_task(forecast.read_series(config), "clean", config.lag, config.ahead)
+    task = task if in_order else dataclasses.replace(task, times=task.times[::-1])
+    axes = []
+    monkeypatch.setattr(forecast.plotting, "forecast_days", lambda path, times, *rest: axes.append(times))
+    monkeypatch.setattr(forecast.plotting, "loss_curves", lambda *args: None)
+    targets = task.targets(task.test)
+    forecast._plot(config, tmp_path, task, targets, {"persistence": targets + 1})
+    expected = task.times[task.test + 24] if in_order else task.test + 24
+    np.testing.assert_array_equal(axes[0], expected)
+
+
 class TestOtherErrors:
     def test_szeged_is_missing(self, tmp_path):
         message = run_in(tmp_path / "run", "--dataset=szeged", f"--data_dir={tmp_path}").one_error()
@@ -349,6 +406,6 @@ class TestOtherErrors:
         last = ran.err.splitlines()[-1]
         assert last.startswith("error: ")
         assert "of seed 0 is " in last
-        assert "lower --learning_rate or set --clip_norm" in last
+        assert "lower --learning_rate or --clip_norm" in last
         assert "Traceback" not in ran.err
         assert not (tmp_path / "run" / "results.json").exists()

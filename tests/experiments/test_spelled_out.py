@@ -20,7 +20,7 @@ def train_errors(folder, *arguments):
     ran = run(spelled_out.main, f"--workdir={folder}", *SHORT, *arguments)
     assert ran.status == 0, ran.err
     results = json.loads((folder / "results.json").read_text())
-    return {name: results["metrics"][name]["train_mse"]["mean"] for name in spelled_out.CELLS}, results, ran
+    return {name: results["cells"][name]["metrics"]["train_mse"]["mean"] for name in spelled_out.CELLS}, results, ran
 
 
 @pytest.mark.parametrize("name", spelled_out.CELLS)
@@ -49,11 +49,26 @@ def test_the_error_falls(tmp_path):
     errors, results, ran = train_errors(tmp_path)
     assert all(errors[name] < BOUND[name] for name in errors), errors
     assert errors["rnn"] < results["baselines"]["persistence"]["train_mse"]["mean"]
-    expected = {"experiment", "dataset", "cell", "seeds", "metrics", "baselines", "steps", "device", "versions"}
+    expected = {
+        "experiment", "dataset", "protocol", "cell", "num_params", "seeds", "metrics", "cells", "baselines", "steps",
+        "compile_seconds", "train_seconds", "device", "versions",
+    }  # fmt: skip
     assert set(results) >= expected
+    assert results["cell"] == "lstm"
+    assert set(results["metrics"]) == {"train_mse", "mse"}
+    assert results["num_params"] == 4 * 8 * (1 + 8 + 1) + 8 + 1
+    assert results["cells"]["rnn"]["num_params"] == 8 * (1 + 8 + 1) + 8 + 1
+    assert all(results["cells"]["lstm"][name] == results[name] for name in results["cells"]["lstm"])
+    assert results["compile_seconds"] > 0
+    assert results["train_seconds"] > 0
     assert (results["steps"], results["seeds"]) == (300, [0])
     assert (tmp_path / "plots" / "loss.png").read_bytes().startswith(b"\x89PNG")
-    assert "mean squared standardised error after 300 steps" in ran.out
+    table = ran.out[ran.out.index("\nmean squared standardised error after 300 steps") :]
+    before = (tmp_path / "results.json").read_bytes()
+    *_, again = train_errors(tmp_path)
+    assert again.out.endswith(f"this run is finished; its results:\n{table}")
+    assert "step" not in again.out.removesuffix(table), "trained again"
+    assert (tmp_path / "results.json").read_bytes() == before
 
 
 def test_a_broken_gradient_does_not_get_there(tmp_path, monkeypatch):
@@ -92,4 +107,20 @@ def test_windows_predict_the_next_value():
 
 
 def test_errors():
-    assert run(spelled_out.main, "--num_steps=20").one_error() == "--num_steps=20: must be at least 200"
+    assert run(spelled_out.main, "--num_steps=20").one_error() == "--num_steps=20: must be at least 205"
+    assert run(spelled_out.main, "--num_steps=1000000").one_error() == "--num_steps=1000000: must be at most 100000"
+
+
+def test_the_shortest_series(tmp_path):
+    spelled_out.make_windows(spelled_out.Config(num_steps=205))
+    message = run(spelled_out.main, f"--workdir={tmp_path}", "--num_steps=205", "--lag=41").one_error()
+    text = "the test split of --num_steps=205 has only 41 values; take a smaller --lag or a larger --num_steps"
+    assert message == f"--lag=41: {text}"
+
+
+def test_the_last_seed_that_is_allowed(tmp_path):
+    flags = ("--steps=2", "--num_steps=205", "--hidden_size=2", f"--seed={2**31 - 1}", "--num_seeds=2")
+    ran = run(spelled_out.main, f"--workdir={tmp_path}", *flags)
+    assert ran.status == 0, ran.err
+    values = json.loads((tmp_path / "results.json").read_text())["metrics"]["mse"]["values"]
+    assert len(set(values)) == 2

@@ -44,7 +44,7 @@ def restore(folder):
         left = sorted(checkpoints.manager.all_steps())
         checkpoints.save(9, states()[5], {"train_seconds": 13.5}, 0.01)
         checkpoints.save(10, states()[5], {"train_seconds": 15.0}, 0.02)
-        assert checkpoints.best_step() == 9
+        assert checkpoints.manager.best_step() == 9
     finally:
         checkpoints.close()
     return restored, left
@@ -55,14 +55,14 @@ class TestWhichAreKept:
         save(tmp_path, [1, 2, 3, 4, 5], [5.0, 1.0, 4.0, 3.0, 2.0], keep=2)
         checkpoints = Checkpoints(tmp_path, keep=2)
         assert sorted(checkpoints.manager.all_steps()) == [2, 4, 5]
-        assert checkpoints.best_step() == 2
+        assert checkpoints.manager.best_step() == 2
         checkpoints.close()
 
     def test_one_between_two_evaluations_is_not_the_best(self, tmp_path):
         save(tmp_path, [1, 2, 3, 4], [3.0, np.inf, np.inf, np.inf], keep=1)
         checkpoints = Checkpoints(tmp_path, keep=1)
         assert sorted(checkpoints.manager.all_steps()) == [1, 4]
-        assert checkpoints.best_step() == 1
+        assert checkpoints.manager.best_step() == 1
         checkpoints.close()
 
     def test_a_step_that_is_there_is_left_alone(self, tmp_path):
@@ -79,7 +79,7 @@ class TestRestoring:
     def test_none_there(self, tmp_path):
         checkpoints = Checkpoints(tmp_path)
         assert checkpoints.restore_latest(states()[0]) is None
-        assert checkpoints.best_step() is None
+        assert checkpoints.manager.best_step() is None
         checkpoints.close()
 
     def test_the_same_bits_and_types(self, tmp_path):
@@ -268,6 +268,20 @@ class TestKilledWhileSaving:
         assert left == [1, 2, 3]
         assert capsys.readouterr().err == ""
         assert not unfinished.exists(), "leftovers must not pile up"
+
+
+def test_too_little_memory_is_no_damage(tmp_path, monkeypatch):
+    save(tmp_path, [1, 2])
+    checkpoints = Checkpoints(tmp_path)
+
+    def full(*args, **kwargs):
+        raise MemoryError
+
+    monkeypatch.setattr(checkpoints.manager, "restore", full)
+    with pytest.raises(MemoryError):
+        checkpoints.restore_latest(states()[0])
+    checkpoints.close()
+    assert restore(tmp_path)[0].step == 2
 
 
 def test_a_disk_that_takes_nothing(tmp_path, monkeypatch):

@@ -112,7 +112,7 @@ class TestThrough:
         run(tmp_path, schedule=SCHEDULE._replace(keep=2))
         checkpoints = Checkpoints(tmp_path, keep=2)
         steps = sorted(checkpoints.manager.all_steps())
-        best = checkpoints.best_step()
+        best = checkpoints.manager.best_step()
         checkpoints.close()
         losses = {r["step"]: r["validation_loss"] for r in records_of(tmp_path) if "validation_loss" in r}
         assert best == min(losses, key=losses.get)
@@ -191,7 +191,7 @@ class TestInterrupted:
             run(tmp_path, rate=signal_in_learning_rate(signal.SIGTERM, 10))
         checkpoints = Checkpoints(tmp_path)
         assert sorted(checkpoints.manager.all_steps()) == [7, 10]
-        assert checkpoints.best_step() == 7
+        assert checkpoints.manager.best_step() == 7
         checkpoints.close()
 
     def test_handlers_are_put_back(self, tmp_path):
@@ -254,7 +254,7 @@ class TestNotFinite:
             train(functions, [fine, bad], regression_data(), SCHEDULE, tmp_path)
         assert str(error.value) == (
             f"loss of seed {bad} is {name} within steps 18 to 20; the last good checkpoint is step 14; "
-            "lower --learning_rate or set --clip_norm"
+            "lower --learning_rate or --clip_norm"
         )
         checkpoints = Checkpoints(tmp_path)
         restored = checkpoints.restore_latest(start(functions, [fine, bad]))
@@ -270,6 +270,21 @@ class TestNotFinite:
         message = f"^loss of seed {bad} is nan within steps 1 to 3; nothing was saved before it; lower --learning_rate"
         with pytest.raises(TrainingError, match=message):
             train(functions, [bad], regression_data(), SCHEDULE, tmp_path)
+
+    @pytest.mark.parametrize(("value", "name"), [(math.nan, "nan"), (math.inf, "inf")])
+    def test_a_validation_loss_that_is_not(self, tmp_path, value, name):
+        task = counting_task(lambda t, sign: jnp.where((sign > 0) & (t > 2 * PER_EPOCH), value, 100 - t))
+        functions = make_functions(task, counting_optimizer(), batch_size=BATCH, parallel=False)
+        fine, bad = seeds_by_sign(functions)
+        with pytest.raises(TrainingError) as error:
+            train(functions, [fine, bad], regression_data(), SCHEDULE, tmp_path)
+        assert str(error.value) == (
+            f"validation loss of seed {bad} is {name} after step 21; the last good checkpoint is step 14; "
+            "lower --learning_rate or --clip_norm"
+        )
+        checkpoints = Checkpoints(tmp_path)
+        assert sorted(checkpoints.manager.all_steps()) == [7, 14]
+        checkpoints.close()
 
     def test_a_gradient_that_is_not(self, tmp_path):
         """sqrt at 0: the value is finite, the derivative is not."""
