@@ -2,7 +2,7 @@
 
 The next value of a noisy sine with trend, from all values so far: plain gradient descent on the mean squared error of
 standardised values, every derivative written out below or in `rnn_jax.bptt`. A course lecture's version of this system
-falls from about 0.9 to 0.14 (with a gradient that drops the LSTM's cell-state path: docs/errata.md, 4). About 20
+falls from about 0.9 to 0.14 (with a gradient that drops the LSTM's cell-state path: docs/errata.md, 4). About 15
 seconds on 2 cores.
 """
 
@@ -163,8 +163,8 @@ def _train_and_evaluate(config: Config, workdir: Path) -> None:
             if seed == seeds[0]:
                 curves[name] = smooth = _means(np.asarray(losses), SHOWN)
                 for part, error in enumerate(smooth):
-                    if part % (SHOWN // 5) == 0 or part == SHOWN - 1:
-                        print(f"{name:<5} step {part * config.steps // SHOWN:>5}: error {error:.4f}")
+                    if part % (SHOWN // 5) == 0 or part == len(smooth) - 1:
+                        print(f"{name:<5} step {part * config.steps // len(smooth):>5}: error {error:.4f}")
         entries[name] = {
             "num_params": sum(leaf.size for leaf in jax.tree.leaves(model)),
             "metrics": {"train_mse": results.spread(train_errors), "mse": results.spread(test_errors)},
