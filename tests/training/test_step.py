@@ -174,7 +174,7 @@ class TestDispatches:
 
     def test_one_program_for_every_count_and_epoch(self):
         functions, data = regression_functions.__wrapped__(), regression_data()
-        replicas = start(functions, SEEDS)
+        replicas = jax.device_put(start(functions, SEEDS), functions.sharding)  # where `steps` leaves them
         order = functions.order(replicas.seed, 0)
         for epoch, first, count in ((0, 0, 3), (0, 3, 4), (1, 0, 7)):
             replicas, _ = functions.steps(replicas, order, data, epoch, first, count)
