@@ -171,7 +171,7 @@ def _train_and_evaluate(config: Config, workdir: Path) -> None:
             "compile_seconds": compile_seconds,
             "train_seconds": train_seconds,
         }
-    plotting.error_curves(workdir / "plots" / "loss.png", curves, {"the lecture's error": LECTURE_ERROR})
+    plotting.error_curves(workdir / "plots" / "loss.png", curves, {"the lecture's error": LECTURE_ERROR}, config.steps)
     results.write(
         workdir,
         {

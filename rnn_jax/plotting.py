@@ -126,12 +126,17 @@ def loss_curves(path: Path, records: Sequence[Mapping[str, Any]]) -> None:
         _save(figure, path)
 
 
-def error_curves(path: Path, curves: Mapping[str, Sequence[float]], levels: Mapping[str, float]) -> None:
-    """An error against the step for each name, and horizontal lines to compare with."""
+def error_curves(
+    path: Path, curves: Mapping[str, Sequence[float]], levels: Mapping[str, float], num_steps: int
+) -> None:
+    """An error against the step for each name, and horizontal lines to compare with.
+
+    A curve has any number of points, each the mean over an equal share of `num_steps`.
+    """
     with plt.rc_context(STYLE):
         figure, axes = plt.subplots(figsize=(8, 4.5))
         for (name, values), colour in zip(curves.items(), COLOURS, strict=False):
-            axes.plot(values, color=colour, label=name)
+            axes.plot((np.arange(len(values)) + 0.5) * num_steps / len(values), values, color=colour, label=name)
         for name, level in levels.items():
             axes.axhline(level, color="black", linestyle=":", linewidth=1, label=f"{name}: {level}")
         axes.set(xlabel="step", ylabel="mean squared standardised error", yscale="log", title="Training error")
