@@ -102,6 +102,22 @@ def parse(config_class: type[Config], arguments: Sequence[str]) -> Config:
     return config
 
 
+def given(arguments: Sequence[str], name: str) -> str | None:
+    """The value that the arguments give a flag: "" without a value, None without the flag; of several the last.
+
+    For flags that decide which config the others are parsed into.
+
+    >>> given(["--mode=train", "--mode", "predict"], "mode"), given(["--lecture"], "lecture"), given([], "lecture")
+    ('predict', '', None)
+    """
+    found = None
+    for argument, following in zip(arguments, [*arguments[1:], "-"], strict=False):
+        flag_name, equals, value = argument.removeprefix("-").removeprefix("-").partition("=")
+        if argument.startswith("-") and flag_name == name:
+            found = value if equals or following.startswith("-") else following
+    return found
+
+
 def _check_limits(config: Any) -> None:
     for field in dataclasses.fields(config):
         value, limits = getattr(config, field.name), field.metadata

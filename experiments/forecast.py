@@ -110,18 +110,18 @@ def make_training_task(config: Config, forecast: ForecastTask, apply: Any) -> Ta
     def init(key: Array) -> Params:
         return models.pure(make_model(config, forecast.values.shape[1], nnx.Rngs(key)))[1]
 
-    def loss(params: Params, batch: tuple[Array, Array], key: Array) -> Array:
+    def loss(params: Params, batch: tuple[Array, Array], key: Array) -> tuple[Array, dict[str, Array]]:
         windows, targets = batch
         rngs = nnx.Rngs(dropout=key) if config.dropout else None
-        return jnp.mean((apply(params, windows, rngs=rngs) - targets) ** 2)
+        return jnp.mean((apply(params, windows, rngs=rngs) - targets) ** 2), {}
 
     def batch(data: dict[str, Array], indices: Array) -> tuple[Array, Array]:
         return take_windows(data, data["train"][indices], config.lag, config.ahead)
 
-    def evaluate(params: Params, data: dict[str, Array]) -> Array:
+    def evaluate(params: Params, data: dict[str, Array]) -> dict[str, Array]:
         predictions = predict_all(apply, params, data, data["validation"], config.lag, config.ahead)
         rows = data["validation"][:, None] + config.lag + jnp.arange(config.ahead)
-        return jnp.mean((predictions - data["series"][rows, 0]) ** 2)
+        return {"loss": jnp.mean((predictions - data["series"][rows, 0]) ** 2)}
 
     return Task(init, loss, batch, evaluate, len(forecast.train))
 

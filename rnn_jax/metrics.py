@@ -1,5 +1,8 @@
 """Measures of predictions against targets."""
 
+from collections.abc import Sequence
+from itertools import pairwise
+
 import numpy as np
 from numpy.typing import ArrayLike
 
@@ -46,3 +49,104 @@ def regression(targets: ArrayLike, predictions: ArrayLike, persistence: ArrayLik
             "skill": 1 - mse / np.mean((y - last) ** 2),
         }
     return {name: float(value) for name, value in measures.items()}
+
+
+def confusion(labels: ArrayLike, predictions: ArrayLike, num_classes: int) -> np.ndarray:
+    """How often each class was taken for each: `[C, C]` int64 counts, rows by the true class, columns by the predicted.
+
+    Args:
+        labels: `[N]`, the true classes, integers in 0..C-1.
+        predictions: `[N]`, the predicted ones.
+        num_classes: C.
+
+    Raises:
+        ValueError: shapes that differ or are not `[N]`, with the shapes, no entries, or values that are not classes.
+
+    Example:
+
+        >>> confusion([0, 0, 0, 1], [0, 0, 1, 1], num_classes=2).tolist()
+        [[2, 1], [0, 1]]
+    """
+    y, p = np.asarray(labels), np.asarray(predictions)
+    if y.shape != p.shape or y.ndim != 1:
+        raise ValueError(f"labels {y.shape} and predictions {p.shape} must have one shape [N]")
+    if not y.size:
+        raise ValueError(f"no labels to measure: shape {y.shape}")
+    for name, values in (("labels", y), ("predictions", p)):
+        if values.dtype.kind not in "iub" or values.min() < 0 or values.max() >= num_classes:
+            raise ValueError(f"{name} must be integers in 0..{num_classes - 1}, got {values.min()}..{values.max()}")
+    cells = y.astype(np.int64) * num_classes + p
+    return np.bincount(cells, minlength=num_classes**2).reshape(num_classes, num_classes)
+
+
+def classification(labels: ArrayLike, predictions: ArrayLike, num_classes: int) -> dict[str, float]:
+    """Measures of predicted classes.
+
+        accuracy = share of the predictions that are right
+        error    = 1 - accuracy
+        f1       = mean over the classes of 2 TP / (2 TP + FP + FN), each class weighing the same ("macro")
+
+    TP, FP and FN count what is rightly, wrongly and wrongly not taken for the class. A class that occurs neither among
+    the labels nor among the predictions has no F1 and is left out of the mean.
+
+    Args:
+        labels: `[N]`, the true classes, integers in 0..C-1.
+        predictions: `[N]`, the predicted ones.
+        num_classes: C.
+
+    Returns:
+        The three by name.
+
+    Raises:
+        ValueError: as `confusion` does.
+
+    Example:
+
+        >>> measures = classification([0, 0, 0, 1], [0, 0, 1, 1], num_classes=2)
+        >>> f"{measures['accuracy']:.2f} {measures['error']:.2f} {measures['f1']:.4f}"
+        '0.75 0.25 0.7333'
+    """
+    counts = confusion(labels, predictions, num_classes)
+    right = np.diag(counts)
+    present = counts.sum(axis=0) + counts.sum(axis=1)  # 2 TP + FP + FN
+    accuracy = float(right.sum() / counts.sum())
+    f1 = np.mean(2 * right[present > 0] / present[present > 0])
+    return {"accuracy": accuracy, "error": 1 - accuracy, "f1": float(f1)}
+
+
+def accuracy_by_length(
+    correct: ArrayLike, lengths: ArrayLike, edges: Sequence[float]
+) -> list[tuple[float, float, int, float]]:
+    """Accuracy of the short texts, the longer ones and so on.
+
+    Args:
+        correct: `[N]` bool, whether a prediction is right.
+        lengths: `[N]`, how long each text is.
+        edges: where the groups begin and end, ascending; the last may be `math.inf`.
+
+    Returns:
+        `(low, high, count, accuracy)` of each group low <= length < high; the accuracy of an empty one is NaN.
+
+    Raises:
+        ValueError: shapes that differ or are not `[N]`, with the shapes, `correct` that is not bool, edges that do not
+            ascend, or lengths outside of them: no text is left out in silence.
+
+    Example:
+
+        >>> accuracy_by_length([True, False, True], [3, 40, 70], edges=[0, 50, 100])
+        [(0, 50, 2, 0.5), (50, 100, 1, 1.0)]
+    """
+    right, length = np.asarray(correct), np.asarray(lengths)
+    if right.shape != length.shape or right.ndim != 1:
+        raise ValueError(f"correct {right.shape} and lengths {length.shape} must have one shape [N]")
+    if right.dtype != bool:
+        raise ValueError(f"correct must be bool, got {right.dtype}")
+    if len(edges) < 2 or not all(low < high for low, high in pairwise(edges)):
+        raise ValueError(f"edges must be two or more in ascending order, got {list(edges)}")
+    if length.size and not (length.min() >= edges[0] and length.max() < edges[-1]):
+        raise ValueError(f"lengths {length.min()}..{length.max()} must lie in {edges[0]} <= length < {edges[-1]}")
+    rows = []
+    for low, high in pairwise(edges):
+        group = right[(length >= low) & (length < high)]
+        rows.append((low, high, len(group), float(group.mean()) if len(group) else float("nan")))
+    return rows

@@ -11,13 +11,17 @@ from rnn_jax.modules import Recurrent
 from rnn_jax.types import Array, Carry, Params
 
 
-def last_output(carry: Carry) -> Array:
+def last_output(carry: Carry, only_backward: bool = False) -> Array:
     """The last hidden state of the top layer, `[B, D * H]`: both directions where it has two.
 
     Each direction's final carry, not the output at the last step: there the backward pass has read one input only.
+    With `only_backward` a layer with two directions gives `[B, H]`, the backward one alone: what `hidden[-1]` is in
+    PyTorch, and what the lectures' bidirectional classifiers read without meaning to (docs/errata.md, D5).
     """
     top = carry[-1]
-    return jnp.concatenate((top.forward.h, top.backward.h), axis=-1) if hasattr(top, "forward") else top.h
+    if not hasattr(top, "forward"):
+        return top.h
+    return top.backward.h if only_backward else jnp.concatenate((top.forward.h, top.backward.h), axis=-1)
 
 
 class Forecaster(nnx.Module):

@@ -23,7 +23,7 @@ STYLE: Any = {
 }
 
 
-def _save(figure: Any, path: Path) -> None:
+def save(figure: Any, path: Path) -> None:
     path.parent.mkdir(exist_ok=True)
     figure.tight_layout()
     figure.savefig(path)
@@ -73,7 +73,7 @@ def forecast_days(
             below.tick_params(axis="x", labelrotation=20)
         else:
             below.set_xlabel("row of the file")
-        _save(figure, path)
+        save(figure, path)
 
 
 def error_histogram(path: Path, targets: np.ndarray, predictions: Mapping[str, np.ndarray], unit: str) -> None:
@@ -98,7 +98,7 @@ def error_histogram(path: Path, targets: np.ndarray, predictions: Mapping[str, n
         axes.set_ylabel("windows")
         axes.set_title("Errors one step ahead, test split")
         axes.legend()
-        _save(figure, path)
+        save(figure, path)
 
 
 def loss_curves(path: Path, records: Sequence[Mapping[str, Any]]) -> None:
@@ -123,7 +123,7 @@ def loss_curves(path: Path, records: Sequence[Mapping[str, Any]]) -> None:
             right.plot(frame["step"], frame[name], color=colour, label=name.replace("_", " "))
         right.set(xlabel="step", yscale="log", title="Norms")
         right.legend()
-        _save(figure, path)
+        save(figure, path)
 
 
 def error_curves(
@@ -141,4 +141,4 @@ def error_curves(
             axes.axhline(level, color="black", linestyle=":", linewidth=1, label=f"{name}: {level}")
         axes.set(xlabel="step", ylabel="mean squared standardised error", yscale="log", title="Training error")
         axes.legend()
-        _save(figure, path)
+        save(figure, path)

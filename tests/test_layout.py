@@ -23,20 +23,24 @@ CORE = {
     "diagnostics": BASE | {"initializers", "cells", "sequence", "bptt", "backends", "unroll", "compose"},
 }
 ALL_OF_CORE = set(CORE) - BASE
-MODELS = {"modules", "models"}
-RUNS = {"data", "training", "diagnostics", "plotting"}
+MODELS = {"modules", "models", "classifiers"}
+RUNS = {"data", "training", "diagnostics", "plotting", "plotting_text", "projector"}
 # What the parts around the core may not import from rnn_jax.
 AROUND = {
     "data": ALL_OF_CORE | MODELS | RUNS - {"data"},
     "training": ALL_OF_CORE | MODELS | RUNS - {"training", "data"},
     "modules": {"models"} | RUNS,
-    "models": RUNS,
+    "models": {"classifiers"} | RUNS,
+    "classifiers": RUNS,
+    "pooling": MODELS | RUNS,
     "generate": RUNS,
     "losses": ALL_OF_CORE | MODELS | RUNS,
     "metrics": ALL_OF_CORE | MODELS | RUNS,
     "convert": MODELS | RUNS,
     "convert_flax": MODELS | RUNS,
     "plotting": MODELS | RUNS - {"plotting"},
+    "plotting_text": MODELS | RUNS - {"plotting", "plotting_text"},
+    "projector": MODELS | RUNS - {"projector"},
 }
 
 
@@ -126,7 +130,10 @@ def run_without(missing: list[str], imported: str) -> subprocess.CompletedProces
 @pytest.mark.parametrize(
     ("missing", "imported"),
     [
-        (["tensorflow_datasets", "tokenizers", "tensorboardX", "torch"], "rnn_jax, rnn_jax.diagnostics, benchmarks"),
+        (
+            ["tensorflow_datasets", "tokenizers", "py3langid", "sklearn", "tensorboardX", "torch"],
+            "rnn_jax, rnn_jax.diagnostics, benchmarks",
+        ),
         (["flax", "optax", "orbax", "chex", "pandas", "matplotlib", "absl"], "rnn_jax, rnn_jax.diagnostics"),
     ],
     ids=["optional", "all_but_jax"],

@@ -107,7 +107,7 @@ def train(
                 replicas, metrics = run_steps(replicas, order, data, epoch, first, count)
                 metrics = jax.block_until_ready(metrics)
                 clocks["train_seconds"] += time.perf_counter() - started
-                _check_finite(metrics._asdict(), f"within steps {step + 1} to {step + count}", seeds, checkpoints)
+                _check_finite(_by_name(metrics), f"within steps {step + 1} to {step + count}", seeds, checkpoints)
                 step += count
 
                 record = _record(metrics, np.asarray(replicas.active), step, epoch, learning_rate, clocks)
@@ -115,9 +115,10 @@ def train(
                 bar.set_postfix(loss=f"{record['loss']:.4g}", refresh=False)
                 validation_loss = math.inf  # of a checkpoint between two evaluations: it is not the best
                 if step % per_epoch == 0:
-                    replicas, losses = functions.evaluate(replicas, data, epoch)
-                    _check_finite({"validation_loss": losses}, f"after step {step}", seeds, checkpoints)
-                    record |= _validation_record(replicas, losses)
+                    replicas, measures = functions.evaluate(replicas, data, epoch)
+                    measures = {f"validation_{name}": values for name, values in measures.items()}
+                    _check_finite(measures, f"after step {step}", seeds, checkpoints)
+                    record |= _validation_record(replicas, measures)
                     validation_loss = record["validation_loss"]
                 log.write(record)
                 if step % per_epoch == 0 or interrupt.signal_number is not None:
@@ -133,6 +134,11 @@ def train(
 
 def _mean(values: Any) -> float:
     return float(np.mean(np.asarray(values)))
+
+
+def _by_name(metrics: StepMetrics) -> dict[str, Any]:
+    named = metrics._asdict()
+    return named | named.pop("measures")
 
 
 def _check_finite(found: Mapping[str, Any], when: str, seeds: Sequence[int], checkpoints: Checkpoints) -> None:
@@ -158,7 +164,7 @@ def _record(
 ) -> dict[str, Any]:
     record: dict[str, Any] = {"step": step, "epoch": epoch}
     # A replica that has stopped made no step: it has no loss here, and no part in the means.
-    record |= {name: _mean(np.asarray(values)[active]) for name, values in metrics._asdict().items()}
+    record |= {name: _mean(np.asarray(values)[active]) for name, values in _by_name(metrics).items()}
     if len(active) > 1:
         record["losses"] = [float(loss) if on else None for loss, on in zip(metrics.loss, active, strict=True)]
     if learning_rate is not None:
@@ -166,10 +172,12 @@ def _record(
     return record | {"train_seconds": clocks["train_seconds"]}
 
 
-def _validation_record(replicas: Replica, losses: Any) -> dict[str, Any]:
-    record: dict[str, Any] = {"validation_loss": _mean(losses), "best_validation_loss": _mean(replicas.best_loss)}
+def _validation_record(replicas: Replica, measures: Mapping[str, Any]) -> dict[str, Any]:
+    record: dict[str, Any] = {name: _mean(values) for name, values in measures.items()}
+    record["best_validation_loss"] = _mean(replicas.best_loss)
+    losses = np.asarray(measures["validation_loss"])
     if len(losses) > 1:
-        record["validation_losses"] = np.asarray(losses).tolist()
+        record["validation_losses"] = losses.tolist()
     return record | {"active_seeds": int(np.asarray(replicas.active).sum())}
 
 

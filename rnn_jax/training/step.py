@@ -8,10 +8,12 @@ devices: the loop over time is sequential and keeps a single core busy, however 
 """
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from jax import lax
 from jax.flatten_util import ravel_pytree
@@ -25,17 +27,23 @@ class Task(NamedTuple):
 
     Attributes:
         init: `key -> params`.
-        loss: `(params, batch, key) -> scalar`, a mean over the batch's examples; the key draws dropout masks.
-        batch: `(data, indices [B]) -> batch`: takes examples from data on the device.
-        evaluate: `(params, data) -> scalar`, the validation loss.
+        loss: `(params, batch, key) -> (scalar, measures)`, a mean over the batch's examples, and other such means by
+            name, for the log; the key draws dropout masks.
+        batch: `(data, indices [B]) -> batch`: takes examples from data on the device. With `lengths` it is
+            `(data, indices [B], length) -> batch`.
+        evaluate: `(params, data) -> {"loss": scalar, ...}`, on validation data. The loss chooses the best.
         num_examples: how many examples `batch` can index.
+        lengths: what a batch may be padded to, ascending; each is compiled once. None: batches of one shape.
+        length_index: `[num_examples]`, the number of the smallest of `lengths` that holds each example.
     """
 
     init: Callable[[Key], Params]
-    loss: Callable[[Params, Any, Key], Array]
-    batch: Callable[[Any, Array], Any]
-    evaluate: Callable[[Params, Any], Array]
+    loss: Callable[[Params, Any, Key], tuple[Array, dict[str, Array]]]
+    batch: Callable[..., Any]
+    evaluate: Callable[[Params, Any], dict[str, Array]]
     num_examples: int
+    lengths: tuple[int, ...] | None = None
+    length_index: np.ndarray | None = None
 
 
 class Replica(NamedTuple):
@@ -44,6 +52,7 @@ class Replica(NamedTuple):
     Attributes:
         seed: `[]` uint32.
         params, opt_state: pytrees.
+        average: the exponential moving average of the parameters; None where none is kept.
         best_params: those of the lowest validation loss so far.
         best_loss: `[]`, inf before the first evaluation.
         best_epoch: `[]` int32, epochs done when it was reached.
@@ -54,6 +63,7 @@ class Replica(NamedTuple):
     seed: Array
     params: Params
     opt_state: Any
+    average: Params | None
     best_params: Params
     best_loss: Array
     best_epoch: Array
@@ -62,15 +72,19 @@ class Replica(NamedTuple):
 
 
 class StepMetrics(NamedTuple):
-    """What training says of itself, `[]` each: means over the steps of a dispatch, parameter norm after the last."""
+    """What training says of itself, `[]` each: means over the steps of a dispatch, parameter norm after the last.
+
+    `measures` are those that the task's loss returns beside it.
+    """
 
     loss: Array
     grad_norm: Array
     update_norm: Array
     param_norm: Array
+    measures: dict[str, Array]
 
 
-INIT, ORDER, DROPOUT = range(3)
+INIT, ORDER, DROPOUT, PLAN = range(4)
 """A seed's key is folded with one of these, so that each purpose draws its own random numbers."""
 
 
@@ -87,14 +101,14 @@ class Functions(NamedTuple):
         order: `(seeds, epoch) -> [S, N]`: the order of the data in an epoch, a function of (seed, epoch) alone.
         steps: `(states, orders, data, epoch, first, count) -> (states, StepMetrics)`: `count` steps of the epoch
             from its step `first` on. The states passed in are consumed.
-        evaluate: `(states, data, epoch) -> (states, losses [S])`: validation, choice of the best, early stopping.
+        evaluate: `(states, data, epoch) -> (states, {"loss": [S], ...})`: validation, choice of the best, early end.
         sharding: where states and data lie: on every device in full.
     """
 
     init: Callable[..., Replica]
     order: Callable[..., Array]
     steps: Callable[..., tuple[Replica, StepMetrics]]
-    evaluate: Callable[..., tuple[Replica, Array]]
+    evaluate: Callable[..., tuple[Replica, dict[str, Array]]]
     sharding: NamedSharding
 
 
@@ -107,6 +121,10 @@ def map_over_seeds(function: Callable[..., Any], parallel: bool) -> Callable[...
     return jax.vmap(function) if parallel else lambda *args: lax.map(lambda each: function(*each), args)
 
 
+def _with_length(function: Callable[..., Any], length: int, *args: Any) -> Any:
+    return function(*args, length)
+
+
 def make_functions(
     task: Task,
     optimizer: optax.GradientTransformation,
@@ -115,6 +133,7 @@ def make_functions(
     patience: int | None = None,
     parallel: bool | None = None,
     num_devices: int = 1,
+    average_decay: float | None = None,
 ) -> Functions:
     """Builds the functions of a run.
 
@@ -125,6 +144,9 @@ def make_functions(
         patience: evaluations without improvement after which a replica stops; None: never.
         parallel: how replicas run, see `map_over_seeds`; None: at once, but on a CPU one after another.
         num_devices: over how many of the local devices a batch is split.
+        average_decay: d of the average of the parameters, average = d average + (1 - d) params after each step, with
+            the smaller d = (1 + t) / (10 + t) in the first steps t. Evaluated and kept as the best is then the average
+            (Polyak and Juditsky, "Acceleration of stochastic approximation by averaging", 1992). None: no average.
 
     Raises: `ValueError` where there are fewer devices, or where they do not divide the batch.
     """
@@ -140,12 +162,30 @@ def make_functions(
         params = task.init(seed_key(seed, INIT))
         zero = jnp.zeros((), jnp.int32)
         best_loss = jnp.full((), jnp.inf, jnp.result_type(float))
-        best = jax.tree.map(jnp.copy, params)  # a buffer of its own: `steps` consumes the ones it is given
-        return Replica(seed, params, optimizer.init(params), best, best_loss, zero, zero, jnp.array(True))
+        # Buffers of their own: `steps` consumes the ones it is given.
+        best = jax.tree.map(jnp.copy, params)
+        average = None if average_decay is None else jax.tree.map(jnp.copy, params)
+        return Replica(seed, params, optimizer.init(params), average, best, best_loss, zero, zero, jnp.array(True))
+
+    def plan(epoch: Array) -> tuple[Array, Array, Array]:
+        """Of an epoch with lengths: the examples it uses, the order of its batches and the length of each.
+
+        Not a function of the seed: side by side on an accelerator, replicas have batches of one length at a time.
+        """
+        keys = jax.random.split(jax.random.fold_in(seed_key(jnp.uint32(0), PLAN), epoch))
+        used = jax.random.permutation(keys[0], task.num_examples)[: steps_per_epoch * batch_size]
+        rows = jax.random.permutation(keys[1], steps_per_epoch)
+        longest = jnp.sort(jnp.asarray(task.length_index)[used])[batch_size - 1 :: batch_size]
+        return used, rows, longest[rows]
 
     def order(seed: Array, epoch: Array) -> Array:
         key = jax.random.fold_in(seed_key(seed, ORDER), epoch)
-        return jax.random.permutation(key, task.num_examples)
+        if task.lengths is None:
+            return jax.random.permutation(key, task.num_examples)
+        used, rows, _ = plan(epoch)
+        shuffled = jax.random.permutation(key, used)
+        by_length = shuffled[jnp.argsort(jnp.asarray(task.length_index)[shuffled])]
+        return by_length.reshape(-1, batch_size)[rows].ravel()
 
     def mean_over_devices(tree: Any) -> Any:
         if num_devices == 1:
@@ -153,25 +193,40 @@ def make_functions(
         flat, unravel = ravel_pytree(tree)  # one message instead of one per array
         return unravel(lax.pmean(flat, "data"))
 
-    def one_step(replica: Replica, order: Array, data: Any, epoch: Array, position: Array):
+    def gradient(params: Params, indices: Array, data: Any, key: Key, *length: int):
+        return jax.value_and_grad(task.loss, has_aux=True)(params, task.batch(data, indices, *length), key)
+
+    by_length = [partial(_with_length, gradient, length) for length in task.lengths or ()]
+
+    def one_step(replica: Replica, order: Array, lengths: Array, data: Any, epoch: Array, position: Array):
         device = lax.axis_index("data")
         indices = lax.dynamic_slice_in_dim(order, position * batch_size + device * share, share)
         key = jax.random.fold_in(seed_key(replica.seed, DROPOUT), epoch * steps_per_epoch + position)
         key = jax.random.fold_in(key, device)
-        loss, grads = jax.value_and_grad(task.loss)(replica.params, task.batch(data, indices), key)
-        loss, grads = mean_over_devices((loss, grads))
+        if task.lengths is None:
+            found = gradient(replica.params, indices, data, key)
+        else:
+            found = lax.switch(lengths[position], by_length, replica.params, indices, data, key)
+        (loss, measures), grads = mean_over_devices(found)
         updates, opt_state = optimizer.update(grads, replica.opt_state, replica.params)
         params = optax.apply_updates(replica.params, updates)
-        norms = (optax.tree.norm(tree) for tree in (grads, updates, params))
-        return replica._replace(params=params, opt_state=opt_state), StepMetrics(loss, *norms)
+        grad_norm, update_norm, param_norm = (optax.tree.norm(tree) for tree in (grads, updates, params))
+        average = replica.average
+        if average_decay is not None:
+            t = (epoch * steps_per_epoch + position).astype(jnp.float32)
+            decay = jnp.minimum(average_decay, (1 + t) / (10 + t))
+            average = optax.incremental_update(params, average, 1 - decay)
+        replica = replica._replace(params=params, opt_state=opt_state, average=average)
+        return replica, StepMetrics(loss, grad_norm, update_norm, param_norm, measures)
 
     def steps(replica: Replica, order: Array, data: Any, epoch: Array, first: Array, count: Array):
         def body(i: Array, state: tuple[Replica, StepMetrics]) -> tuple[Replica, StepMetrics]:
             replica, sums = state
-            replica, now = one_step(replica, order, data, epoch, first + i)
+            replica, now = one_step(replica, order, lengths, data, epoch, first + i)
             return replica, jax.tree.map(jnp.add, sums, now)._replace(param_norm=now.param_norm)
 
-        shapes = jax.eval_shape(one_step, replica, order, data, epoch, first)[1]
+        lengths = jnp.zeros(0, jnp.int32) if task.lengths is None else plan(epoch)[2]
+        shapes = jax.eval_shape(one_step, replica, order, lengths, data, epoch, first)[1]
         sums = jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), shapes)
         # A bound that is data, not shape: one program serves every count, and a stopped replica does no step.
         count = jnp.where(replica.active, count, 0)
@@ -179,18 +234,20 @@ def make_functions(
         mean = jax.tree.map(lambda s: s / jnp.maximum(count, 1).astype(s.dtype), sums)
         return replica, mean._replace(param_norm=optax.tree.norm(replica.params))
 
-    def evaluate(replica: Replica, data: Any, epoch: Array) -> tuple[Replica, Array]:
-        loss = task.evaluate(replica.params, data).astype(replica.best_loss.dtype)
+    def evaluate(replica: Replica, data: Any, epoch: Array) -> tuple[Replica, dict[str, Array]]:
+        params = replica.params if average_decay is None else replica.average
+        measures = task.evaluate(params, data)
+        loss = measures["loss"].astype(replica.best_loss.dtype)
         better = replica.active & (loss < replica.best_loss)
         stale = jnp.where(better, 0, replica.stale + replica.active)
-        best_params = jax.tree.map(lambda a, b: jnp.where(better, a, b), replica.params, replica.best_params)
+        best_params = jax.tree.map(lambda a, b: jnp.where(better, a, b), params, replica.best_params)
         return replica._replace(
             best_params=best_params,
             best_loss=jnp.where(better, loss, replica.best_loss),
             best_epoch=jnp.where(better, epoch + 1, replica.best_epoch),
             stale=stale,
             active=replica.active if patience is None else replica.active & (stale < patience),
-        ), loss
+        ), measures
 
     def over_seeds(function, shared):
         """Jits `function` over S replicas; its last `shared` arguments are the same for all."""

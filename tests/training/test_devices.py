@@ -41,7 +41,7 @@ for parallel in (False, True):
 
 # Each device draws its own masks: with one mask for all, the key's own number would be its mean over the devices.
 drawing = regression_task()._replace(
-    loss=lambda params, batch, key: jax.random.uniform(key, dtype=jnp.float32) + 0 * params["b"]
+    loss=lambda params, batch, key: (jax.random.uniform(key, dtype=jnp.float32) + 0 * params["b"], {})
 )
 first, second = (trained(drawing, n, False)[1][0].loss for n in (1, 2))
 assert (first != second).all(), (first, second)

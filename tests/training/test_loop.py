@@ -90,7 +90,7 @@ class TestThrough:
         trained, records = uninterrupted
         assert [r["step"] for r in records] == [7 * epoch + s for epoch in range(EPOCHS) for s in (3, 6, 7)]
         assert [r["epoch"] for r in records] == [epoch for epoch in range(EPOCHS) for _ in range(3)]
-        names = {"step", "epoch", "loss", "grad_norm", "update_norm", "param_norm", "losses", "learning_rate"}
+        names = {"step", "epoch", "loss", "grad_norm", "update_norm", "param_norm", "losses", "learning_rate", "mean_x"}
         validation = {"validation_loss", "best_validation_loss", "validation_losses", "active_seeds"}
         assert all(set(r) == (names | validation if r["step"] % 7 == 0 else names) for r in records)
         assert all(r["learning_rate"] == learning_rate(r["step"] - 1) for r in records)
@@ -122,7 +122,7 @@ class TestThrough:
 def _evaluate(params):
     functions = regression_functions()
     replicas = start(functions, SEEDS)._replace(params=params)
-    return np.asarray(functions.evaluate(replicas, regression_data(), 0)[1]).tolist()
+    return np.asarray(functions.evaluate(replicas, regression_data(), 0)[1]["loss"]).tolist()
 
 
 class TestInterrupted:
@@ -288,7 +288,7 @@ class TestNotFinite:
 
     def test_a_gradient_that_is_not(self, tmp_path):
         """sqrt at 0: the value is finite, the derivative is not."""
-        task = counting_task(lambda t, sign: t)._replace(loss=lambda params, batch, key: jnp.sqrt(params["t"]))
+        task = counting_task(lambda t, sign: t)._replace(loss=lambda params, batch, key: (jnp.sqrt(params["t"]), {}))
         functions = make_functions(task, counting_optimizer(), batch_size=BATCH, parallel=False)
         with pytest.raises(TrainingError, match=r"^grad norm of seed 5 is inf within steps 1 to 1; nothing was saved"):
             train(functions, [5], regression_data(), SCHEDULE._replace(steps_per_dispatch=1), tmp_path)

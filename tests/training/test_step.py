@@ -63,7 +63,8 @@ class TestOneStep:
         functions = make_functions(regression_task(), optax.sgd(0.1), batch_size=BATCH, parallel=False)
         replicas = start(functions, [7])
         w = np.asarray(replicas.params["w"][0])
-        replicas, losses = functions.evaluate(replicas, data, 0)
+        replicas, measures = functions.evaluate(replicas, data, 0)
+        losses = measures["loss"]
         np.testing.assert_allclose(losses, [np.mean((data["x"] @ w - data["y"]) ** 2)], rtol=1e-5)
         np.testing.assert_array_equal(replicas.best_loss, losses)
 
@@ -119,9 +120,9 @@ class TestOrder:
     def test_steps_take_it_batch_by_batch_and_drop_the_rest(self):
         task = Task(
             init=lambda key: jnp.zeros(EXAMPLES),
-            loss=lambda seen, indices, key: -seen[indices].sum(),
+            loss=lambda seen, indices, key: (-seen[indices].sum(), {}),
             batch=lambda data, indices: indices,
-            evaluate=lambda seen, data: seen.sum(),
+            evaluate=lambda seen, data: {"loss": seen.sum()},
             num_examples=EXAMPLES,
         )
         functions = make_functions(task, optax.sgd(1.0), batch_size=BATCH, parallel=False)
@@ -162,6 +163,8 @@ class TestDispatches:
         for name in ("loss", "grad_norm", "update_norm"):
             values = [getattr(metrics, name) for metrics in single]
             np.testing.assert_allclose(getattr(together, name), np.mean(values, axis=0), rtol=1e-6)
+        values = [metrics.measures["mean_x"] for metrics in single]
+        np.testing.assert_allclose(together.measures["mean_x"], np.mean(values, axis=0), rtol=1e-5)
         np.testing.assert_array_equal(together.param_norm, single[-1].param_norm)
 
     def test_no_step_changes_nothing(self):
@@ -196,7 +199,7 @@ class TestDropoutKeys:
     @cache
     def functions():
         task = regression_task()._replace(
-            loss=lambda params, batch, key: jax.random.uniform(key, dtype=jnp.float32) + 0 * params["b"]
+            loss=lambda params, batch, key: (jax.random.uniform(key, dtype=jnp.float32) + 0 * params["b"], {})
         )
         return make_functions(task, optax.sgd(0.0), batch_size=BATCH, parallel=False)
 

@@ -31,10 +31,10 @@ def regression_task(dropout=0.0):
         x = batch["x"]
         if dropout:
             x = jnp.where(jax.random.bernoulli(key, 1 - dropout, x.shape), x / (1 - dropout), 0)
-        return jnp.mean((x @ params["w"] + params["b"] - batch["y"]) ** 2)
+        return jnp.mean((x @ params["w"] + params["b"] - batch["y"]) ** 2), {"mean_x": jnp.mean(x)}
 
     def evaluate(params, data):
-        return jnp.mean((data["x"] @ params["w"] + params["b"] - data["y"]) ** 2)
+        return {"loss": jnp.mean((data["x"] @ params["w"] + params["b"] - data["y"]) ** 2)}
 
     return Task(init, loss, lambda data, i: {name: a[i] for name, a in data.items()}, evaluate, EXAMPLES)
 
@@ -52,10 +52,10 @@ def counting_task(validation, loss=None):
     def train_loss(params, batch, key):
         fixed = jax.lax.stop_gradient(params)
         value = jnp.float32(0) if loss is None else loss(fixed["t"], fixed["sign"])
-        return value + fixed["t"] - params["t"]  # with the derivative -1
+        return value + fixed["t"] - params["t"], {}  # with the derivative -1
 
     def evaluate(params, data):
-        return validation(params["t"], params["sign"])
+        return {"loss": validation(params["t"], params["sign"])}
 
     return Task(init, train_loss, lambda data, i: i, evaluate, EXAMPLES)
 
@@ -90,7 +90,7 @@ def run_epochs(functions, seeds, data, epochs, counts=(PER_EPOCH,)):
             replicas, _ = functions.steps(replicas, order, data, epoch, first, count)
             first += count
         replicas, validation = functions.evaluate(replicas, data, epoch)
-        losses.append(np.asarray(validation))
+        losses.append(np.asarray(validation["loss"]))
     return replicas, np.array(losses)
 
 

@@ -1,0 +1,26 @@
+"""Classify film reviews (IMDB) with a recurrent network, against classifiers without recurrence.
+
+The 50,000 labelled reviews of Maas et al. (2011) are taken from --data_dir (the folder aclImdb or its archive), and
+downloaded through TensorFlow Datasets where they are not there. With --lecture the other flags have the lectures'
+values by default: 500 tokens, padding read as input, the last state. To classify texts with a trained model:
+
+    python launch.py imdb --mode=predict --workdir=FOLDER --text="a fine film"
+
+experiments/README.md lists commands, times and figures to expect.
+"""
+
+from collections.abc import Sequence
+
+from experiments.text_command import main as text_main
+from experiments.text_flags import LectureConfig, TextConfig
+
+
+def main(arguments: Sequence[str]) -> int:
+    """The command line of this experiment; returns the exit status."""
+    return text_main("imdb", TextConfig, LectureConfig, __doc__, arguments)
+
+
+if __name__ == "__main__":
+    import sys
+
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,141 @@
+"""Classifies texts with the model of a run folder: JSON lines on standard output."""
+
+import json
+import sys
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+
+from experiments.flags import UsageError, flag, parse
+from experiments.text_flags import CLEANING, MODES, TextConfig, make_classifier
+from experiments.training_flags import make_config_optimizer, make_schedule, seeds, set_precision
+from rnn_jax import models
+from rnn_jax.data import vocabulary
+from rnn_jax.data.reviews import CLASSES
+from rnn_jax.data.vocabulary import PAD, UNK
+from rnn_jax.training.checkpoints import Checkpoints
+from rnn_jax.training.step import Task, make_functions
+
+LINES_AT_ONCE = 32
+
+
+@dataclass(frozen=True)
+class PredictConfig:
+    """Flags of --mode=predict; all others are those of the run."""
+
+    mode: str = flag("predict", "train, or classify texts with the model in --workdir", choices=MODES)
+    workdir: str = flag("", "the folder of a run")
+    text: str | None = flag(None, "the text; without it one text per line of standard input")
+
+
+def predict(config: PredictConfig, _: None, lines: BinaryIO | None = None) -> None:
+    """Prints one JSON object per text: its label, the probability of each class, how many tokens it has and know.
+
+    Raises: `UsageError` for a folder without a model, or text that is not UTF-8.
+    """
+    classify = load(Path(config.workdir), config.workdir)
+    texts = [_checked(config.text)] if config.text is not None else _decoded(lines or sys.stdin.buffer)
+    for some in _batches(texts, LINES_AT_ONCE):
+        for answer in classify(some):
+            print(json.dumps(answer, ensure_ascii=False), flush=True)
+
+
+def load(folder: Path, given: str) -> Any:
+    """The function `texts -> answers` of a run folder, with the first seed's best parameters."""
+    if not given:
+        raise UsageError("--mode=predict needs --workdir=FOLDER, the folder of a run")
+    if not (folder / "flags.txt").is_file() or not any((folder / "checkpoints").glob("*")):
+        raise UsageError(f"--workdir={folder}: no trained text classifier there; train one first")
+    run = parse(TextConfig, [f"--flagfile={folder / 'flags.txt'}"])
+    set_precision(run)
+    try:
+        words = vocabulary.load(folder / "tokenizer.json")
+    except ValueError as error:
+        raise UsageError(f"--workdir={folder}: {error}") from error
+    model = make_classifier(run, words.get_vocab_size(), len(CLASSES), nnx.Rngs(run.seed))
+    apply, _ = models.pure(model)
+    params = _best_params(run, folder, model)
+    clean = CLEANING[run.cleaning]
+
+    @jax.jit
+    def probabilities(tokens, lengths):
+        return jax.nn.softmax(apply(params, tokens, lengths))
+
+    def classify(texts: list[str]) -> Iterator[dict[str, Any]]:
+        tokens = vocabulary.encode(words, [clean(text) for text in texts], run.max_tokens, run.truncate)
+        longest = run.max_tokens if run.lecture else _rounded(int(tokens.lengths.max()), run.max_tokens)
+        rows = np.full((_rounded(len(texts), LINES_AT_ONCE), longest), PAD, np.int32)
+        for number in range(len(texts)):
+            rows[number, : tokens.lengths[number]] = tokens.text(number)
+        lengths = np.zeros(len(rows), np.int32)
+        lengths[: len(texts)] = longest if run.lecture else tokens.lengths
+        found = np.asarray(probabilities(jnp.asarray(rows), jnp.asarray(lengths)), np.float64)
+        for number in range(len(texts)):
+            ids = tokens.text(number)
+            yield {
+                "label": CLASSES[int(found[number].argmax())],
+                "probabilities": {name: round(float(p), 6) for name, p in zip(CLASSES, found[number], strict=True)},
+                "tokens": len(ids),
+                "unknown": int((ids == UNK).sum()),
+            }
+
+    return classify
+
+
+def _best_params(run: TextConfig, folder: Path, model: nnx.Module) -> Any:
+    _, params = models.pure(model)
+    task = Task(lambda key: params, lambda *_: (jnp.zeros(()), {}), lambda *_: None, lambda *_: {}, run.batch_size)
+    optimizer = make_config_optimizer(run, make_schedule(run, 1))
+    functions = make_functions(
+        task, optimizer, batch_size=run.batch_size, average_decay=run.average_decay or None, patience=run.patience
+    )
+    like = jax.eval_shape(functions.init, jnp.asarray(seeds(run), jnp.uint32))
+    checkpoints = Checkpoints(folder, run.keep)
+    restored = checkpoints.restore_latest(like)
+    checkpoints.close()
+    if restored is None:
+        raise UsageError(f"--workdir={folder}: no trained text classifier there; train one first")
+    return jax.tree.map(lambda leaf: jnp.asarray(leaf[0]), restored.state.best_params)
+
+
+def _rounded(number: int, at_most: int) -> int:
+    """The next power of 2, so that few shapes are compiled: at least 1 and at most `at_most`."""
+    return min(1 << max(number - 1, 0).bit_length(), at_most)
+
+
+def _checked(text: str) -> str:
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError as error:  # bytes of the command line that are not UTF-8 arrive as lone surrogates
+        raise UsageError("--text is not UTF-8 text") from error
+    return text
+
+
+def _decoded(lines: Iterable[bytes]) -> Iterator[str]:
+    for number, line in enumerate(lines, start=1):
+        try:
+            yield line.decode("utf-8").rstrip("\r\n")
+        except UnicodeDecodeError as error:
+            raise UsageError(f"standard input, line {number}: not UTF-8 text (byte {error.start + 1})") from error
+
+
+def _batches(texts: Iterable[str], size: int) -> Iterator[list[str]]:
+    some: list[str] = []
+    try:
+        for text in texts:
+            some.append(text)
+            if len(some) == size:
+                yield some
+                some = []
+    except UsageError:  # what came before the bad line is answered first
+        if some:
+            yield some
+        raise
+    if some:
+        yield some

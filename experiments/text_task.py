@@ -1,0 +1,182 @@
+"""Reviews as arrays, and a classifier's training task on them as pure functions."""
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from flax import nnx
+from tokenizers import Tokenizer
+
+from experiments.command import data_folder
+from experiments.flags import UsageError
+from experiments.text_flags import CLEANING, TextConfig
+from rnn_jax import losses, models
+from rnn_jax.data import imdb, ntc_scv, synthetic_reviews, vocabulary
+from rnn_jax.data.lengths import Bounds, Group, choose_bounds, groups, padding_share
+from rnn_jax.data.reviews import ReviewData, cut_validation
+from rnn_jax.data.vocabulary import PAD, Tokens
+from rnn_jax.training.step import Task
+from rnn_jax.types import Array, Params
+
+EVALUATION_BATCH = 256
+SPLITS = ("train", "validation", "test")
+
+
+class Corpus(NamedTuple):
+    """Reviews, as texts and as tokens.
+
+    Attributes:
+        data: the three splits, cleaned.
+        original: the data set as it came, with the whole training split.
+        vocabulary: of the training split.
+        tokens: all texts: training, validation, test.
+        bounds: what their lengths are padded to.
+        first: where each split begins in `tokens`, and where the last ends.
+    """
+
+    data: ReviewData
+    original: ReviewData
+    vocabulary: Tokenizer
+    tokens: Tokens
+    bounds: Bounds
+    first: tuple[int, int, int, int]
+
+    def part(self, split: str) -> slice:
+        """The texts of a split."""
+        number = SPLITS.index(split)
+        return slice(self.first[number], self.first[number + 1])
+
+    def labels(self) -> np.ndarray:
+        """`[N]` of all texts."""
+        return np.concatenate([getattr(self.data, split).labels for split in SPLITS])
+
+    def padding(self) -> float:
+        """The share of the steps computed in training that are padding."""
+        train = self.part("train")
+        return padding_share(self.tokens.lengths[train], np.asarray(self.bounds.lengths)[self.bounds.of_text[train]])
+
+
+def read_reviews(config: TextConfig) -> ReviewData:
+    """The reviews that the flags name, as they are. Raises `DataError`."""
+    if config.dataset == "synthetic_reviews":
+        return synthetic_reviews.generate()
+    return {"imdb": imdb, "ntc_scv": ntc_scv}[config.dataset].read(data_folder(config))
+
+
+def make_corpus(config: TextConfig, original: ReviewData) -> Corpus:
+    """Cuts the validation split, cleans, counts the words of the training split, and makes tokens of all texts."""
+    clean = CLEANING[config.cleaning]
+    cut = cut_validation(original, config.validation_share, seed=0)
+    splits = [getattr(cut, split) for split in SPLITS]
+    splits = [split._replace(texts=[clean(text) for text in split.texts]) for split in splits]
+    try:
+        words = vocabulary.build(splits[0].texts, config.vocab_size, config.min_freq)
+    except ValueError as error:
+        raise UsageError(f"--min_freq={config.min_freq}: {error}") from error
+    texts = [text for split in splits for text in split.texts]
+    tokens = vocabulary.encode(words, texts, config.max_tokens, config.truncate)
+    if config.lecture:  # every text has the same number of steps, most of them padding
+        bounds = Bounds((config.max_tokens,), np.zeros(len(texts), np.int32))
+    else:
+        bounds = choose_bounds(tokens.lengths, config.num_lengths)
+    data = cut._replace(**dict(zip(SPLITS, splits, strict=True)))
+    ends = np.cumsum([len(split.texts) for split in splits]).tolist()
+    return Corpus(data, original, words, tokens, bounds, (0, *ends))
+
+
+def device_data(corpus: Corpus) -> dict[str, np.ndarray]:
+    """What training and evaluation take texts from."""
+    tail = np.full(corpus.bounds.lengths[-1], PAD, np.int32)  # the last text is read beyond its end too
+    return {
+        "tokens": np.concatenate((corpus.tokens.values, tail)),
+        "starts": corpus.tokens.starts,
+        "lengths": corpus.tokens.lengths,
+        "labels": corpus.labels(),
+    }
+
+
+def take_texts(data: dict[str, Array], indices: Array, length: int, read_padding: bool) -> tuple[Array, Array, Array]:
+    """Tokens `[B, length]`, lengths `[B]` and labels `[B]`. With `read_padding` every text counts as `length` long."""
+    lengths, steps = data["lengths"][indices], jnp.arange(length)
+    tokens = data["tokens"][data["starts"][indices][:, None] + steps]
+    tokens = jnp.where(steps < lengths[:, None], tokens, PAD)
+    return tokens, jnp.full_like(lengths, length) if read_padding else lengths, data["labels"][indices]
+
+
+def scores_of(
+    apply: Callable[..., Array],
+    params: Params,
+    data: Any,
+    part: slice,
+    batches: Sequence[Group],
+    lecture: bool,
+) -> Array:
+    """Scores `[N, C]` of the texts of one part."""
+
+    def batch(indices: Array, length: int) -> Array:
+        return apply(params, *take_texts(data, part.start + indices, length, lecture)[:2])
+
+    found = [jax.lax.map(lambda i, n=group.length: batch(i, n), jnp.asarray(group.indices)) for group in batches]
+    scores = jnp.concatenate([each.reshape(-1, each.shape[-1]) for each in found])
+    indices = np.concatenate([group.indices.ravel() for group in batches])
+    return jnp.zeros((part.stop - part.start, scores.shape[-1]), scores.dtype).at[indices].set(scores)
+
+
+def batches_of(corpus: Corpus, split: str) -> list[Group]:
+    """The texts of a split in batches of one length each, numbered from the split's first."""
+    bounds = Bounds(corpus.bounds.lengths, corpus.bounds.of_text[corpus.part(split)])
+    return groups(bounds, EVALUATION_BATCH)
+
+
+def make_task(
+    config: TextConfig,
+    corpus: Corpus,
+    make_model: Callable[[nnx.Rngs], nnx.Module],
+    apply: Any,
+    adversarial: float = 0.0,
+) -> Task:
+    """Cross-entropy of a classifier, as pure functions; `adversarial` as the flag of that name.
+
+    Label smoothing: Szegedy et al., "Rethinking the inception architecture for computer vision", 2016.
+    """
+    validation, batches = corpus.part("validation"), batches_of(corpus, "validation")
+    num_classes = len(corpus.data.classes)
+
+    def init(key: Array) -> Params:
+        return models.pure(make_model(nnx.Rngs(key)))[1]
+
+    def loss(params: Params, batch: tuple[Array, Array, Array], key: Array) -> tuple[Array, dict[str, Array]]:
+        tokens, lengths, labels = batch
+        targets = optax.smooth_labels(jax.nn.one_hot(labels, num_classes), config.label_smoothing)
+
+        def of_shifted(params: Params, shift: Array | None) -> tuple[Array, Array]:
+            more = {} if shift is None else {"shift": shift}
+            scores = apply(params, tokens, lengths, rngs=nnx.Rngs(dropout=key), **more)
+            return optax.softmax_cross_entropy(scores, targets).mean(), scores
+
+        if adversarial:
+            table = jax.lax.stop_gradient(params["embedding"]["table"])
+            scale = jnp.sqrt(jnp.mean(table[tokens] ** 2))
+            shape = (*tokens.T.shape, table.shape[1])
+            value, scores = losses.adversarial(of_shifted, params, shape, adversarial * scale)
+        else:
+            value, scores = of_shifted(params, None)
+        return value, {"accuracy": _accuracy(scores, labels)}
+
+    def take(data: dict[str, Array], indices: Array, length: int) -> tuple[Array, Array, Array]:
+        return take_texts(data, indices, length, config.lecture)
+
+    def evaluate(params: Params, data: dict[str, Array]) -> dict[str, Array]:
+        scores, labels = scores_of(apply, params, data, validation, batches, config.lecture), data["labels"][validation]
+        entropies = optax.softmax_cross_entropy_with_integer_labels(scores, labels)
+        return {"loss": entropies.mean(), "accuracy": _accuracy(scores, labels)}
+
+    train = corpus.part("train")
+    return Task(init, loss, take, evaluate, train.stop, corpus.bounds.lengths, corpus.bounds.of_text[train])
+
+
+def _accuracy(scores: Array, labels: Array) -> Array:
+    return jnp.mean(scores.argmax(axis=-1) == labels)

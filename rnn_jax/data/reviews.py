@@ -1,0 +1,150 @@
+"""Reviews with a label each: what every data set of texts becomes, and what is asked of all of them."""
+
+import hashlib
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import numpy as np
+
+from rnn_jax.data.errors import DataError
+
+CLASSES = ("negative", "positive")
+"""The name of label 0 and of label 1."""
+
+FOLDERS = ("neg", "pos")
+"""The folder that data sets keep label 0 and label 1 in."""
+
+
+class Reviews(NamedTuple):
+    """N labelled texts.
+
+    Attributes:
+        texts: N texts as the data set has them.
+        labels: `[N]` int32, indices into the classes.
+        names: N names, such as `test/pos/0_10`.
+    """
+
+    texts: list[str]
+    labels: np.ndarray
+    names: list[str]
+
+
+class ReviewData(NamedTuple):
+    """A data set of reviews.
+
+    Attributes:
+        name: of the data set, for messages and results.
+        classes: the name of each label.
+        train, test: two splits.
+        validation: the data set's own third split; None where it has none, see `cut_validation`.
+        remarks: sentences saying what was dropped or repaired in reading, to be printed.
+    """
+
+    name: str
+    classes: tuple[str, ...]
+    train: Reviews
+    validation: Reviews | None
+    test: Reviews
+    remarks: tuple[str, ...] = ()
+
+
+def from_files(files: Mapping[str, bytes], folder: str, expected: int, source: str) -> Reviews:
+    """The reviews of one split, from one file each.
+
+    Args:
+        files: content by name; those below `folder/neg` and `folder/pos` are read, in the order of their names.
+        folder: such as `aclImdb/train`.
+        expected: how many files each of the two must hold.
+        source: where the files are from, for messages.
+
+    Raises:
+        DataError: fewer or more files than expected; a file that is not UTF-8.
+    """
+    texts, labels, names = [], [], []
+    for label, kind in enumerate(FOLDERS):
+        prefix = f"{folder}/{kind}/"
+        found = sorted(name for name in files if name.startswith(prefix))
+        if len(found) != expected:
+            raise DataError(
+                f"{source}: {prefix} should hold {expected:,} reviews, found {len(found):,}: fetch the data set again"
+            )
+        for name in found:
+            try:
+                texts.append(files[name].decode("utf-8"))
+            except UnicodeDecodeError as error:
+                raise DataError(
+                    f"{source}: {name} is not UTF-8 (byte {error.start}): fetch the data set again"
+                ) from error
+            names.append(name.partition("/")[2].removesuffix(".txt"))
+        labels += [label] * len(found)
+    return Reviews(texts, np.array(labels, np.int32), names)
+
+
+def select(reviews: Reviews, chosen: np.ndarray) -> Reviews:
+    """Some of the reviews, in their order: those where `chosen` `[N]` is True."""
+    indices = np.flatnonzero(chosen)
+    return Reviews([reviews.texts[i] for i in indices], reviews.labels[indices], [reviews.names[i] for i in indices])
+
+
+def cut_validation(data: ReviewData, share: float, seed: int) -> ReviewData:
+    """Cuts a validation split from the training split, the same share of each class, at random.
+
+    Texts that repeat inside the training split all go to the same side: a model may not be judged on a text that it
+    was trained on.
+
+    Args:
+        data: returned as it is if it has a validation split.
+        share: of the training texts, between 0 and 1. It is met exactly if enough texts occur only once.
+        seed: the same seed cuts the same.
+
+    Raises:
+        DataError: a share that would leave a class without a text on one of the sides.
+    """
+    if data.validation is not None:
+        return data
+    groups: dict[str, list[int]] = {}
+    for index, text in enumerate(data.train.texts):
+        groups.setdefault(text, []).append(index)
+    rng = np.random.default_rng(seed)
+    held_out = np.zeros(len(data.train.texts), dtype=bool)
+    for label, name in enumerate(data.classes):
+        # A text under two labels counts where it occurs first.
+        of_class = [group for group in groups.values() if data.train.labels[group[0]] == label]
+        size = sum(len(group) for group in of_class)
+        wanted = round(share * size)
+        if not 0 < wanted < size:
+            raise DataError(
+                f"{data.name}: a validation share of {share:g} takes {wanted} of the {size} texts of class {name!r}: "
+                "take a share that leaves some on both sides"
+            )
+        taken = 0
+        for number in rng.permutation(len(of_class)):
+            if taken + len(of_class[number]) <= wanted:
+                held_out[of_class[number]] = True
+                taken += len(of_class[number])
+    return data._replace(train=select(data.train, ~held_out), validation=select(data.train, held_out))
+
+
+def repeated_in_train(data: ReviewData) -> np.ndarray:
+    """Which test texts occur, letter for letter, in the training split: `[N_test]` bool.
+
+    Ask before `cut_validation` to compare with the training split as it was published.
+    """
+    train = set(data.train.texts)
+    return np.array([text in train for text in data.test.texts], dtype=bool)
+
+
+def fingerprint(data: ReviewData) -> str:
+    """SHA-256 of the texts and labels of each split in their order: the same for the same data."""
+    sha = hashlib.sha256()
+    for split in (data.train, data.validation, data.test):
+        if split is None:
+            sha.update(b"none")
+            continue
+        sha.update(f"{len(split.texts)}".encode())
+        # Each text with its length, so that no two lists of texts run together to the same bytes.
+        for text, label in zip(split.texts, split.labels.tolist(), strict=True):
+            encoded = text.encode("utf-8", "surrogatepass")
+            sha.update(f" {label} {len(encoded)} ".encode())
+            sha.update(encoded)
+    return sha.hexdigest()
