@@ -10,7 +10,7 @@ from rnn_jax.classifiers import UNK, BagClassifier, FlattenClassifier, TextClass
 from rnn_jax.models import last_output, pure
 from rnn_jax.pooling import FINAL, POOLS, pool_steps
 
-V, I, H, C = 11, 3, 4, 2
+V, D, H, C = 11, 3, 4, 2
 LENGTHS = np.array([5, 0, 3, 1])
 TOKENS = np.random.default_rng(0).integers(2, V, (4, 5))
 
@@ -18,7 +18,7 @@ TOKENS = np.random.default_rng(0).integers(2, V, (4, 5))
 def classifier(pool="last", bidirectional=False, seed=0, **options):
     return TextClassifier(
         V,
-        I,
+        D,
         "lstm",
         H,
         C,
@@ -131,7 +131,7 @@ class TestTextClassifier:
 
     def test_shift_is_added_to_the_words(self):
         model = classifier("mean_max")
-        shift = jnp.asarray(np.random.default_rng(3).normal(size=(5, 4, I)))
+        shift = jnp.asarray(np.random.default_rng(3).normal(size=(5, 4, D)))
         moved = model(jnp.asarray(TOKENS), jnp.asarray(LENGTHS), shift=shift)
         xs = model.embedding(jnp.asarray(TOKENS).T) + shift
         _, ys = model.recurrent(xs, lengths=jnp.asarray(LENGTHS), time_major=True)
@@ -154,16 +154,16 @@ class TestTextClassifier:
 
 class TestWithoutRecurrence:
     def test_bag_is_the_mean_of_the_words(self):
-        model = BagClassifier(V, I, C, rngs=nnx.Rngs(0))
+        model = BagClassifier(V, D, C, rngs=nnx.Rngs(0))
         table = np.asarray(model.embedding.table[...])
         scores = np.asarray(model(jnp.asarray(TOKENS), jnp.asarray(LENGTHS)))
         for b, length in enumerate(LENGTHS):
-            mean = table[TOKENS[b, :length]].mean(0) if length else np.zeros(I)
+            mean = table[TOKENS[b, :length]].mean(0) if length else np.zeros(D)
             np.testing.assert_allclose(scores[b], mean @ model.head.kernel[...] + model.head.bias[...], rtol=1e-4)
 
     def test_flatten_has_a_weight_per_place(self):
-        model = FlattenClassifier(V, I, 8, C, rngs=nnx.Rngs(0))
-        table, kernel = np.asarray(model.embedding.table[...]), np.asarray(model.head.kernel[...]).reshape(8, I, C)
+        model = FlattenClassifier(V, D, 8, C, rngs=nnx.Rngs(0))
+        table, kernel = np.asarray(model.embedding.table[...]), np.asarray(model.head.kernel[...]).reshape(8, D, C)
         scores = np.asarray(model(jnp.asarray(TOKENS), jnp.asarray(LENGTHS)))
         for b, length in enumerate(LENGTHS):
             want = np.einsum("ti,tic->c", table[TOKENS[b, :length]], kernel[:length])

@@ -8,14 +8,14 @@ import pytest
 from rnn_jax import cells, unroll
 from rnn_jax.losses import adversarial
 
-T, B, I, H = 5, 3, 4, 2
+T, B, D, H = 5, 3, 4, 2
 CELL = cells.get("gru")
 
 
 def setting():
     keys = jax.random.split(jax.random.key(0), 3)
-    params = CELL.init_params(keys[0], I, H, dtype=jnp.float64)
-    xs = jax.random.normal(keys[1], (T, B, I), jnp.float64)
+    params = CELL.init_params(keys[0], D, H, dtype=jnp.float64)
+    xs = jax.random.normal(keys[1], (T, B, D), jnp.float64)
     weights = jax.random.normal(keys[2], (B, H), jnp.float64)
 
     def loss(params, shift):
@@ -27,7 +27,7 @@ def setting():
 
 def worst_shift(params, loss, size):
     """r by the definition, for each sequence."""
-    gradient = np.asarray(jax.grad(lambda shift: loss(params, shift)[0])(jnp.zeros((T, B, I))))
+    gradient = np.asarray(jax.grad(lambda shift: loss(params, shift)[0])(jnp.zeros((T, B, D))))
     return np.stack([size * gradient[:, b] / np.linalg.norm(gradient[:, b]) for b in range(B)], axis=1)
 
 
@@ -37,10 +37,10 @@ def test_value_and_gradient(size):
     shift = jnp.asarray(worst_shift(params, loss, size))
 
     def expected(params):
-        return (loss(params, jnp.zeros((T, B, I)))[0] + loss(params, shift)[0]) / 2
+        return (loss(params, jnp.zeros((T, B, D)))[0] + loss(params, shift)[0]) / 2
 
     def ours(params):
-        return adversarial(loss, params, (T, B, I), size)[0]
+        return adversarial(loss, params, (T, B, D), size)[0]
 
     value, gradient = jax.value_and_grad(ours)(params)
     want, wanted = jax.value_and_grad(expected)(params)
@@ -52,17 +52,17 @@ def test_no_shift_of_that_size_hurts_more():
     """To first order: among many small shifts of each sequence, none raises the loss more."""
     params, loss = setting()
     size = 1e-4
-    at_zero = loss(params, jnp.zeros((T, B, I)))[0]
+    at_zero = loss(params, jnp.zeros((T, B, D)))[0]
     ours = loss(params, jnp.asarray(worst_shift(params, loss, size)))[0] - at_zero
     assert ours > 0
-    for shift in np.random.default_rng(0).normal(size=(50, T, B, I)):
+    for shift in np.random.default_rng(0).normal(size=(50, T, B, D)):
         shift *= size / np.linalg.norm(shift, axis=(0, 2), keepdims=True)
         assert loss(params, jnp.asarray(shift))[0] - at_zero < ours
 
 
 def test_others_are_those_of_the_plain_pass():
     params, loss = setting()
-    np.testing.assert_array_equal(adversarial(loss, params, (T, B, I), 0.5)[1], loss(params, jnp.zeros((T, B, I)))[1])
+    np.testing.assert_array_equal(adversarial(loss, params, (T, B, D), 0.5)[1], loss(params, jnp.zeros((T, B, D)))[1])
 
 
 def test_a_sequence_without_gradient_is_not_moved():
