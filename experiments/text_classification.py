@@ -17,6 +17,7 @@ from experiments.text_task import Corpus, batches_of, device_data, make_corpus, 
 from experiments.training_flags import make_config_optimizer, make_schedule, seeds, set_devices, set_precision
 from rnn_jax import models
 from rnn_jax.classifiers import BagClassifier, FlattenClassifier
+from rnn_jax.data import ngrams
 from rnn_jax.data.errors import DataError
 from rnn_jax.data.nbsvm import NBSVM
 from rnn_jax.data.reviews import fingerprint
@@ -68,10 +69,11 @@ def _train_and_evaluate(config: TextConfig, workdir: Path) -> None:
     _describe(corpus)
     note_data(workdir, mark)
     corpus.vocabulary.save(str(workdir / "tokenizer.json"))
+    ngrams.save(corpus.ngrams, workdir / "ngrams.npz")
     num_words, num_classes = corpus.vocabulary.get_vocab_size(), len(corpus.data.classes)
 
     def model(rngs: nnx.Rngs) -> nnx.Module:
-        return make_classifier(config, num_words, num_classes, rngs)
+        return make_classifier(config, num_words, corpus.ngrams.num_ngrams, num_classes, rngs)
 
     fitted = fit(config, corpus, model, workdir, num_devices, config.adversarial)
     baselines = {}
@@ -80,9 +82,9 @@ def _train_and_evaluate(config: TextConfig, workdir: Path) -> None:
             print(f"baseline {name}:")
             probabilities = fit(config, corpus, make, workdir / "baselines" / name, num_devices).probabilities
             baselines[name] = list(probabilities)
-        for name, ngrams in (("nbsvm_bigrams", 2), ("nbsvm_trigrams", 3)):
+        for name, longest in (("nbsvm_bigrams", 2), ("nbsvm_trigrams", 3)):
             print(f"baseline {name}")
-            baselines[name] = [linear_probabilities(corpus, ngrams)]
+            baselines[name] = [linear_probabilities(corpus, longest)]
     text_report.write(config, workdir, corpus, fitted, baselines)
 
 
@@ -146,10 +148,10 @@ def _networks_without_recurrence(config: TextConfig, corpus: Corpus) -> dict[str
     }
 
 
-def linear_probabilities(corpus: Corpus, ngrams: int) -> np.ndarray:
+def linear_probabilities(corpus: Corpus, longest: int) -> np.ndarray:
     """NB-SVM on the data set's whole training split: probabilities `[N_test, 2]` that are 0 or 1 by its decision."""
     original = corpus.original
     scores = (
-        NBSVM(ngrams=ngrams).fit(original.train.texts, original.train.labels).decision_function(original.test.texts)
+        NBSVM(ngrams=longest).fit(original.train.texts, original.train.labels).decision_function(original.test.texts)
     )
     return np.eye(2)[(scores > 0).astype(int)]

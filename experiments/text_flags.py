@@ -43,7 +43,11 @@ class TextConfig(TrainConfig):
     embedding_size: int = flag(128, "features of a word", minimum=1, maximum=8192)
     embedding_scale: float = flag(0.1, "standard deviation of the embedding at the start", above=0.0)
     pool: str = flag("mean_max", "how the outputs of all steps become one vector", choices=POOLS)
-    word_dropout: float = flag(0.0, "share of words made unknown in training", minimum=0.0, below=1.0)
+    word_dropout: float = flag(0.1, "share of words made unknown in training", minimum=0.0, below=1.0)
+    ngrams: int = flag(1, "longest group of words that is read as one beside each word", minimum=1, maximum=3)
+    ngram_min_freq: int = flag(3, "how often such a group occurs", minimum=1, maximum=MANY)
+    ngram_size: int = flag(8, "features of such a group", minimum=1, maximum=8192)
+    ngram_dropout: float = flag(0.5, "share of such groups made unknown in training", minimum=0.0, below=1.0)
     embedding_dropout: float = flag(0.5, "share of a word's features absent from a text", minimum=0.0, below=1.0)
     head_dropout: float = flag(0.5, "dropout before the last layer", minimum=0.0, below=1.0)
     label_smoothing: float = flag(0.0, "probability given to the other classes", minimum=0.0, below=1.0)
@@ -51,12 +55,12 @@ class TextConfig(TrainConfig):
         0.0, "length by which adversarial training shifts a text, in root mean squares of its words; 0: none", minimum=0
     )
     average_decay: float = flag(
-        0.0, "decay of averaged weights, for validation and test; 0: none", minimum=0.0, below=1
+        0.998, "decay of averaged weights, for validation and test; 0: none", minimum=0.0, below=1
     )
 
     hidden_size: int = redefined("hidden_size", 64)
-    epochs: int = redefined("epochs", 4)
-    learning_rate: float = redefined("learning_rate", 2e-3)
+    epochs: int = redefined("epochs", 3)
+    learning_rate: float = redefined("learning_rate", 3e-3)
     keep: int = redefined("keep", 1)
 
 
@@ -65,8 +69,10 @@ class SyntheticConfig(TextConfig):
     """The defaults for the synthetic reviews: a small task without noise."""
 
     dataset: str = redefined("dataset", "synthetic_reviews", TextConfig)
+    word_dropout: float = redefined("word_dropout", 0.0, TextConfig)
     embedding_dropout: float = redefined("embedding_dropout", 0.0, TextConfig)
     head_dropout: float = redefined("head_dropout", 0.0, TextConfig)
+    average_decay: float = redefined("average_decay", 0.0, TextConfig)
     num_lengths: int = redefined("num_lengths", 4, TextConfig)
     learning_rate: float = redefined("learning_rate", 1e-2)
     epochs: int = redefined("epochs", 3)
@@ -82,14 +88,18 @@ class LectureConfig(TextConfig):
     max_tokens: int = redefined("max_tokens", 500, TextConfig)
     embedding_scale: float = redefined("embedding_scale", 1.0, TextConfig)
     pool: str = redefined("pool", "last_backward", TextConfig)
+    word_dropout: float = redefined("word_dropout", 0.0, TextConfig)
     embedding_dropout: float = redefined("embedding_dropout", 0.0, TextConfig)
     head_dropout: float = redefined("head_dropout", 0.0, TextConfig)
+    average_decay: float = redefined("average_decay", 0.0, TextConfig)
     epochs: int = redefined("epochs", 20)
     learning_rate: float = redefined("learning_rate", 1e-3)
     schedule: str = redefined("schedule", "constant")
 
 
-def make_classifier(config: TextConfig, vocab_size: int, num_classes: int, rngs: nnx.Rngs) -> TextClassifier:
+def make_classifier(
+    config: TextConfig, vocab_size: int, num_ngrams: int, num_classes: int, rngs: nnx.Rngs
+) -> TextClassifier:
     """The model that the flags describe."""
     return TextClassifier(
         vocab_size,
@@ -102,6 +112,9 @@ def make_classifier(config: TextConfig, vocab_size: int, num_classes: int, rngs:
         embedding_dropout=config.embedding_dropout,
         head_dropout=config.head_dropout,
         embedding_scale=config.embedding_scale,
+        num_ngrams=num_ngrams if config.ngrams > 1 else 0,
+        ngram_size=config.ngram_size,
+        ngram_dropout=config.ngram_dropout,
         rngs=rngs,
         **recurrent_options(config),
     )

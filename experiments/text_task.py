@@ -14,8 +14,9 @@ from experiments.command import data_folder
 from experiments.flags import UsageError
 from experiments.text_flags import CLEANING, TextConfig
 from rnn_jax import losses, models
-from rnn_jax.data import imdb, ntc_scv, synthetic_reviews, vocabulary
+from rnn_jax.data import imdb, ngrams, ntc_scv, synthetic_reviews, vocabulary
 from rnn_jax.data.lengths import Bounds, Group, choose_bounds, groups, padding_share
+from rnn_jax.data.ngrams import NGrams
 from rnn_jax.data.reviews import ReviewData, cut_validation
 from rnn_jax.data.vocabulary import PAD, Tokens
 from rnn_jax.training.step import Task
@@ -33,6 +34,7 @@ class Corpus(NamedTuple):
         original: the data set as it came, with the whole training split.
         vocabulary: of the training split.
         tokens: all texts: training, validation, test.
+        ngrams: of the training split.
         bounds: what their lengths are padded to.
         first: where each split begins in `tokens`, and where the last ends.
     """
@@ -41,6 +43,7 @@ class Corpus(NamedTuple):
     original: ReviewData
     vocabulary: Tokenizer
     tokens: Tokens
+    ngrams: NGrams
     bounds: Bounds
     first: tuple[int, int, int, int]
 
@@ -82,28 +85,44 @@ def make_corpus(config: TextConfig, original: ReviewData) -> Corpus:
         bounds = Bounds((config.max_tokens,), np.zeros(len(texts), np.int32))
     else:
         bounds = choose_bounds(tokens.lengths, config.num_lengths)
-    data = cut._replace(**dict(zip(SPLITS, splits, strict=True)))
     ends = np.cumsum([len(split.texts) for split in splits]).tolist()
-    return Corpus(data, original, words, tokens, bounds, (0, *ends))
+    train = tokens._replace(
+        values=tokens.values[: tokens.lengths[: ends[0]].sum()],
+        starts=tokens.starts[: ends[0]],
+        lengths=tokens.lengths[: ends[0]],
+    )
+    known = ngrams.build(train, words.get_vocab_size(), config.ngrams, config.ngram_min_freq)
+    data = cut._replace(**dict(zip(SPLITS, splits, strict=True)))
+    return Corpus(data, original, words, tokens, known, bounds, (0, *ends))
 
 
 def device_data(corpus: Corpus) -> dict[str, np.ndarray]:
     """What training and evaluation take texts from."""
-    tail = np.full(corpus.bounds.lengths[-1], PAD, np.int32)  # the last text is read beyond its end too
+    beyond = corpus.bounds.lengths[-1]  # the last text is read beyond its end too
     return {
-        "tokens": np.concatenate((corpus.tokens.values, tail)),
+        "tokens": np.pad(corpus.tokens.values, (0, beyond)),
+        "ngrams": np.pad(ngrams.lookup(corpus.ngrams, corpus.tokens), ((0, 0), (0, beyond))),
         "starts": corpus.tokens.starts,
         "lengths": corpus.tokens.lengths,
         "labels": corpus.labels(),
     }
 
 
-def take_texts(data: dict[str, Array], indices: Array, length: int, read_padding: bool) -> tuple[Array, Array, Array]:
-    """Tokens `[B, length]`, lengths `[B]` and labels `[B]`. With `read_padding` every text counts as `length` long."""
+class Inputs(NamedTuple):
+    """What a classifier reads: tokens `[B, T]`, lengths `[B]`, and n-grams `[n, B, T]` or None."""
+
+    tokens: Array
+    lengths: Array
+    ngrams: Array | None
+
+
+def take_texts(data: dict[str, Array], indices: Array, length: int, read_padding: bool) -> Inputs:
+    """Texts padded to `length`. With `read_padding` every one counts as `length` long."""
     lengths, steps = data["lengths"][indices], jnp.arange(length)
-    tokens = data["tokens"][data["starts"][indices][:, None] + steps]
-    tokens = jnp.where(steps < lengths[:, None], tokens, PAD)
-    return tokens, jnp.full_like(lengths, length) if read_padding else lengths, data["labels"][indices]
+    valid, place = steps < lengths[:, None], data["starts"][indices][:, None] + steps
+    tokens = jnp.where(valid, data["tokens"][place], PAD)
+    groups_of_words = jnp.where(valid, data["ngrams"][:, place], ngrams.NONE) if len(data["ngrams"]) else None
+    return Inputs(tokens, jnp.full_like(lengths, length) if read_padding else lengths, groups_of_words)
 
 
 def scores_of(
@@ -117,7 +136,7 @@ def scores_of(
     """Scores `[N, C]` of the texts of one part."""
 
     def batch(indices: Array, length: int) -> Array:
-        return apply(params, *take_texts(data, part.start + indices, length, lecture)[:2])
+        return apply(params, *take_texts(data, part.start + indices, length, lecture))
 
     found = [jax.lax.map(lambda i, n=group.length: batch(i, n), jnp.asarray(group.indices)) for group in batches]
     scores = jnp.concatenate([each.reshape(-1, each.shape[-1]) for each in found])
@@ -148,26 +167,26 @@ def make_task(
     def init(key: Array) -> Params:
         return models.pure(make_model(nnx.Rngs(key)))[1]
 
-    def loss(params: Params, batch: tuple[Array, Array, Array], key: Array) -> tuple[Array, dict[str, Array]]:
-        tokens, lengths, labels = batch
+    def loss(params: Params, batch: tuple[Inputs, Array], key: Array) -> tuple[Array, dict[str, Array]]:
+        inputs, labels = batch
         targets = optax.smooth_labels(jax.nn.one_hot(labels, num_classes), config.label_smoothing)
 
         def of_shifted(params: Params, shift: Array | None) -> tuple[Array, Array]:
             more = {} if shift is None else {"shift": shift}
-            scores = apply(params, tokens, lengths, rngs=nnx.Rngs(dropout=key), **more)
+            scores = apply(params, *inputs, rngs=nnx.Rngs(dropout=key), **more)
             return optax.softmax_cross_entropy(scores, targets).mean(), scores
 
         if adversarial:
             table = jax.lax.stop_gradient(params["embedding"]["table"])
-            scale = jnp.sqrt(jnp.mean(table[tokens] ** 2))
-            shape = (*tokens.T.shape, table.shape[1])
+            scale = jnp.sqrt(jnp.mean(table[inputs.tokens] ** 2))
+            shape = (*inputs.tokens.T.shape, table.shape[1])
             value, scores = losses.adversarial(of_shifted, params, shape, adversarial * scale)
         else:
             value, scores = of_shifted(params, None)
         return value, {"accuracy": _accuracy(scores, labels)}
 
-    def take(data: dict[str, Array], indices: Array, length: int) -> tuple[Array, Array, Array]:
-        return take_texts(data, indices, length, config.lecture)
+    def take(data: dict[str, Array], indices: Array, length: int) -> tuple[Inputs, Array]:
+        return take_texts(data, indices, length, config.lecture), data["labels"][indices]
 
     def evaluate(params: Params, data: dict[str, Array]) -> dict[str, Array]:
         scores, labels = scores_of(apply, params, data, validation, batches, config.lecture), data["labels"][validation]
