@@ -17,7 +17,7 @@ from experiments.text_task import Corpus, batches_of, device_data, make_corpus, 
 from experiments.training_flags import make_config_optimizer, make_schedule, seeds, set_devices, set_precision
 from rnn_jax import models
 from rnn_jax.classifiers import BagClassifier, FlattenClassifier
-from rnn_jax.data import ngrams
+from rnn_jax.data import count_ratios
 from rnn_jax.data.errors import DataError
 from rnn_jax.data.nbsvm import NBSVM
 from rnn_jax.data.reviews import fingerprint
@@ -69,13 +69,13 @@ def _train_and_evaluate(config: TextConfig, workdir: Path) -> None:
     _describe(corpus)
     note_data(workdir, mark)
     corpus.vocabulary.save(str(workdir / "tokenizer.json"))
-    ngrams.save(corpus.ngrams, workdir / "ngrams.npz")
+    count_ratios.save(corpus.ratios, workdir / "count_ratios.npz")
     num_words, num_classes = corpus.vocabulary.get_vocab_size(), len(corpus.data.classes)
 
     def model(rngs: nnx.Rngs) -> nnx.Module:
-        return make_classifier(config, num_words, corpus.ngrams.num_ngrams, num_classes, rngs)
+        return make_classifier(config, num_words, num_classes, rngs)
 
-    fitted = fit(config, corpus, model, workdir, num_devices, config.adversarial)
+    fitted = fit(config, corpus, model, workdir, num_devices)
     baselines = {}
     if config.baselines:
         for name, make in _networks_without_recurrence(config, corpus).items():
@@ -104,7 +104,6 @@ def fit(
     make_model: Callable[[nnx.Rngs], Any],
     workdir: Path,
     num_devices: int,
-    adversarial: float = 0.0,
 ) -> Fitted:
     """Trains a classifier of any kind on the corpus, in `workdir`, and reads the test split once."""
     steps_per_epoch = corpus.first[1] // config.batch_size
@@ -115,7 +114,7 @@ def fit(
     apply, _ = models.pure(model)
     learning_rate = make_schedule(config, config.epochs * steps_per_epoch)
     functions = make_functions(
-        make_task(config, corpus, make_model, apply, adversarial),
+        make_task(config, corpus, make_model, apply),
         make_config_optimizer(config, learning_rate),
         batch_size=config.batch_size,
         patience=config.patience,

@@ -10,6 +10,7 @@ from experiments.flags import UsageError, flag
 from experiments.training_flags import MANY, TrainConfig, recurrent_options
 from rnn_jax.classifiers import TextClassifier
 from rnn_jax.data.cleaning import clean_markup, clean_words
+from rnn_jax.data.count_ratios import LONGEST
 from rnn_jax.data.vocabulary import TRUNCATE
 from rnn_jax.pooling import POOLS
 
@@ -34,6 +35,7 @@ class TextConfig(TrainConfig):
     cleaning: str = flag("markup", "what is taken out: markup and addresses, or all but words", choices=tuple(CLEANING))
     lecture: bool = flag(False, "as the lectures did: 500 tokens, padding read as input, the last state")
     baselines: bool = flag(True, "also train the classifiers without recurrence, for the table")
+    num_texts: int = flag(4_000, "synthetic reviews to train on; a quarter as many test", minimum=16, maximum=MANY)
     vocab_size: int = flag(30_000, "tokens, <pad> and <unk> among them", minimum=3, maximum=MANY)
     min_freq: int = flag(2, "how often a word occurs that has a token of its own", minimum=1, maximum=MANY)
     max_tokens: int = flag(400, "tokens of a text that are read", minimum=1, maximum=100_000)
@@ -44,16 +46,15 @@ class TextConfig(TrainConfig):
     embedding_scale: float = flag(0.1, "standard deviation of the embedding at the start", above=0.0)
     pool: str = flag("mean_max", "how the outputs of all steps become one vector", choices=POOLS)
     word_dropout: float = flag(0.1, "share of words made unknown in training", minimum=0.0, below=1.0)
-    ngrams: int = flag(1, "longest group of words that is read as one beside each word", minimum=1, maximum=3)
-    ngram_min_freq: int = flag(3, "how often such a group occurs", minimum=1, maximum=MANY)
-    ngram_size: int = flag(8, "features of such a group", minimum=1, maximum=8192)
-    ngram_dropout: float = flag(0.5, "share of such groups made unknown in training", minimum=0.0, below=1.0)
+    count_ratios: int = flag(
+        0,
+        "read, beside each word, how telling the n-grams are that end there, n up to this",
+        minimum=0,
+        maximum=LONGEST,
+    )
     embedding_dropout: float = flag(0.5, "share of a word's features absent from a text", minimum=0.0, below=1.0)
     head_dropout: float = flag(0.5, "dropout before the last layer", minimum=0.0, below=1.0)
     label_smoothing: float = flag(0.0, "probability given to the other classes", minimum=0.0, below=1.0)
-    adversarial: float = flag(
-        0.0, "length by which adversarial training shifts a text, in root mean squares of its words; 0: none", minimum=0
-    )
     average_decay: float = flag(
         0.998, "decay of averaged weights, for validation and test; 0: none", minimum=0.0, below=1
     )
@@ -97,9 +98,7 @@ class LectureConfig(TextConfig):
     schedule: str = redefined("schedule", "constant")
 
 
-def make_classifier(
-    config: TextConfig, vocab_size: int, num_ngrams: int, num_classes: int, rngs: nnx.Rngs
-) -> TextClassifier:
+def make_classifier(config: TextConfig, vocab_size: int, num_classes: int, rngs: nnx.Rngs) -> TextClassifier:
     """The model that the flags describe."""
     return TextClassifier(
         vocab_size,
@@ -112,9 +111,7 @@ def make_classifier(
         embedding_dropout=config.embedding_dropout,
         head_dropout=config.head_dropout,
         embedding_scale=config.embedding_scale,
-        num_ngrams=num_ngrams if config.ngrams > 1 else 0,
-        ngram_size=config.ngram_size,
-        ngram_dropout=config.ngram_dropout,
+        num_features=config.count_ratios,
         rngs=rngs,
         **recurrent_options(config),
     )

@@ -16,7 +16,7 @@ from experiments.flags import UsageError, flag, parse
 from experiments.text_flags import CLEANING, MODES, TextConfig, make_classifier
 from experiments.training_flags import make_config_optimizer, make_schedule, seeds, set_precision
 from rnn_jax import models
-from rnn_jax.data import ngrams, vocabulary
+from rnn_jax.data import count_ratios, vocabulary
 from rnn_jax.data.reviews import CLASSES
 from rnn_jax.data.vocabulary import PAD, UNK
 from rnn_jax.training.checkpoints import Checkpoints
@@ -56,30 +56,30 @@ def load(folder: Path, given: str) -> Any:
     set_precision(run)
     try:
         words = vocabulary.load(folder / "tokenizer.json")
-        known = ngrams.load(folder / "ngrams.npz")
+        ratios = count_ratios.load(folder / "count_ratios.npz")
     except ValueError as error:
         raise UsageError(f"--workdir={folder}: {error}") from error
-    model = make_classifier(run, words.get_vocab_size(), known.num_ngrams, len(CLASSES), nnx.Rngs(run.seed))
+    model = make_classifier(run, words.get_vocab_size(), len(CLASSES), nnx.Rngs(run.seed))
     apply, _ = models.pure(model)
     params = _best_params(run, folder, model)
     clean = CLEANING[run.cleaning]
 
     @jax.jit
-    def probabilities(tokens, lengths, groups):
-        return jax.nn.softmax(apply(params, tokens, lengths, groups if len(groups) else None))
+    def probabilities(tokens, lengths, features):
+        return jax.nn.softmax(apply(params, tokens, lengths, features if len(features) else None))
 
     def classify(texts: list[str]) -> Iterator[dict[str, Any]]:
         tokens = vocabulary.encode(words, [clean(text) for text in texts], run.max_tokens, run.truncate)
         longest = run.max_tokens if run.lecture else _rounded(int(tokens.lengths.max()), run.max_tokens)
         rows = np.full((_rounded(len(texts), LINES_AT_ONCE), longest), PAD, np.int32)
-        found_ngrams = ngrams.lookup(known, tokens)
-        groups = np.full((len(found_ngrams), *rows.shape), ngrams.NONE, np.int32)
+        values = count_ratios.lookup(ratios, tokens)
+        features = np.zeros((len(values), *rows.shape), np.float32)
         for number, (start, length) in enumerate(zip(tokens.starts, tokens.lengths, strict=True)):
             rows[number, :length] = tokens.text(number)
-            groups[:, number, :length] = found_ngrams[:, start : start + length]
+            features[:, number, :length] = values[:, start : start + length]
         lengths = np.zeros(len(rows), np.int32)
         lengths[: len(texts)] = longest if run.lecture else tokens.lengths
-        found = np.asarray(probabilities(rows, lengths, groups), np.float64)
+        found = np.asarray(probabilities(rows, lengths, features), np.float64)
         for number in range(len(texts)):
             ids = tokens.text(number)
             yield {

@@ -13,10 +13,10 @@ from tokenizers import Tokenizer
 from experiments.command import data_folder
 from experiments.flags import UsageError
 from experiments.text_flags import CLEANING, TextConfig
-from rnn_jax import losses, models
-from rnn_jax.data import imdb, ngrams, ntc_scv, synthetic_reviews, vocabulary
+from rnn_jax import models
+from rnn_jax.data import count_ratios, imdb, ntc_scv, synthetic_reviews, vocabulary
+from rnn_jax.data.count_ratios import CountRatios
 from rnn_jax.data.lengths import Bounds, Group, choose_bounds, groups, padding_share
-from rnn_jax.data.ngrams import NGrams
 from rnn_jax.data.reviews import ReviewData, cut_validation
 from rnn_jax.data.vocabulary import PAD, Tokens
 from rnn_jax.training.step import Task
@@ -34,7 +34,8 @@ class Corpus(NamedTuple):
         original: the data set as it came, with the whole training split.
         vocabulary: of the training split.
         tokens: all texts: training, validation, test.
-        ngrams: of the training split.
+        ratios: of the n-grams of the training split.
+        features: `[F, total]` float32, what is read beside each token: the ratios of the n-grams that end there.
         bounds: what their lengths are padded to.
         first: where each split begins in `tokens`, and where the last ends.
     """
@@ -43,7 +44,8 @@ class Corpus(NamedTuple):
     original: ReviewData
     vocabulary: Tokenizer
     tokens: Tokens
-    ngrams: NGrams
+    ratios: CountRatios
+    features: np.ndarray
     bounds: Bounds
     first: tuple[int, int, int, int]
 
@@ -65,7 +67,7 @@ class Corpus(NamedTuple):
 def read_reviews(config: TextConfig) -> ReviewData:
     """The reviews that the flags name, as they are. Raises `DataError`."""
     if config.dataset == "synthetic_reviews":
-        return synthetic_reviews.generate()
+        return synthetic_reviews.generate(2 * (config.num_texts // 2), 2 * (config.num_texts // 8))
     return {"imdb": imdb, "ntc_scv": ntc_scv}[config.dataset].read(data_folder(config))
 
 
@@ -86,14 +88,11 @@ def make_corpus(config: TextConfig, original: ReviewData) -> Corpus:
     else:
         bounds = choose_bounds(tokens.lengths, config.num_lengths)
     ends = np.cumsum([len(split.texts) for split in splits]).tolist()
-    train = tokens._replace(
-        values=tokens.values[: tokens.lengths[: ends[0]].sum()],
-        starts=tokens.starts[: ends[0]],
-        lengths=tokens.lengths[: ends[0]],
-    )
-    known = ngrams.build(train, words.get_vocab_size(), config.ngrams, config.ngram_min_freq)
+    train, others = tokens.split(ends[0])
+    ratios, of_train = count_ratios.build(train, splits[0].labels, words.get_vocab_size(), config.count_ratios)
+    features = np.concatenate((of_train, count_ratios.lookup(ratios, others)), axis=1)
     data = cut._replace(**dict(zip(SPLITS, splits, strict=True)))
-    return Corpus(data, original, words, tokens, known, bounds, (0, *ends))
+    return Corpus(data, original, words, tokens, ratios, features, bounds, (0, *ends))
 
 
 def device_data(corpus: Corpus) -> dict[str, np.ndarray]:
@@ -101,7 +100,7 @@ def device_data(corpus: Corpus) -> dict[str, np.ndarray]:
     beyond = corpus.bounds.lengths[-1]  # the last text is read beyond its end too
     return {
         "tokens": np.pad(corpus.tokens.values, (0, beyond)),
-        "ngrams": np.pad(ngrams.lookup(corpus.ngrams, corpus.tokens), ((0, 0), (0, beyond))),
+        "features": np.pad(corpus.features, ((0, 0), (0, beyond))),
         "starts": corpus.tokens.starts,
         "lengths": corpus.tokens.lengths,
         "labels": corpus.labels(),
@@ -109,11 +108,11 @@ def device_data(corpus: Corpus) -> dict[str, np.ndarray]:
 
 
 class Inputs(NamedTuple):
-    """What a classifier reads: tokens `[B, T]`, lengths `[B]`, and n-grams `[n, B, T]` or None."""
+    """What a classifier reads: tokens `[B, T]`, lengths `[B]`, and features `[F, B, T]` or None."""
 
     tokens: Array
     lengths: Array
-    ngrams: Array | None
+    features: Array | None
 
 
 def take_texts(data: dict[str, Array], indices: Array, length: int, read_padding: bool) -> Inputs:
@@ -121,8 +120,8 @@ def take_texts(data: dict[str, Array], indices: Array, length: int, read_padding
     lengths, steps = data["lengths"][indices], jnp.arange(length)
     valid, place = steps < lengths[:, None], data["starts"][indices][:, None] + steps
     tokens = jnp.where(valid, data["tokens"][place], PAD)
-    groups_of_words = jnp.where(valid, data["ngrams"][:, place], ngrams.NONE) if len(data["ngrams"]) else None
-    return Inputs(tokens, jnp.full_like(lengths, length) if read_padding else lengths, groups_of_words)
+    features = jnp.where(valid, data["features"][:, place], 0) if len(data["features"]) else None
+    return Inputs(tokens, jnp.full_like(lengths, length) if read_padding else lengths, features)
 
 
 def scores_of(
@@ -155,9 +154,8 @@ def make_task(
     corpus: Corpus,
     make_model: Callable[[nnx.Rngs], nnx.Module],
     apply: Any,
-    adversarial: float = 0.0,
 ) -> Task:
-    """Cross-entropy of a classifier, as pure functions; `adversarial` as the flag of that name.
+    """Cross-entropy of a classifier, as pure functions.
 
     Label smoothing: Szegedy et al., "Rethinking the inception architecture for computer vision", 2016.
     """
@@ -170,19 +168,8 @@ def make_task(
     def loss(params: Params, batch: tuple[Inputs, Array], key: Array) -> tuple[Array, dict[str, Array]]:
         inputs, labels = batch
         targets = optax.smooth_labels(jax.nn.one_hot(labels, num_classes), config.label_smoothing)
-
-        def of_shifted(params: Params, shift: Array | None) -> tuple[Array, Array]:
-            more = {} if shift is None else {"shift": shift}
-            scores = apply(params, *inputs, rngs=nnx.Rngs(dropout=key), **more)
-            return optax.softmax_cross_entropy(scores, targets).mean(), scores
-
-        if adversarial:
-            table = jax.lax.stop_gradient(params["embedding"]["table"])
-            scale = jnp.sqrt(jnp.mean(table[inputs.tokens] ** 2))
-            shape = (*inputs.tokens.T.shape, table.shape[1])
-            value, scores = losses.adversarial(of_shifted, params, shape, adversarial * scale)
-        else:
-            value, scores = of_shifted(params, None)
+        scores = apply(params, *inputs, rngs=nnx.Rngs(dropout=key))
+        value = optax.softmax_cross_entropy(scores, targets).mean()
         return value, {"accuracy": _accuracy(scores, labels)}
 
     def take(data: dict[str, Array], indices: Array, length: int) -> tuple[Inputs, Array]:

@@ -16,9 +16,6 @@ from rnn_jax.types import Array, Key
 UNK = 1
 """The token of a word that is not in the vocabulary."""
 
-NO_NGRAM = 0
-"""The number of an n-gram that is not known."""
-
 
 def drop_words(key: Key, tokens: Array, rate: float) -> Array:
     """Makes a share `rate` of the tokens unknown (Dai and Le, "Semi-supervised sequence learning", 2015)."""
@@ -30,11 +27,7 @@ class TextClassifier(nnx.Module):
 
         x_t = E[token_t]        h_1 ... h_T = recurrent(x_1 ... x_T)        scores = W pool(h) + b
 
-    With n-grams a step reads, beside its word, what the pair and the triple of words that end there say together:
-
-        x_t = (E[token_t], sum_n G[ngram_{n,t}])
-
-    as a linear classifier of n-grams does (Wang and Manning, "Baselines and bigrams", 2012), but in place.
+    A step may read further features f_t beside its word, x_t = (E[token_t], f_t): see `rnn_jax.data.count_ratios`.
 
     Args:
         vocab_size: V.
@@ -49,9 +42,7 @@ class TextClassifier(nnx.Module):
             Ghahramani, "A theoretically grounded application of dropout in recurrent neural networks", 2016).
         head_dropout: dropout on the summary, in training.
         embedding_scale: standard deviation of the embedding at the start.
-        num_ngrams: rows of G, which begins with zeros; 0: no n-grams.
-        ngram_size: features of an n-gram.
-        ngram_dropout: share of the n-grams that become unknown, in training.
+        num_features: F, how many features a step reads beside its word.
         rngs: draws the parameters.
         options: of `Recurrent`.
 
@@ -75,22 +66,17 @@ class TextClassifier(nnx.Module):
         embedding_dropout: float = 0.0,
         head_dropout: float = 0.0,
         embedding_scale: float = 1.0,
-        num_ngrams: int = 0,
-        ngram_size: int = 8,
-        ngram_dropout: float = 0.0,
+        num_features: int = 0,
         rngs: nnx.Rngs,
         **options: Any,
     ):
-        for rate in (word_dropout, embedding_dropout, head_dropout, ngram_dropout):
+        for rate in (word_dropout, embedding_dropout, head_dropout):
             check_dropout_rate(rate)
         if pool not in POOLS:
             raise ValueError(f"unknown pool {pool!r}: take one of {', '.join(POOLS)}")
         dtype = options.get("param_dtype", jnp.float32)
         self.embedding = Embedding(vocab_size, embedding_size, embedding_scale, dtype, rngs)
-        if num_ngrams:
-            self.ngrams = Embedding(num_ngrams, ngram_size, 0.0, dtype, rngs)
-        inputs = embedding_size + (ngram_size if num_ngrams else 0)
-        self.recurrent = Recurrent(cell, inputs, hidden_size, rngs=rngs, **options)
+        self.recurrent = Recurrent(cell, embedding_size + num_features, hidden_size, rngs=rngs, **options)
         features = {"mean_max": 2 * self.recurrent.output_size, "last_backward": hidden_size}.get(
             pool, self.recurrent.output_size
         )
@@ -99,39 +85,30 @@ class TextClassifier(nnx.Module):
         self.word_dropout = word_dropout
         self.embedding_dropout = embedding_dropout
         self.head_dropout = head_dropout
-        self.ngram_dropout = ngram_dropout
 
     def __call__(
         self,
         tokens: Array,
         lengths: Array,
-        ngrams: Array | None = None,
+        features: Array | None = None,
         *,
         rngs: nnx.Rngs | None = None,
-        shift: Array | None = None,
     ) -> Array:
         """Scores `[B, C]`, in float32 or wider.
 
         Args:
             tokens: `[B, T]`.
             lengths: `[B]`.
-            ngrams: `[n, B, T]`, the numbers of the n-grams that end at each step, see `rnn_jax.data.ngrams`.
+            features: `[F, B, T]`, what each step reads beside its word; None for F = 0.
             rngs: draws dropout masks from its `dropout` stream; None: evaluation, no dropout.
-            shift: `[T, B, I]`, added to the embedded words, see `rnn_jax.losses.adversarial`.
         """
         if rngs is not None and self.word_dropout:
             tokens = drop_words(rngs.dropout(), tokens, self.word_dropout)
         xs = self.embedding(tokens.T)
-        if shift is not None:
-            xs = xs + shift
         if rngs is not None:
             xs = dropout(rngs.dropout(), xs, self.embedding_dropout, variational=True)
-        if ngrams is not None:
-            if rngs is not None and self.ngram_dropout:
-                unknown = jax.random.bernoulli(rngs.dropout(), self.ngram_dropout, ngrams.shape)
-                ngrams = jnp.where(unknown, NO_NGRAM, ngrams)
-            together = self.ngrams(jnp.swapaxes(ngrams, 1, 2)).sum(axis=0)
-            xs = jnp.concatenate((xs, together), axis=-1)
+        if features is not None:
+            xs = jnp.concatenate((xs, features.T.astype(xs.dtype)), axis=-1)
         carry, ys = self.recurrent(xs, lengths=lengths, time_major=True, rngs=rngs)
         if self.pool in FINAL:
             summary = last_output(carry, only_backward=self.pool == "last_backward")
@@ -177,9 +154,9 @@ class BagClassifier(nnx.Module):
         self.head = nnx.Linear(embedding_size, num_classes, param_dtype=param_dtype, rngs=rngs)
 
     def __call__(
-        self, tokens: Array, lengths: Array, ngrams: Array | None = None, *, rngs: nnx.Rngs | None = None
+        self, tokens: Array, lengths: Array, features: Array | None = None, *, rngs: nnx.Rngs | None = None
     ) -> Array:
-        """Tokens `[B, T]` and lengths `[B]` to scores `[B, C]`; n-grams are not read."""
+        """Tokens `[B, T]` and lengths `[B]` to scores `[B, C]`; features are not read."""
         return self.head(pool_steps(self.embedding(tokens.T), lengths, "mean"))
 
 
@@ -206,9 +183,9 @@ class FlattenClassifier(nnx.Module):
         self.max_tokens = max_tokens
 
     def __call__(
-        self, tokens: Array, lengths: Array, ngrams: Array | None = None, *, rngs: nnx.Rngs | None = None
+        self, tokens: Array, lengths: Array, features: Array | None = None, *, rngs: nnx.Rngs | None = None
     ) -> Array:
-        """Tokens `[B, T]` with T up to `max_tokens`, and lengths `[B]`, to scores `[B, C]`; n-grams are not
+        """Tokens `[B, T]` with T up to `max_tokens`, and lengths `[B]`, to scores `[B, C]`; features are not
         read."""
         valid = length_mask(lengths, tokens.shape[1]).T[..., None]
         xs = jnp.where(valid, self.embedding(tokens), 0)

@@ -129,13 +129,15 @@ class TestTextClassifier:
         model, arguments = classifier("mean_max", **{rate: 0.5}), (jnp.asarray(TOKENS), jnp.asarray(LENGTHS))
         assert (model(*arguments, rngs=nnx.Rngs(dropout=1)) != model(*arguments)).any()
 
-    def test_shift_is_added_to_the_words(self):
-        model = classifier("mean_max")
-        shift = jnp.asarray(np.random.default_rng(3).normal(size=(5, 4, D)))
-        moved = model(jnp.asarray(TOKENS), jnp.asarray(LENGTHS), shift=shift)
-        xs = model.embedding(jnp.asarray(TOKENS).T) + shift
+    def test_features_stand_beside_the_words(self):
+        model = classifier("mean_max", num_features=2)
+        features = jnp.asarray(np.random.default_rng(3).normal(size=(2, 4, 5)))
+        scores = model(jnp.asarray(TOKENS), jnp.asarray(LENGTHS), features)
+        xs = jnp.concatenate(
+            (model.embedding(jnp.asarray(TOKENS).T), jnp.moveaxis(features, (0, 1, 2), (2, 1, 0))), axis=-1
+        )
         _, ys = model.recurrent(xs, lengths=jnp.asarray(LENGTHS), time_major=True)
-        np.testing.assert_allclose(moved, model.head(pool_steps(ys, jnp.asarray(LENGTHS), "mean_max")), rtol=1e-12)
+        np.testing.assert_allclose(scores, model.head(pool_steps(ys, jnp.asarray(LENGTHS), "mean_max")), rtol=1e-12)
 
     def test_drop_words(self):
         tokens = jnp.full((200, 50), 5)

@@ -39,6 +39,12 @@ class Tokens(NamedTuple):
         """The tokens of one text, `[length]`."""
         return self.values[self.starts[index] : self.starts[index] + self.lengths[index]]
 
+    def split(self, number: int) -> tuple["Tokens", "Tokens"]:
+        """The first `number` texts, and the others."""
+        end = int(self.lengths[:number].sum())
+        first = Tokens(self.values[:end], self.starts[:number], self.lengths[:number])
+        return first, Tokens(self.values[end:], self.starts[number:] - end, self.lengths[number:])
+
 
 def build(texts: Sequence[str], vocab_size: int, min_freq: int = 1) -> Tokenizer:
     """Counts the words of `texts` and numbers the most frequent ones, from 2 on, the most frequent first.
