@@ -12,7 +12,7 @@ from tabulate import tabulate
 from experiments import results, text_report
 from experiments.command import check_data, note_data
 from experiments.flags import UsageError
-from experiments.text_flags import TextConfig, check, make_classifier
+from experiments.text_flags import MODEL, TextConfig, check, make_classifier
 from experiments.text_task import Corpus, batches_of, device_data, make_corpus, make_task, read_reviews, scores_of
 from experiments.training_flags import make_config_optimizer, make_schedule, seeds, set_devices, set_precision
 from rnn_jax import models
@@ -21,6 +21,7 @@ from rnn_jax.data import count_ratios
 from rnn_jax.data.errors import DataError
 from rnn_jax.data.nbsvm import NBSVM
 from rnn_jax.data.reviews import fingerprint
+from rnn_jax.training.checkpoints import save_params
 from rnn_jax.training.loop import Schedule, Trained, steps_per_dispatch, train
 from rnn_jax.training.step import make_functions, map_over_seeds
 
@@ -76,6 +77,7 @@ def _train_and_evaluate(config: TextConfig, workdir: Path) -> None:
         return make_classifier(config, num_words, num_classes, rngs)
 
     fitted = fit(config, corpus, model, workdir, num_devices)
+    save_params(workdir / MODEL, jax.tree.map(lambda leaf: leaf[0], fitted.trained.replicas.best_params))
     baselines = {}
     if config.baselines:
         for name, make in _networks_without_recurrence(config, corpus).items():

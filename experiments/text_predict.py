@@ -8,19 +8,17 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
 from experiments.flags import UsageError, flag, parse
-from experiments.text_flags import CLEANING, MODES, TextConfig, make_classifier
-from experiments.training_flags import make_config_optimizer, make_schedule, seeds, set_precision
+from experiments.text_flags import CLEANING, MODEL, MODES, TextConfig, make_classifier
+from experiments.training_flags import set_precision
 from rnn_jax import models
 from rnn_jax.data import count_ratios, vocabulary
 from rnn_jax.data.reviews import CLASSES
 from rnn_jax.data.vocabulary import PAD, UNK
-from rnn_jax.training.checkpoints import Checkpoints
-from rnn_jax.training.step import Task, make_functions
+from rnn_jax.training.checkpoints import load_params
 
 LINES_AT_ONCE = 32
 
@@ -50,8 +48,8 @@ def load(folder: Path, given: str) -> Any:
     """The function `texts -> answers` of a run folder, with the first seed's best parameters."""
     if not given:
         raise UsageError("--mode=predict needs --workdir=FOLDER, the folder of a run")
-    if not (folder / "flags.txt").is_file() or not any((folder / "checkpoints").glob("*")):
-        raise UsageError(f"--workdir={folder}: no trained text classifier there; train one first")
+    if not (folder / "flags.txt").is_file() or not (folder / MODEL).is_dir():
+        raise UsageError(f"--workdir={folder}: no trained text classifier there; train one to its end first")
     run = parse(TextConfig, [f"--flagfile={folder / 'flags.txt'}"])
     set_precision(run)
     try:
@@ -60,8 +58,8 @@ def load(folder: Path, given: str) -> Any:
     except ValueError as error:
         raise UsageError(f"--workdir={folder}: {error}") from error
     model = make_classifier(run, words.get_vocab_size(), len(CLASSES), nnx.Rngs(run.seed))
-    apply, _ = models.pure(model)
-    params = _best_params(run, folder, model)
+    apply, params = models.pure(model)
+    params = jax.device_put(load_params(folder / MODEL, params))
     clean = CLEANING[run.cleaning]
 
     @jax.jit
@@ -90,22 +88,6 @@ def load(folder: Path, given: str) -> Any:
             }
 
     return classify
-
-
-def _best_params(run: TextConfig, folder: Path, model: nnx.Module) -> Any:
-    _, params = models.pure(model)
-    task = Task(lambda key: params, lambda *_: (jnp.zeros(()), {}), lambda *_: None, lambda *_: {}, run.batch_size)
-    optimizer = make_config_optimizer(run, make_schedule(run, 1))
-    functions = make_functions(
-        task, optimizer, batch_size=run.batch_size, average_decay=run.average_decay or None, patience=run.patience
-    )
-    like = jax.eval_shape(functions.init, jnp.asarray(seeds(run), jnp.uint32))
-    checkpoints = Checkpoints(folder, run.keep)
-    restored = checkpoints.restore_latest(like)
-    checkpoints.close()
-    if restored is None:
-        raise UsageError(f"--workdir={folder}: no trained text classifier there; train one first")
-    return jax.tree.map(lambda leaf: jnp.asarray(leaf[0]), restored.state.best_params)
 
 
 def _rounded(number: int, at_most: int) -> int:

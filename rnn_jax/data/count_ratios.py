@@ -134,7 +134,7 @@ def save(ratios: CountRatios, file: str | PathLike[str]) -> None:
 def load(file: str | PathLike[str]) -> CountRatios:
     """What `save` wrote. Raises `ValueError` for a file that is none."""
     try:
-        with np.load(file) as arrays:
+        with open(file, "rb") as opened, np.load(opened) as arrays:  # NumPy leaves a damaged file open
             numbers = range(1, int(arrays["longest"]) + 1)
             keys, values = (tuple(arrays[f"{name}_{n}"] for n in numbers) for name in ("keys", "ratios"))
             return CountRatios(int(arrays["vocab_size"]), keys, values)

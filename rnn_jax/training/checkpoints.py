@@ -36,6 +36,26 @@ def digest(state: Any) -> str:
     return sha.hexdigest()
 
 
+def save_params(folder: Path, params: Any) -> None:
+    """Writes the parameters of a trained model, whole or not at all, in place of those that are there."""
+    with ocp.StandardCheckpointer() as writer:
+        writer.save(folder.resolve(), jax.tree.map(np.asarray, params), force=True)
+
+
+def load_params(folder: Path, like: Any) -> Any:
+    """What `save_params` wrote, in the structure of `like`; changes nothing in the folder.
+
+    Raises: `TrainingError` where it is not there, or damaged, or of another model.
+    """
+    shapes = jax.tree.map(lambda a: jax.ShapeDtypeStruct(a.shape, a.dtype), like)
+    try:
+        with ocp.StandardCheckpointer() as reader:
+            return jax.tree.map(np.asarray, reader.restore(folder.resolve(), shapes))
+    except Exception as error:  # a damaged file may surface as almost any error of Orbax or TensorStore
+        reason = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
+        raise TrainingError(f"no parameters of this model can be read from {folder}: {reason}") from error
+
+
 class Checkpoints:
     """The checkpoints of one run, by step. Orbax writes each beside its place and moves it there when it is whole."""
 

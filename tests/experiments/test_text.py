@@ -22,7 +22,8 @@ TINY = (
     "--dataset=synthetic_reviews", "--num_texts=1200", "--hidden_size=16", "--embedding_size=32", "--num_lengths=2",
     "--batch_size=32", "--learning_rate=0.02",
 )  # fmt: skip
-SHORT = (*TINY, "--epochs=1", "--nobaselines")
+LEARNING = (*TINY, "--pool=last", "--epochs=4", "--num_seeds=2")
+SHORT = (*TINY, "--num_texts=200", "--num_lengths=1", "--epochs=1", "--nobaselines")
 RESULTS = {
     "experiment", "dataset", "protocol", "cell", "num_params", "seeds", "metrics", "baselines", "steps",
     "compile_seconds", "train_seconds", "device", "versions", "padding", "compiled_lengths",
@@ -38,7 +39,7 @@ def run_in(folder, *arguments):
 @pytest.fixture(scope="module")
 def learned(tmp_path_factory):
     """A run of two seeds with all baselines. No test may change the folder."""
-    return once(tmp_path_factory, "text_learned", lambda folder: run_in(folder, *TINY, "--epochs=6", "--num_seeds=2"))
+    return once(tmp_path_factory, "text_learned", lambda folder: run_in(folder, *LEARNING))
 
 
 @pytest.fixture(scope="module")
@@ -87,7 +88,7 @@ class TestTraining:
         assert "lstm (2 seeds)" in ran.out
 
     def test_a_finished_run_prints_its_results_again(self, learned):
-        again = run_in(learned[0], *TINY, "--epochs=6", "--num_seeds=2")
+        again = run_in(learned[0], *LEARNING)
         assert again.status == 0, again.err
         assert "this run is finished" in again.out
         assert again.out.split("|", 1)[1] == learned[1].out.split("|", 1)[1]
@@ -96,7 +97,7 @@ class TestTraining:
         "arguments",
         [
             ("--count_ratios=3", "--cell=gru", "--label_smoothing=0.1"),
-            ("--bidirectional", "--num_layers=2", "--pool=last", "--dropout=0.2", "--truncate=both", "--max_tokens=30"),
+            ("--bidirectional", "--pool=last", "--truncate=both", "--max_tokens=30"),
             ("--cell=rnn", "--pool=max", "--optimizer=adamw", "--weight_decay=0.1", "--average_decay=0.9"),
         ],
         ids=["count_ratios", "bidirectional", "rnn"],
@@ -113,7 +114,7 @@ class TestTraining:
 
 class TestLecture:
     def test_padding_is_read(self, tmp_path):
-        ran = run_in(tmp_path, *SHORT, "--lecture", "--max_tokens=60", "--bidirectional")
+        ran = run_in(tmp_path, *SHORT, "--lecture", "--max_tokens=60")
         assert ran.status == 0, ran.err
         results = json.loads((tmp_path / "results.json").read_text())
         assert results["protocol"] == "lecture"
@@ -165,6 +166,7 @@ class TestPredict:
         out = io.StringIO()
         config = parse(text_predict.PredictConfig, [f"--workdir={learned[0]}"])
         with (
+            as_in_a_new_process(),
             contextlib.redirect_stdout(out),
             pytest.raises(UsageError, match=r"standard input, line 2: not UTF-8 text \(byte 5\)"),
         ):
@@ -179,9 +181,14 @@ class TestPredict:
         ran = run(imdb.main, "--mode=predict", "--text=x", f"--workdir={tmp_path}")
         assert "no trained text classifier there" in ran.one_error()
 
-    def test_damaged_vocabulary(self, learned, tmp_path):
+    def test_damaged_files(self, learned, tmp_path):
         folder = tmp_path / "run"
         shutil.copytree(learned[0], folder, ignore=shutil.ignore_patterns("baselines", "plots", "events"))
+        shutil.rmtree(folder / "model" / "d")
+        before = sorted(folder.rglob("*"))
+        ran = run(imdb.main, "--mode=predict", "--text=x", f"--workdir={folder}")
+        assert "no parameters of this model can be read from" in ran.one_error()
+        assert sorted(folder.rglob("*")) == before, "prediction changes nothing in the folder"
         (folder / "count_ratios.npz").write_bytes(b"PK\x03\x04 nothing")
         with pytest.raises(UsageError, match=r"count_ratios\.npz holds no count ratios"):
             predict(folder, "--text=x")
@@ -196,7 +203,7 @@ class TestErrors:
         [
             (("--text=x",), "--text goes with --mode=predict"),
             (("--min_freq=100000",), "--min_freq=100000: no word occurs 100000 times"),
-            (("--batch_size=4096",), "--batch_size=4096: there are only 1080 training reviews"),
+            (("--batch_size=4096",), "--batch_size=4096: there are only 180 training reviews"),
             (("--validation_share=0.0001",), "a validation share of 0.0001"),
             (("--pool=sum",), "--pool=sum: value should be one of"),
             (("--count_ratios=4",), "--count_ratios=4: must be at most 3"),
