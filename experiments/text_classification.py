@@ -130,7 +130,7 @@ def fit(
 
     batches, part = batches_of(corpus, "test"), corpus.part("test")
     read_test = map_over_seeds(
-        lambda params: jax.nn.softmax(scores_of(apply, params, data, part, batches, config.lecture)),
+        lambda params: jax.nn.softmax(scores_of(apply, params, data, part, batches, config.read_padding)),
         parallel=jax.default_backend() != "cpu",
     )
     data = jax.device_put(data)

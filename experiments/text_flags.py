@@ -36,7 +36,8 @@ class TextConfig(TrainConfig):
     text: str | None = flag(None, "the text of --mode=predict; without it one text per line of input", local=True)
     dataset: str = flag("imdb", "reviews to classify", choices=DATASETS)
     cleaning: str = flag("markup", "what is taken out: markup and addresses, or all but words", choices=tuple(CLEANING))
-    lecture: bool = flag(False, "as the lectures did: 500 tokens, padding read as input, the last state")
+    lecture: bool = flag(False, "the lectures' values for all other flags that are not given")
+    read_padding: bool = flag(False, "pad every text to --max_tokens and read the padding as if it were text")
     baselines: bool = flag(True, "also train the classifiers without recurrence, for the table")
     num_texts: int = flag(4_000, "synthetic reviews to train on; a quarter as many test", minimum=16, maximum=MANY)
     vocab_size: int = flag(30_000, "tokens, <pad> and <unk> among them", minimum=3, maximum=MANY)
@@ -87,6 +88,7 @@ class LectureConfig(TextConfig):
     """The defaults under `--lecture`: the systems of the lectures as they were."""
 
     lecture: bool = redefined("lecture", True, TextConfig)
+    read_padding: bool = redefined("read_padding", True, TextConfig)
     vocab_size: int = redefined("vocab_size", 20_000, TextConfig)
     min_freq: int = redefined("min_freq", 3, TextConfig)
     max_tokens: int = redefined("max_tokens", 500, TextConfig)

@@ -68,7 +68,7 @@ def load(folder: Path, given: str) -> Any:
 
     def classify(texts: list[str]) -> Iterator[dict[str, Any]]:
         tokens = vocabulary.encode(words, [clean(text) for text in texts], run.max_tokens, run.truncate)
-        longest = run.max_tokens if run.lecture else _rounded(int(tokens.lengths.max()), run.max_tokens)
+        longest = run.max_tokens if run.read_padding else _rounded(int(tokens.lengths.max()), run.max_tokens)
         rows = np.full((_rounded(len(texts), LINES_AT_ONCE), longest), PAD, np.int32)
         values = count_ratios.lookup(ratios, tokens)
         features = np.zeros((len(values), *rows.shape), np.float32)
@@ -76,7 +76,7 @@ def load(folder: Path, given: str) -> Any:
             rows[number, :length] = tokens.text(number)
             features[:, number, :length] = values[:, start : start + length]
         lengths = np.zeros(len(rows), np.int32)
-        lengths[: len(texts)] = longest if run.lecture else tokens.lengths
+        lengths[: len(texts)] = longest if run.read_padding else tokens.lengths
         found = np.asarray(probabilities(rows, lengths, features), np.float64)
         for number in range(len(texts)):
             ids = tokens.text(number)

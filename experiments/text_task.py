@@ -83,7 +83,7 @@ def make_corpus(config: TextConfig, original: ReviewData) -> Corpus:
         raise UsageError(f"--min_freq={config.min_freq}: {error}") from error
     texts = [text for split in splits for text in split.texts]
     tokens = vocabulary.encode(words, texts, config.max_tokens, config.truncate)
-    if config.lecture:  # every text has the same number of steps, most of them padding
+    if config.read_padding:  # every text has the same number of steps, most of them padding
         bounds = Bounds((config.max_tokens,), np.zeros(len(texts), np.int32))
     else:
         bounds = choose_bounds(tokens.lengths, config.num_lengths)
@@ -130,12 +130,12 @@ def scores_of(
     data: Any,
     part: slice,
     batches: Sequence[Group],
-    lecture: bool,
+    read_padding: bool,
 ) -> Array:
     """Scores `[N, C]` of the texts of one part."""
 
     def batch(indices: Array, length: int) -> Array:
-        return apply(params, *take_texts(data, part.start + indices, length, lecture))
+        return apply(params, *take_texts(data, part.start + indices, length, read_padding))
 
     found = [jax.lax.map(lambda i, n=group.length: batch(i, n), jnp.asarray(group.indices)) for group in batches]
     scores = jnp.concatenate([each.reshape(-1, each.shape[-1]) for each in found])
@@ -173,10 +173,13 @@ def make_task(
         return value, {"accuracy": _accuracy(scores, labels)}
 
     def take(data: dict[str, Array], indices: Array, length: int) -> tuple[Inputs, Array]:
-        return take_texts(data, indices, length, config.lecture), data["labels"][indices]
+        return take_texts(data, indices, length, config.read_padding), data["labels"][indices]
 
     def evaluate(params: Params, data: dict[str, Array]) -> dict[str, Array]:
-        scores, labels = scores_of(apply, params, data, validation, batches, config.lecture), data["labels"][validation]
+        scores, labels = (
+            scores_of(apply, params, data, validation, batches, config.read_padding),
+            data["labels"][validation],
+        )
         entropies = optax.softmax_cross_entropy_with_integer_labels(scores, labels)
         return {"loss": entropies.mean(), "accuracy": _accuracy(scores, labels)}
 
