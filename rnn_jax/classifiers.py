@@ -180,7 +180,6 @@ class FlattenClassifier(nnx.Module):
     ):
         self.embedding = Embedding(vocab_size, embedding_size, embedding_scale, param_dtype, rngs)
         self.head = nnx.Linear(max_tokens * embedding_size, num_classes, param_dtype=param_dtype, rngs=rngs)
-        self.max_tokens = max_tokens
 
     def __call__(
         self, tokens: Array, lengths: Array, features: Array | None = None, *, rngs: nnx.Rngs | None = None
@@ -189,5 +188,5 @@ class FlattenClassifier(nnx.Module):
         read."""
         valid = length_mask(lengths, tokens.shape[1]).T[..., None]
         xs = jnp.where(valid, self.embedding(tokens), 0)
-        missing = self.max_tokens - tokens.shape[1]
-        return self.head(jnp.pad(xs, ((0, 0), (0, missing), (0, 0))).reshape(len(tokens), -1))
+        flat = xs.reshape(len(tokens), -1)
+        return flat @ self.head.kernel[...][: flat.shape[1]] + self.head.bias[...]
