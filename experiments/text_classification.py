@@ -24,6 +24,7 @@ from rnn_jax.data.reviews import fingerprint
 from rnn_jax.training.checkpoints import save_params
 from rnn_jax.training.loop import Schedule, Trained, steps_per_dispatch, train
 from rnn_jax.training.step import make_functions, map_over_seeds
+from rnn_jax.types import Array, Params
 
 
 class Fitted(NamedTuple):
@@ -129,12 +130,15 @@ def fit(
     trained = train(functions, seeds(config), data, schedule, workdir, learning_rate)
 
     batches, part = batches_of(corpus, "test"), corpus.part("test")
-    read_test = map_over_seeds(
-        lambda params: jax.nn.softmax(scores_of(apply, params, data, part, batches, config.read_padding)),
-        parallel=jax.default_backend() != "cpu",
-    )
-    data = jax.device_put(data)
-    probabilities = np.asarray(jax.jit(read_test)(trained.replicas.best_params))
+
+    @jax.jit
+    def read_test(params: Params, data: Any) -> Array:
+        def of_seed(params: Params) -> Array:
+            return jax.nn.softmax(scores_of(apply, params, data, part, batches, config.read_padding))
+
+        return map_over_seeds(of_seed, parallel=jax.default_backend() != "cpu")(params)
+
+    probabilities = np.asarray(read_test(trained.replicas.best_params, data))
     return Fitted(trained, models.num_params(model), probabilities)
 
 

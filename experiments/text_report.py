@@ -88,8 +88,8 @@ def _plot(
     plotting_text.confusion_matrix(folder / "confusion.png", counts, corpus.data.classes)
     # By the length of the whole text, also where only part of it is read.
     whole = np.array([len(text.split()) for text in corpus.data.test.texts])
-    edges = np.unique(np.quantile(whole, np.linspace(0, 1, LENGTH_QUANTILES + 1)).astype(int))
-    edges[-1] += 1
+    lower = np.quantile(whole, np.arange(LENGTH_QUANTILES) / LENGTH_QUANTILES).astype(int)
+    edges = np.unique([*lower, whole.max() + 1])
     rows = {
         name: metrics.accuracy_by_length(each.argmax(axis=-1) == labels, whole, edges.tolist())
         for name, each in {config.cell: probabilities, **baselines}.items()
