@@ -189,4 +189,5 @@ class FlattenClassifier(nnx.Module):
         valid = length_mask(lengths, tokens.shape[1]).T[..., None]
         xs = jnp.where(valid, self.embedding(tokens), 0)
         flat = xs.reshape(len(tokens), -1)
+        assert self.head.bias is not None
         return flat @ self.head.kernel[...][: flat.shape[1]] + self.head.bias[...]
