@@ -50,6 +50,10 @@ def load_params(folder: Path, like: Any) -> Any:
     shapes = jax.tree.map(lambda a: jax.ShapeDtypeStruct(a.shape, a.dtype), like)
     try:
         with ocp.StandardCheckpointer() as reader:
+            there = jax.tree.map(lambda a: a.shape, dict(reader.metadata(folder.resolve()).item_metadata.tree))
+            wanted = jax.tree.map(lambda a: a.shape, like)
+            if there != wanted:  # Orbax would cut or fill up the arrays without a word
+                raise ValueError("the arrays there have other names or shapes")
             return jax.tree.map(np.asarray, reader.restore(folder.resolve(), shapes))
     except Exception as error:  # a damaged file may surface as almost any error of Orbax or TensorStore
         reason = str(error).splitlines()[0][:200] if str(error) else type(error).__name__

@@ -92,3 +92,14 @@ def test_nothing_to_encode():
 def test_bad_truncation(max_tokens, truncate):
     with pytest.raises(ValueError, match="max_tokens="):
         encode(build(TEXTS, 100), TEXTS, max_tokens, truncate)
+
+
+@pytest.mark.parametrize("number", range(7))
+def test_split(number):
+    texts = ["", *TEXTS, "unheard of", ""]
+    tokens = encode(build(TEXTS, 100), texts, max_tokens=9)
+    parts = tokens.split(number)
+    assert [len(part.lengths) for part in parts] == [number, 6 - number]
+    found = [part.text(i).tolist() for part in parts for i in range(len(part.lengths))]
+    assert found == [tokens.text(i).tolist() for i in range(6)]
+    assert sum(len(part.values) for part in parts) == len(tokens.values)

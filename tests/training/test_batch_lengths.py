@@ -4,7 +4,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from toy_tasks import BATCH, EXAMPLES, PER_EPOCH, regression_data, regression_task, start
+from toy_tasks import BATCH, EXAMPLES, PER_EPOCH, assert_same_bits, regression_data, regression_task, start
 
 from rnn_jax.training.step import Task, make_functions
 
@@ -101,3 +101,20 @@ def test_average():
 def test_without_average_nothing_is_kept():
     functions = make_functions(regression_task(), optax.sgd(0.1), batch_size=BATCH, parallel=False)
     assert start(functions, [5]).average is None
+
+
+def test_the_same_bits_however_an_epoch_is_cut(functions):
+    def run(counts):
+        replicas, losses = start(functions, SEEDS), []
+        for epoch in range(2):
+            order, first = functions.order(replicas.seed, epoch), 0
+            for count in counts:
+                replicas, metrics = functions.steps(replicas, order, None, epoch, first, count)
+                losses.append(np.asarray(metrics.loss) * count)
+                first += count
+        return replicas, np.sum(losses, axis=0)
+
+    whole, losses = run([PER_EPOCH])
+    parts, of_parts = run([2, 0, 4, PER_EPOCH - 6])
+    assert_same_bits(whole, parts)
+    np.testing.assert_allclose(losses, of_parts, rtol=1e-5)
