@@ -50,14 +50,18 @@ def load_params(folder: Path, like: Any) -> Any:
     shapes = jax.tree.map(lambda a: jax.ShapeDtypeStruct(a.shape, a.dtype), like)
     try:
         with ocp.StandardCheckpointer() as reader:
-            there = jax.tree.map(lambda a: a.shape, dict(reader.metadata(folder.resolve()).item_metadata.tree))
-            wanted = jax.tree.map(lambda a: a.shape, like)
-            if there != wanted:  # Orbax would cut or fill up the arrays without a word
+            there = dict(reader.metadata(folder.resolve()).item_metadata.tree)
+            if _shapes(there) != _shapes(like):  # Orbax would cut or fill up the arrays without a word
                 raise ValueError("the arrays there have other names or shapes")
             return jax.tree.map(np.asarray, reader.restore(folder.resolve(), shapes))
     except Exception as error:  # a damaged file may surface as almost any error of Orbax or TensorStore
         reason = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
         raise TrainingError(f"no parameters of this model can be read from {folder}: {reason}") from error
+
+
+def _shapes(tree: Any) -> dict[str, tuple[int, ...]]:
+    leaves = jax.tree_util.tree_leaves_with_path(tree)
+    return {jax.tree_util.keystr(path, simple=True, separator="."): leaf.shape for path, leaf in leaves}
 
 
 class Checkpoints:
