@@ -82,7 +82,7 @@ def _plot(
     folder, labels = workdir / "plots", corpus.data.test.labels
     records = read_metrics(workdir / "metrics.jsonl")
     plotting.loss_curves(folder / "loss.png", records)
-    levels = {name: figure["accuracy"]["mean"] for name, figure in figures.items()}
+    levels = {f"{name}, test": figure["accuracy"]["mean"] for name, figure in figures.items()}
     plotting_text.accuracy_curves(folder / "accuracy.png", records, levels)
     counts = metrics.confusion(labels, probabilities.argmax(axis=-1), len(corpus.data.classes))
     plotting_text.confusion_matrix(folder / "confusion.png", counts, corpus.data.classes)
