@@ -89,7 +89,9 @@ def make_corpus(config: TextConfig, original: ReviewData) -> Corpus:
         bounds = choose_bounds(tokens.lengths, config.num_lengths)
     ends = np.cumsum([len(split.texts) for split in splits]).tolist()
     train, others = tokens.split(ends[0])
-    ratios, of_train = count_ratios.build(train, splits[0].labels, words.get_vocab_size(), config.count_ratios)
+    ratios, of_train = count_ratios.build(
+        train, splits[0].labels, words.get_vocab_size(), config.count_ratios, groups=splits[0].groups
+    )
     features = np.concatenate((of_train, count_ratios.lookup(ratios, others)), axis=1)
     data = cut._replace(**dict(zip(SPLITS, splits, strict=True)))
     return Corpus(data, original, words, tokens, ratios, features, bounds, (0, *ends))

@@ -19,9 +19,11 @@ from os import PathLike
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from rnn_jax.data import archive, cleaning
 from rnn_jax.data.errors import DataError
-from rnn_jax.data.reviews import CLASSES, ReviewData, from_files
+from rnn_jax.data.reviews import CLASSES, ReviewData, Reviews, from_files
 
 __all__ = ["CLASSES", "NAME", "OFFICIAL", "Download", "clean", "read"]
 
@@ -33,6 +35,9 @@ MEMBERS = re.compile(r"aclImdb/(?:train|test)/(?:neg|pos)/[^/]+\.txt")
 PER_FOLDER = 12_500
 PREPARED = "tensorflow_datasets"
 """The folder inside the data folder where TensorFlow Datasets keeps what it prepared."""
+
+GROUP_SIZE = 100
+"""So large that few films are cut in two by the border of a group, so small that a tenth of the groups is a sample."""
 
 TRIES = 3
 
@@ -81,7 +86,18 @@ def read(data_dir: str | PathLike[str], *, download: Download = OFFICIAL, per_fo
         source = Path(data_dir, PREPARED)
         files = _read_prepared(Path(data_dir), download)
     train, test = (from_files(files, f"{FOLDER}/{split}", per_folder, str(source)) for split in ("train", "test"))
-    return ReviewData(NAME, CLASSES, train, None, test)
+    return ReviewData(NAME, CLASSES, train._replace(groups=neighbours(train)), None, test)
+
+
+def neighbours(reviews: Reviews) -> np.ndarray:
+    """Groups `[N]` of about `GROUP_SIZE` reviews of one class with neighbouring numbers.
+
+    The numbers go by film: two neighbours share a hundred times as many rare words as two reviews at random (1.1
+    against 0.01 words of five letters or more that occur in 2 to 30 reviews of the class). No film is in both the
+    training and the test split; groups keep it so for what is cut from the training split.
+    """
+    numbers = [int(name.rsplit("/", 1)[1].split("_")[0]) for name in reviews.names]
+    return np.array(numbers, np.int32) // GROUP_SIZE * len(CLASSES) + reviews.labels
 
 
 def _read_prepared(data_dir: Path, download: Download) -> dict[str, bytes]:

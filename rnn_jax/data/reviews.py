@@ -5,6 +5,8 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 
 from rnn_jax.data.errors import DataError
 
@@ -22,11 +24,14 @@ class Reviews(NamedTuple):
         texts: N texts as the data set has them.
         labels: `[N]` int32, indices into the classes.
         names: N names, such as `test/pos/0_10`.
+        groups: `[N]` int32: texts of one number belong together, such as the reviews of one film. A model is judged on
+            other groups than it was trained on. None: each text is a group.
     """
 
     texts: list[str]
     labels: np.ndarray
     names: list[str]
+    groups: np.ndarray | None = None
 
 
 class ReviewData(NamedTuple):
@@ -83,18 +88,33 @@ def from_files(files: Mapping[str, bytes], folder: str, expected: int, source: s
 def select(reviews: Reviews, chosen: np.ndarray) -> Reviews:
     """Some of the reviews, in their order: those where `chosen` `[N]` is True."""
     indices = np.flatnonzero(chosen)
-    return Reviews([reviews.texts[i] for i in indices], reviews.labels[indices], [reviews.names[i] for i in indices])
+    return Reviews(
+        [reviews.texts[i] for i in indices],
+        reviews.labels[indices],
+        [reviews.names[i] for i in indices],
+        None if reviews.groups is None else reviews.groups[indices],
+    )
+
+
+def connected(reviews: Reviews) -> np.ndarray:
+    """Numbers from 0 on, `[N]`: the same for texts of one group and for texts that are equal."""
+    count = len(reviews.texts)
+    number_of_text: dict[str, int] = {}
+    texts = np.array([number_of_text.setdefault(text, len(number_of_text)) for text in reviews.texts], dtype=np.int64)
+    groups = np.arange(count) if reviews.groups is None else np.unique(reviews.groups, return_inverse=True)[1]
+    edges = coo_array((np.ones(count), (groups, count + texts)), shape=(2 * count, 2 * count))
+    return connected_components(edges, directed=False)[1][groups]
 
 
 def cut_validation(data: ReviewData, share: float, seed: int) -> ReviewData:
     """Cuts a validation split from the training split, the same share of each class, at random.
 
-    Texts that repeat inside the training split all go to the same side: a model may not be judged on a text that it
-    was trained on.
+    Texts of one group, and texts that repeat inside the training split, all go to the same side: a model may not be
+    judged on a text that it was trained on, nor on a film whose other reviews it knows.
 
     Args:
         data: returned as it is if it has a validation split.
-        share: of the training texts, between 0 and 1. It is met exactly if enough texts occur only once.
+        share: of the training texts, between 0 and 1. It is met as far as the groups allow, and not exceeded.
         seed: the same seed cuts the same.
 
     Raises:
@@ -102,13 +122,13 @@ def cut_validation(data: ReviewData, share: float, seed: int) -> ReviewData:
     """
     if data.validation is not None:
         return data
-    groups: dict[str, list[int]] = {}
-    for index, text in enumerate(data.train.texts):
-        groups.setdefault(text, []).append(index)
+    groups: dict[int, list[int]] = {}
+    for index, number in enumerate(connected(data.train).tolist()):
+        groups.setdefault(number, []).append(index)
     rng = np.random.default_rng(seed)
     held_out = np.zeros(len(data.train.texts), dtype=bool)
     for label, name in enumerate(data.classes):
-        # A text under two labels counts where it occurs first.
+        # A group under two labels counts as its first text does.
         of_class = [group for group in groups.values() if data.train.labels[group[0]] == label]
         size = sum(len(group) for group in of_class)
         wanted = round(share * size)

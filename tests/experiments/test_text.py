@@ -234,4 +234,6 @@ def test_padding_of_the_real_reviews():
     assert len(corpus.bounds.lengths) <= 8
     assert corpus.padding() < 0.10
     assert corpus.vocabulary.get_vocab_size() == 30_000
-    assert corpus.first == (0, 22_500, 25_000, 50_000)
+    assert corpus.first == (0, 22_600, 25_000, 50_000)
+    train, validation = corpus.data.train, corpus.data.validation
+    assert not set(train.groups) & set(validation.groups)
