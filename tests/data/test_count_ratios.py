@@ -74,6 +74,20 @@ def test_a_training_text_is_described_by_the_other_folds(corpus):
                 np.testing.assert_allclose(found[n - 1, here], want, rtol=1e-5, atol=1e-6)
 
 
+def test_texts_of_one_group_are_in_one_fold(corpus):
+    """Then a group's own n-grams, in no other group, count for nothing in it."""
+    texts, labels = corpus
+    groups = np.random.default_rng(2).integers(0, 12, len(texts)) * 7
+    marked = [[*text, V + 1 + group // 7] for text, group in zip(texts, groups, strict=True)]
+    tokens = make_tokens(marked)
+    ratios, found = build(tokens, labels, V + 20, 1, min_freq=1, groups=groups)
+    ends = tokens.starts + tokens.lengths - 1
+    assert not found[0, ends].any()
+    assert lookup(ratios, tokens)[0, ends].any()
+    _, apart = build(tokens, labels, V + 20, 1, min_freq=1)
+    assert apart[0, ends].any()
+
+
 def test_labels_by_chance_are_not_given_away():
     """With labels drawn at random the ratios of a training text say nothing about its label; counted in it, they do."""
     rng = np.random.default_rng(1)

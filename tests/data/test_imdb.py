@@ -5,9 +5,11 @@ import hashlib
 import http.server
 import io
 import os
+import re
 import sys
 import tarfile
 import threading
+from collections import Counter
 
 import numpy as np
 import pytest
@@ -196,3 +198,15 @@ def test_facts():
     assert repeated_in_train(data).sum() == 123
     assert data.test.names[-1] == "test/pos/9_7"
     assert "<br" not in imdb.clean(data.test.texts[0])
+    assert data.test.groups is None
+    words = {}  # of the training reviews of one class, in the order of their numbers
+    for index in np.flatnonzero(data.train.labels == 1):
+        number = int(data.train.names[index].rsplit("/", 1)[1].split("_")[0])
+        words[number] = set(re.findall(r"\w{5,}", imdb.clean(data.train.texts[index])))
+        assert data.train.groups[index] == number // imdb.GROUP_SIZE * 2 + 1
+    counts = Counter(word for each in words.values() for word in each)
+    rare = [{word for word in words[i] if 2 <= counts[word] <= 30} for i in range(12_500)]
+    order = np.random.default_rng(0).permutation(12_500)
+    neighbours = np.mean([len(rare[i] & rare[i + 1]) for i in range(0, 12_499, 5)])
+    strangers = np.mean([len(rare[order[i]] & rare[order[i + 1]]) for i in range(0, 12_499, 5)])
+    assert neighbours > 30 * strangers, "reviews with neighbouring numbers should be of one film"

@@ -8,6 +8,7 @@ from rnn_jax.data.reviews import (
     CLASSES,
     ReviewData,
     Reviews,
+    connected,
     cut_validation,
     fingerprint,
     from_files,
@@ -125,3 +126,41 @@ def test_fingerprint_sees_every_change(data):
         base._replace(train=two, test=one),
     ]
     assert len({fingerprint(each) for each in [base, *changed]}) == 1 + len(changed)
+
+
+class TestGroups:
+    """Texts that belong together."""
+
+    def grouped(self):
+        """40 groups of 5 neighbouring texts, in no order; text 7 of group 1 is also in group 30."""
+        texts = [f"text {i}" for i in range(200)]
+        texts[152] = "text 7"
+        order = np.random.default_rng(0).permutation(200)
+        train = reviews([texts[i] for i in order], (order >= 100).astype(int))
+        return ReviewData("made_up", CLASSES, train._replace(groups=(order // 5).astype(np.int32)), None, train)
+
+    def test_connected(self):
+        train = self.grouped().train
+        numbers = connected(train)
+        groups = np.where(train.groups == 30, 1, train.groups)  # joined by the text that both have
+        for number in np.unique(numbers):
+            assert len(set(groups[numbers == number].tolist())) == 1
+        assert len(set(numbers.tolist())) == 39
+
+    def test_each_text_is_a_group_of_its_own_where_none_are_given(self):
+        numbers = connected(reviews(["a", "b", "a", "c"], [0, 0, 1, 1]))
+        assert numbers[0] == numbers[2]
+        assert len(set(numbers.tolist())) == 3
+
+    @pytest.mark.parametrize("seed", range(5))
+    def test_no_group_is_on_both_sides_of_a_cut(self, seed):
+        cut = cut_validation(self.grouped(), 0.2, seed)
+        assert not set(cut.train.groups.tolist()) & set(cut.validation.groups.tolist())
+        assert not set(cut.train.texts) & set(cut.validation.texts)
+        assert 0.1 < len(cut.validation.texts) / 200 <= 0.2
+        assert len(cut.train.groups) == len(cut.train.texts)
+
+    def test_select_keeps_the_groups(self):
+        train = self.grouped().train
+        chosen = train.labels == 1
+        np.testing.assert_array_equal(select(train, chosen).groups, train.groups[chosen])
