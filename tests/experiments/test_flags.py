@@ -9,11 +9,18 @@ import pytest
 from running import run
 
 import launch
-from experiments import forecast, gradcheck, spelled_out
+from experiments import forecast, gradcheck, ntc_scv, spelled_out
 from experiments.flags import UsageError, flag, flagfile_lines, help_text, parse
+from experiments.text_flags import TextConfig
 from experiments.training_flags import TrainConfig
 
-CONFIGS = {"forecast": forecast.Config, "gradcheck": gradcheck.Config, "spelled_out": spelled_out.Config}
+CONFIGS = {
+    "forecast": forecast.Config,
+    "imdb": TextConfig,
+    "ntc_scv": ntc_scv.Config,
+    "gradcheck": gradcheck.Config,
+    "spelled_out": spelled_out.Config,
+}
 
 
 @dataclass(frozen=True)
