@@ -64,7 +64,7 @@ class TextConfig(TrainConfig):
     )
 
     hidden_size: int = redefined("hidden_size", 64)
-    epochs: int = redefined("epochs", 3)
+    epochs: int = redefined("epochs", 2)
     learning_rate: float = redefined("learning_rate", 3e-3)
     keep: int = redefined("keep", 1)
 
