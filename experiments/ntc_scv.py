@@ -19,6 +19,7 @@ class Config(TextConfig):
 
     dataset: str = redefined("dataset", "ntc_scv", TextConfig)
     cleaning: str = redefined("cleaning", "words", TextConfig)
+    num_lengths: int = redefined("num_lengths", 16, TextConfig)  # short texts: with 8 a sixth of the steps is padding
 
 
 @dataclass(frozen=True)
