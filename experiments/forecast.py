@@ -112,7 +112,7 @@ def make_training_task(config: Config, forecast: ForecastTask, apply: Any) -> Ta
 
     def loss(params: Params, batch: tuple[Array, Array], key: Array) -> tuple[Array, dict[str, Array]]:
         windows, targets = batch
-        rngs = nnx.Rngs(dropout=key) if config.dropout else None
+        rngs = nnx.Rngs(dropout=key) if config.dropout or config.zoneout else None
         return jnp.mean((apply(params, windows, rngs=rngs) - targets) ** 2), {}
 
     def batch(data: dict[str, Array], indices: Array) -> tuple[Array, Array]:

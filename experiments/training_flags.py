@@ -1,6 +1,7 @@
 """The flags of every experiment that trains, and what is built from them alone."""
 
 import contextlib
+import inspect
 import os
 from dataclasses import dataclass
 from typing import Any
@@ -11,7 +12,7 @@ import optax
 
 from experiments.command import RunConfig
 from experiments.flags import UsageError, flag
-from rnn_jax.backends import BACKENDS
+from rnn_jax.backends import CHOICES, has_rule
 from rnn_jax.cells import CELLS
 from rnn_jax.initializers import SCHEMES
 from rnn_jax.training.optimizers import OPTIMIZERS, SCHEDULES, learning_rate_schedule, make_optimizer
@@ -31,10 +32,17 @@ class TrainConfig(RunConfig):
     num_layers: int = flag(1, "layers", minimum=1, maximum=1000)
     bidirectional: bool = flag(False, "read in both directions")
     init: str = flag("pytorch", "how weights begin", choices=tuple(SCHEMES))
+    gain: float = flag(1.0, "factor of the recurrent weights at the start", minimum=0.0)
     forget_bias: float | None = flag(None, "forget-gate bias at the start, of an LSTM")
+    chrono: int | None = flag(
+        None, "longest memory wanted in steps: draws the biases of forget and input gate", minimum=3, maximum=MANY
+    )
+    zoneout: float = flag(0.0, "share of the state that is kept from the step before", minimum=0.0, below=1.0)
     dropout: float = flag(0.0, "dropout rate between layers", minimum=0.0, below=1.0)
     variational: bool = flag(False, "one dropout mask per sequence instead of one per step")
-    backend: str = flag("manual", "how values and gradients are computed", choices=tuple(BACKENDS))
+    backend: str = flag(
+        "auto", "how values and gradients are computed; auto: manual where the cell has a rule", choices=CHOICES
+    )
     checkpoint_every: int | None = flag(
         None, "recompute segments of this many steps: less memory", minimum=1, maximum=MANY
     )
@@ -107,13 +115,30 @@ def recurrent_options(config: TrainConfig) -> dict[str, Any]:
         "checkpoint_every": config.checkpoint_every,
         "truncate_every": config.truncate_every,
         "init": config.init,
+        "gain": config.gain,
+        "zoneout": config.zoneout,
         "dtype": DTYPES[config.dtype],
         "param_dtype": jnp.float64 if config.dtype == "float64" else jnp.float32,
     }
-    if config.forget_bias is not None:
-        if config.cell != "lstm":
-            raise UsageError(f"--forget_bias={config.forget_bias}: --cell={config.cell} has no forget gate; take lstm")
-        options["forget_bias"] = config.forget_bias
+    takes = inspect.signature(CELLS[config.cell].init_params).parameters
+    for name, what in (("forget_bias", "forget gate"), ("chrono", "gate with a memory to set")):
+        value = getattr(config, name)
+        if value is None:
+            continue
+        if name not in takes:
+            fitting = ", ".join(
+                cell for cell, made in CELLS.items() if name in inspect.signature(made.init_params).parameters
+            )
+            raise UsageError(f"--{name}={value}: --cell={config.cell} has no {what}; take one of {fitting}")
+        options[name] = value
+    if len(options.keys() & {"forget_bias", "chrono"}) == 2:
+        raise UsageError("--forget_bias and --chrono both set the forget gate's bias: give one")
+    if config.zoneout and config.backend in ("manual", "without_dc"):
+        raise UsageError(f"--zoneout={config.zoneout}: --backend={config.backend} does not have it; take auto or scan")
+    if config.backend == "without_dc" and config.cell != "lstm":
+        raise UsageError(f"--backend=without_dc is a fault of the LSTM's gradient, not of --cell={config.cell}")
+    if config.backend == "manual" and not has_rule(CELLS[config.cell]):
+        raise UsageError(f"--backend=manual: --cell={config.cell} has no hand-derived gradient; take auto or scan")
     return options
 
 

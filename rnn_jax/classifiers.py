@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from rnn_jax.compose import check_dropout_rate, dropout
+from rnn_jax.compose import check_rate, dropout
 from rnn_jax.models import last_output
 from rnn_jax.modules import Recurrent
 from rnn_jax.pooling import FINAL, POOLS, pool_steps
@@ -71,7 +71,7 @@ class TextClassifier(nnx.Module):
         **options: Any,
     ):
         for rate in (word_dropout, embedding_dropout, head_dropout):
-            check_dropout_rate(rate)
+            check_rate("dropout", rate)
         if pool not in POOLS:
             raise ValueError(f"unknown pool {pool!r}: take one of {', '.join(POOLS)}")
         dtype = options.get("param_dtype", jnp.float32)

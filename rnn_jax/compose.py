@@ -97,7 +97,7 @@ def dropout(key: Key, values: Array, rate: float, variational: bool = False) -> 
     Ghahramani, "A theoretically grounded application of dropout in recurrent neural networks", 2016.
     Raises: `ValueError` for a rate outside [0, 1).
     """
-    check_dropout_rate(rate)
+    check_rate("dropout", rate)
     if rate == 0:
         return values
     shape = values.shape[1:] if variational else values.shape
@@ -105,10 +105,17 @@ def dropout(key: Key, values: Array, rate: float, variational: bool = False) -> 
     return jnp.where(keep, values / (1 - rate), jnp.zeros_like(values))
 
 
-def check_dropout_rate(rate: float) -> None:
+def zoneout_shares(key: Key | None, rate: float, shape: tuple[int, ...], dtype: jnp.dtype) -> Array:
+    """What `unroll` takes as `zoneout`: 1 for a share `rate` of the entries and else 0; without a key the rate."""
+    if key is None:
+        return jnp.full(shape, rate, dtype)
+    return jax.random.bernoulli(key, rate, shape).astype(dtype)
+
+
+def check_rate(name: str, rate: float) -> None:
     """Raises `ValueError` for a rate outside [0, 1)."""
     if not 0 <= rate < 1:
-        raise ValueError(f"dropout must be in [0, 1), got {rate}")
+        raise ValueError(f"{name} must be in [0, 1), got {rate}")
 
 
 def unroll_stack(
@@ -119,7 +126,9 @@ def unroll_stack(
     carry: tuple[Carry, ...] | None = None,
     dropout_rate: float = 0.0,
     variational: bool = False,
+    zoneout_rate: float = 0.0,
     key: Key | None = None,
+    taps: tuple[Carry, ...] | None = None,
     **options,
 ) -> tuple[tuple[Carry, ...], Array]:
     """Layers on top of each other: layer k reads the outputs of layer k-1, in one direction or in both.
@@ -131,12 +140,14 @@ def unroll_stack(
         carry: one carry per layer (`Directions` of them where the layer has two); None: zeros.
         dropout_rate: dropout between layers, not after the last.
         variational: one dropout mask per sequence instead of one per step.
-        key: draws the dropout masks; None: no dropout (evaluation).
+        zoneout_rate: share of the units that skip a step, h and c alike; the same units in both directions.
+        key: draws the masks of dropout and zoneout; None: evaluation, no dropout, and every unit skips its share.
+        taps: of `unroll`, one entry per layer, for layers of one direction.
         options: further arguments of `unroll`, for every layer (`lengths`, `resets`, `backend`, ...).
 
     Returns: a tuple of final carries, one per layer, and the last layer's ys `[T, *batch, D * H]`.
 
-    Raises: `ValueError` when carries and layers differ in number, for a dropout rate outside [0, 1), and whatever
+    Raises: `ValueError` when carries and layers differ in number, for a rate outside [0, 1), and whatever
     `unroll` raises.
 
     Example:
@@ -148,7 +159,8 @@ def unroll_stack(
         >>> ys.shape, len(finals), finals[1].backward.h.shape
         ((7, 2, 10), 2, (2, 5))
     """
-    check_dropout_rate(dropout_rate)
+    check_rate("dropout", dropout_rate)
+    check_rate("zoneout", zoneout_rate)
     carries = carry if carry is not None else (None,) * len(params)
     if len(carries) != len(params):
         raise ValueError(f"carry has {len(carries)} layers, params have {len(params)}")
@@ -156,7 +168,14 @@ def unroll_stack(
     for layer, (layer_params, layer_carry) in enumerate(zip(params, carries, strict=True)):
         if layer > 0 and key is not None:
             xs = dropout(jax.random.fold_in(key, layer), xs, dropout_rate, variational)
-        run = unroll_bidirectional if isinstance(layer_params, Directions) else unroll
-        final, xs = run(cell, layer_params, xs, carry=layer_carry, **options)
+        both = isinstance(layer_params, Directions)
+        if zoneout_rate:
+            w_hh = (layer_params.forward if both else layer_params).w_hh
+            zone_key = None if key is None else jax.random.fold_in(key, len(params) + layer)
+            shape = (*xs.shape[:-1], w_hh.shape[0])
+            options["zoneout"] = zoneout_shares(zone_key, zoneout_rate, shape, w_hh.dtype)
+        if taps is not None:
+            options["taps"] = taps[layer]
+        final, xs = (unroll_bidirectional if both else unroll)(cell, layer_params, xs, carry=layer_carry, **options)
         finals.append(final)
     return tuple(finals), xs

@@ -8,11 +8,13 @@ A scheme names how the three kinds of parameter of a gate begin. Fan-in and fan-
 | `pytorch` | U(-1/sqrt(H), 1/sqrt(H)) | the same | the same, summed over PyTorch's two biases |
 | `glorot_orthogonal` | Glorot uniform | orthogonal | 0 |
 | `identity` | Glorot uniform | identity | 0 |
+| `gaussian` | Glorot uniform | N(0, 1/H) | 0 |
 
 Sources: Glorot and Bengio, "Understanding the difficulty of training deep feedforward neural networks", 2010; Saxe,
 McClelland and Ganguli, "Exact solutions to the nonlinear dynamics of learning in deep linear neural networks", 2014;
 Le, Jaitly and Hinton, "A simple way to initialize recurrent networks of rectified linear units", 2015; the uniform
-scheme is the default of `torch.nn.RNN`, `LSTM` and `GRU`.
+scheme is the default of `torch.nn.RNN`, `LSTM` and `GRU`; `gaussian` with a gain is the random network of Sompolinsky,
+Crisanti and Sommers, "Chaos in random neural networks", 1988.
 """
 
 from typing import NamedTuple, Protocol
@@ -60,6 +62,21 @@ def identity(key: Key, shape: tuple[int, ...], hidden_size: int, dtype: jnp.dtyp
     return jnp.eye(rows, columns, dtype=dtype)
 
 
+def gaussian(key: Key, shape: tuple[int, ...], hidden_size: int, dtype: jnp.dtype) -> Array:
+    """N(0, 1/H): for large H the eigenvalues fill the unit disc."""
+    return jax.random.normal(key, shape, dtype) * jnp.asarray(hidden_size**-0.5, dtype)
+
+
+def chrono_bias(key: Key, hidden_size: int, longest: int, dtype: jnp.dtype) -> Array:
+    """log U(1, longest - 1), `[H]`: biases for which sigmoid gates forget after 2 to `longest` steps.
+
+    Raises: `ValueError` for a `longest` below 3.
+    """
+    if longest < 3:
+        raise ValueError(f"chrono must be at least 3, the longest memory in steps, got {longest}")
+    return jnp.log(jax.random.uniform(key, (hidden_size,), jnp.float32, 1.0, longest - 1.0)).astype(dtype)
+
+
 def zeros(key: Key, shape: tuple[int, ...], hidden_size: int, dtype: jnp.dtype) -> Array:
     """Zeros."""
     del key, hidden_size
@@ -78,6 +95,7 @@ SCHEMES = {
     "pytorch": Scheme(pytorch_uniform, pytorch_uniform, pytorch_bias),
     "glorot_orthogonal": Scheme(glorot_uniform, orthogonal, zeros),
     "identity": Scheme(glorot_uniform, identity, zeros),
+    "gaussian": Scheme(glorot_uniform, gaussian, zeros),
 }
 
 
@@ -90,9 +108,15 @@ class GateParams(NamedTuple):
 
 
 def init_gates(
-    key: Key, input_size: int, hidden_size: int, num_gates: int, dtype: jnp.dtype, scheme: str
+    key: Key,
+    input_size: int,
+    hidden_size: int,
+    num_gates: int,
+    dtype: jnp.dtype,
+    scheme: str,
+    gain: float = 1.0,
 ) -> GateParams:
-    """Draws the arrays of `num_gates` gates by the named scheme.
+    """Draws the arrays of `num_gates` gates by the named scheme; `w_hh` is multiplied by `gain`.
 
     Returns: `GateParams` with `w_ih [I, G*H]`, `w_hh [H, G*H]`, `b [G*H]`, of `dtype`.
     Raises: `ValueError` for an unknown scheme, or a size below 1.
@@ -109,6 +133,6 @@ def init_gates(
     key_ih, key_hh, key_bias = jax.random.split(key, 3)
     return GateParams(
         side_by_side(key_ih, SCHEMES[scheme].w_ih, input_size),
-        side_by_side(key_hh, SCHEMES[scheme].w_hh, hidden_size),
+        side_by_side(key_hh, SCHEMES[scheme].w_hh, hidden_size) * jnp.asarray(gain, dtype),
         side_by_side(key_bias, SCHEMES[scheme].bias),
     )

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from flax import nnx
 
 from rnn_jax import cells, compose
-from rnn_jax.backends import BACKENDS
+from rnn_jax.backends import CHOICES
 from rnn_jax.cells import Cell
 from rnn_jax.compose import Directions
 from rnn_jax.types import Array, Carry, Params
@@ -54,13 +54,15 @@ class Recurrent(nnx.Module):
         bidirectional: two directions per layer; the outputs have 2H features.
         dropout: rate between layers.
         variational: one dropout mask per sequence instead of one per step.
+        zoneout: share of the units that skip a step in training.
         dtype: of the computation; None: that of the parameters.
         param_dtype: of the parameters.
         backend, checkpoint_every, truncate_every: as in `unroll`.
         rngs: draws the parameters from its `params` stream.
-        options: of the cell's `init_params`: `init`, and for an LSTM `forget_bias`, for every layer and direction.
+        options: of the cell's `init_params` for every layer and direction: `init`, `gain`, and where the cell has
+            them `forget_bias` and `chrono`.
 
-    Raises: `ValueError` for an unknown cell, scheme or back end, a dropout rate outside [0, 1), or sizes below 1;
+    Raises: `ValueError` for an unknown cell, scheme or back end, a rate outside [0, 1), or sizes below 1;
     `TypeError` for an option that the cell does not have.
 
     Example:
@@ -74,6 +76,9 @@ class Recurrent(nnx.Module):
         ((2, 7, 5), 2, (2, 5))
     """
 
+    taps: tuple[Carry, ...] | None = None
+    """Of `compose.unroll_stack`; `rnn_jax.models.pure_with_taps` puts them here for one call."""
+
     def __init__(
         self,
         cell: Cell | str,
@@ -84,6 +89,7 @@ class Recurrent(nnx.Module):
         bidirectional: bool = False,
         dropout: float = 0.0,
         variational: bool = False,
+        zoneout: float = 0.0,
         dtype: Any = None,
         param_dtype: Any = jnp.float32,
         backend: str = "scan",
@@ -92,12 +98,14 @@ class Recurrent(nnx.Module):
         rngs: nnx.Rngs,
         **options: Any,
     ):
-        compose.check_dropout_rate(dropout)
-        if backend not in BACKENDS:
-            raise ValueError(f"unknown backend {backend!r}: take one of {', '.join(BACKENDS)}")
+        compose.check_rate("dropout", dropout)
+        compose.check_rate("zoneout", zoneout)
+        if backend not in CHOICES:
+            raise ValueError(f"unknown backend {backend!r}: take one of {', '.join(CHOICES)}")
         self.cell = cells.get(cell) if isinstance(cell, str) else cell
         self.dropout = dropout
         self.variational = variational
+        self.zoneout = zoneout
         self.dtype = dtype
         self.backend = backend
         self.checkpoint_every = checkpoint_every
@@ -126,7 +134,7 @@ class Recurrent(nnx.Module):
             resets: `[B, T]` bool (`[T, B]` with `time_major`): a new segment begins here.
             carry: one carry per layer, as a call returns them; None: zeros.
             time_major: says how xs, resets and the outputs are laid out.
-            rngs: draws dropout masks from its `dropout` stream; None: evaluation, no dropout.
+            rngs: draws masks from its `dropout` stream; None: evaluation.
 
         Returns: the final carries, one per layer, and outputs `[B, T, D * H]` (`[T, B, D * H]` with `time_major`).
         """
@@ -142,7 +150,9 @@ class Recurrent(nnx.Module):
             resets=resets,
             dropout_rate=self.dropout,
             variational=self.variational,
-            key=None if rngs is None or not self.dropout else rngs.dropout(),
+            zoneout_rate=self.zoneout,
+            key=None if rngs is None or not (self.dropout or self.zoneout) else rngs.dropout(),
+            taps=self.taps,
             backend=self.backend,
             checkpoint_every=self.checkpoint_every,
             truncate_every=self.truncate_every,

@@ -18,11 +18,17 @@ class Controls(NamedTuple):
         valid: `[T, *batch]` bool. False: padding, the carry is held and y is zero.
         reset: `[T, *batch]` bool. True: the carry is zeros again just before the step (padding ignores it).
         cut: `[T]` or `[T, *batch]` bool. True: no gradient flows into the carry that this step receives.
+        zoneout: `[T, *batch, H]`, the share of the carry before the step that stays: 0 or 1 in training, the rate
+            itself in evaluation.
+        taps: arrays `[T, *batch, H]` in the form of the carry, added to it after the step. Zeros change nothing, and
+            the derivative with respect to them is that with respect to the carry after each step.
     """
 
     valid: Array | None = None
     reset: Array | None = None
     cut: Array | None = None
+    zoneout: Array | None = None
+    taps: Carry | None = None
 
 
 def length_mask(lengths: Array, num_steps: int) -> Array:

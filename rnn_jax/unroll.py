@@ -8,9 +8,9 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from rnn_jax.backends import BACKENDS
+from rnn_jax.backends import BACKENDS, CHOICES, WRONG, choose, has_rule
 from rnn_jax.bptt import RULES
-from rnn_jax.cells import CELLS, Cell
+from rnn_jax.cells import Cell
 from rnn_jax.sequence import Controls, cut_steps, length_mask, like, merge, select, split, widen
 from rnn_jax.types import Array, Carry, Params
 
@@ -27,6 +27,8 @@ def unroll(
     backend: str = "scan",
     checkpoint_every: int | None = None,
     truncate_every: int | None = None,
+    zoneout: Array | None = None,
+    taps: Carry | None = None,
 ) -> tuple[Carry, Array]:
     """Runs a cell over a sequence: carry_t, y_t = step(params, carry_{t-1}, x_t).
 
@@ -41,11 +43,17 @@ def unroll(
         reverse: runs from the last valid step of each sequence to the first; y_t stays at its x_t.
         backend: how values and gradients are computed. `scan`: differentiated by JAX; the definition, and the one
             that has forward-mode derivatives. `manual`: the hand-derived backward pass, which stores the carries
-            alone and recomputes the gates.
+            alone and recomputes the gates. `auto`: `manual` where it can be, else `scan`. `without_dc`: wrong on
+            purpose, see `rnn_jax.bptt.lstm_without_dc`.
         checkpoint_every: k keeps the carry at every k-th step and recomputes what lies between: memory for the
             gradient grows as T/k + k instead of T, and it takes one more forward pass.
         truncate_every: k cuts the gradient before every k-th step after the first, in the order of processing and
             counted in each sequence by itself (truncated backpropagation).
+        zoneout: `[T, *batch, H]`, the share of the carry before each step that stays, for cells with a carry of
+            `h` and perhaps `c`: 0 or 1 at random in training (Krueger et al., "Zoneout: regularizing RNNs by randomly
+            preserving hidden activations", 2017), in evaluation the rate. Not with `manual`.
+        taps: arrays `[T, *batch, H]` in the form of the carry, added to it after each step: with zeros, the
+            derivative with respect to them is dL/dh_t (and dL/dc_t) for every t. Not with `manual`.
 
     Returns:
         The final carry, arrays `[*batch, H]`, and ys `[T, *batch, H]`. Of a padded sequence the final carry is the one
@@ -66,19 +74,25 @@ def unroll(
         ((7, 2, 5), (2, 5), True, 0.0)
     """
     xs = jnp.asarray(xs)
-    _check_options(cell, backend, checkpoint_every, truncate_every)
+    plain = zoneout is None and taps is None
+    backend = choose(cell, plain) if backend == "auto" else backend
+    _check_options(cell, backend, plain, checkpoint_every, truncate_every)
     _check_inputs(params, xs)
     num_steps, batch_shape = xs.shape[0], xs.shape[1:-1]
     carry = _initial_carry(cell, params, carry, batch_shape)
+    for name, per_step in (("zoneout", zoneout), ("taps", taps)):
+        _check_per_step(name, per_step, carry, num_steps)
     lengths = _lengths(lengths, num_steps, batch_shape)
     controls = Controls(
         valid=None if lengths is None else length_mask(lengths, num_steps),
         reset=_resets(resets, num_steps, batch_shape),
         cut=None if truncate_every is None else cut_steps(num_steps, truncate_every, reverse, lengths),
+        zoneout=None if zoneout is None else jnp.asarray(zoneout),
+        taps=taps,
     )
     if controls.valid is not None:  # so that inf or NaN in the padding cannot reach a gradient as 0 * inf
         xs = select(controls.valid, xs, jnp.zeros_like(xs))
-    run = partial(BACKENDS[backend], cell, reverse)
+    run = partial((BACKENDS | WRONG)[backend], cell, reverse)
     if checkpoint_every is None or checkpoint_every >= num_steps:
         return run(params, carry, xs, controls)
     return _run_in_segments(run, params, carry, xs, controls, reverse, checkpoint_every)
@@ -101,12 +115,17 @@ def _run_in_segments(
     return carry, merge(ys, rest_ys, reverse)
 
 
-def _check_options(cell: Cell, backend: str, checkpoint_every: int | None, truncate_every: int | None) -> None:
-    if backend not in BACKENDS:
-        raise ValueError(f"unknown backend {backend!r}: take one of {', '.join(BACKENDS)}")
-    if backend == "manual" and (cell.name not in RULES or cell != CELLS[cell.name]):  # a changed cell is another cell
-        known = ", ".join(f"cells.get({name!r})" for name in RULES)
-        raise ValueError(f"backend 'manual' has no hand-derived rule for this cell, {cell.name!r}: only for {known}")
+def _check_options(
+    cell: Cell, backend: str, plain: bool, checkpoint_every: int | None, truncate_every: int | None
+) -> None:
+    if backend not in CHOICES:
+        raise ValueError(f"unknown backend {backend!r}: take one of {', '.join(CHOICES)}")
+    rules = {"manual": tuple(RULES), "without_dc": ("lstm",)}.get(backend)
+    if rules is not None and (cell.name not in rules or not has_rule(cell)):
+        known = ", ".join(f"cells.get({name!r})" for name in rules)
+        raise ValueError(f"backend {backend!r} has no hand-derived rule for this cell, {cell.name!r}: only for {known}")
+    if rules is not None and not plain:
+        raise ValueError(f"backend {backend!r} takes neither zoneout nor taps: take 'scan'")
     for name, value in (("checkpoint_every", checkpoint_every), ("truncate_every", truncate_every)):
         if value is not None and value < 1:
             raise ValueError(f"{name} must be at least 1, got {value}")
@@ -139,6 +158,17 @@ def _initial_carry(cell: Cell, params: Params, carry: Carry | None, batch_shape:
     if not all(jnp.issubdtype(c.dtype, jnp.floating) for c in jax.tree.leaves(carry)):
         raise ValueError(f"carry must be floating point, got {jax.tree.map(lambda c: c.dtype.name, carry)}")
     return carry
+
+
+def _check_per_step(name: str, values: Any, carry: Carry, num_steps: int) -> None:
+    """`values` must be `[T, *batch, H]`, for each part of the carry where they have its form."""
+    if values is None:
+        return
+    parts = {jnp.shape(part) for part in jax.tree.leaves(carry)}
+    wanted = {(num_steps, *part) for part in parts}
+    got = {jnp.shape(part) for part in jax.tree.leaves(values)}
+    if got != wanted:
+        raise ValueError(f"{name} must be {' and '.join(map(str, wanted))}, got {' and '.join(map(str, got))}")
 
 
 def _lengths(lengths: Array | None, num_steps: int, batch_shape: tuple[int, ...]) -> Array | None:

@@ -43,6 +43,61 @@ def lstm_step(params, carry, x):
     return (h, c), h
 
 
+def additive_step(params, carry, x):
+    h, c = carry
+    c = c + np.tanh(x @ params.w_ih + h @ params.w_hh + params.b)
+    return (np.tanh(c), c), np.tanh(c)
+
+
+def three_gates(params, carry, x):
+    """i, g, o."""
+    h, size = carry[0], carry[0].shape[-1]
+    z = x @ params.w_ih + h @ params.w_hh + params.b
+    return sigmoid(z[..., :size]), np.tanh(z[..., size : 2 * size]), sigmoid(z[..., 2 * size :])
+
+
+def no_forget_step(params, carry, x):
+    i, g, o = three_gates(params, carry, x)
+    c = carry[1] + i * g
+    return (o * np.tanh(c), c), o * np.tanh(c)
+
+
+def coupled_step(params, carry, x):
+    i, g, o = three_gates(params, carry, x)
+    c = carry[1] - i * carry[1] + i * g
+    return (o * np.tanh(c), c), o * np.tanh(c)
+
+
+def peephole_step(params, carry, x):
+    h, c = carry
+    size = h.shape[-1]
+    z = x @ params.w_ih + h @ params.w_hh + params.b
+    i = sigmoid(z[..., :size] + params.peepholes[0] * c)
+    f = sigmoid(z[..., size : 2 * size] + params.peepholes[1] * c)
+    c = f * c + i * np.tanh(z[..., 2 * size : 3 * size])
+    h = sigmoid(z[..., 3 * size :] + params.peepholes[2] * c) * np.tanh(c)
+    return (h, c), h
+
+
+def norm(values):
+    mean = values.sum(-1, keepdims=True) / values.shape[-1]
+    variance = ((values - mean) ** 2).sum(-1, keepdims=True) / values.shape[-1]
+    return (values - mean) / np.sqrt(variance + 1e-5)
+
+
+def layer_norm_step(params, carry, x):
+    h, c = carry
+    size = h.shape[-1]
+    z = []
+    for k in range(4):
+        gate = slice(k * size, (k + 1) * size)
+        from_x = params.gain_ih[k] * norm(x @ params.w_ih[:, gate])
+        z.append(from_x + params.gain_hh[k] * norm(h @ params.w_hh[:, gate]) + params.b[gate])
+    c = sigmoid(z[1]) * c + sigmoid(z[0]) * np.tanh(z[2])
+    h = sigmoid(z[3]) * np.tanh(params.gain_c * norm(c))
+    return (h, c), h
+
+
 def gru_step(params, carry, x):
     (h,) = carry
     size = h.shape[-1]
@@ -61,8 +116,13 @@ STEPS = {
     "rnn_identity": rnn_step(lambda z: z),
     "lstm": lstm_step,
     "gru": gru_step,
+    "lstm_additive": additive_step,
+    "lstm_no_forget": no_forget_step,
+    "lstm_coupled": coupled_step,
+    "lstm_peephole": peephole_step,
+    "lstm_layer_norm": layer_norm_step,
 }
-NUM_CARRIES = {"rnn": 1, "rnn_relu": 1, "rnn_identity": 1, "lstm": 2, "gru": 1}
+NUM_CARRIES = {name: 2 if name.startswith("lstm") else 1 for name in STEPS}
 
 
 def zeros(name, batch_shape, hidden_size):

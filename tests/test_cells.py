@@ -23,8 +23,20 @@ PARAMS = {  # a contract: saved parameters have these names, in this order, and 
     "rnn_identity": {"w_ih": (I, H), "w_hh": (H, H), "b": (H,)},
     "lstm": {"w_ih": (I, 4 * H), "w_hh": (H, 4 * H), "b": (4 * H,)},
     "gru": {"w_ih": (I, 3 * H), "w_hh": (H, 3 * H), "b": (3 * H,), "b_hn": (H,)},
+    "lstm_additive": {"w_ih": (I, H), "w_hh": (H, H), "b": (H,)},
+    "lstm_no_forget": {"w_ih": (I, 3 * H), "w_hh": (H, 3 * H), "b": (3 * H,)},
+    "lstm_coupled": {"w_ih": (I, 3 * H), "w_hh": (H, 3 * H), "b": (3 * H,)},
+    "lstm_peephole": {"w_ih": (I, 4 * H), "w_hh": (H, 4 * H), "b": (4 * H,), "peepholes": (3, H)},
+    "lstm_layer_norm": {
+        "w_ih": (I, 4 * H),
+        "w_hh": (H, 4 * H),
+        "b": (4 * H,),
+        "gain_ih": (4, H),
+        "gain_hh": (4, H),
+        "gain_c": (H,),
+    },
 }
-CARRIES = {"rnn": ("h",), "rnn_relu": ("h",), "rnn_identity": ("h",), "lstm": ("h", "c"), "gru": ("h",)}
+CARRIES = {name: ("h", "c") if name.startswith("lstm") else ("h",) for name in PARAMS}
 
 
 def draw(name, batch, dtype=jnp.float64):
@@ -204,15 +216,15 @@ def test_bfloat16_keeps_its_dtypes_and_comes_close(name):
 
 
 ERRORS = {
-    "cell": (lambda: cells.get("elman"), "unknown cell 'elman': take one of rnn, rnn_relu, rnn_identity, lstm, gru"),
+    "cell": (lambda: cells.get("elman"), f"unknown cell 'elman': take one of {', '.join(PARAMS)}"),
     "activation": (lambda: rnn.make("sin"), "unknown activation 'sin': take one of tanh, relu, identity"),
     "scheme": (
         lambda: cells.get("lstm").init_params(jax.random.key(0), I, H, init="he"),
-        "unknown initializer scheme 'he': take one of pytorch, glorot_orthogonal, identity",
+        "unknown initializer scheme 'he': take one of pytorch, glorot_orthogonal, identity, gaussian",
     ),
     "scheme_gru": (
         lambda: cells.get("gru").init_params(jax.random.key(0), I, H, init="he"),
-        "unknown initializer scheme 'he': take one of pytorch, glorot_orthogonal, identity",
+        "unknown initializer scheme 'he': take one of pytorch, glorot_orthogonal, identity, gaussian",
     ),
     "input_size": (
         lambda: cells.get("rnn").init_params(jax.random.key(0), 0, H),

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from rnn_jax.backends.scan import controlled_step
-from rnn_jax.bptt import RULES, backward
+from rnn_jax.bptt import RULES, Rule, backward, lstm_without_dc
 from rnn_jax.cells.cell import Cell
 from rnn_jax.sequence import Controls, like, merge, previous, select, split, widen
 from rnn_jax.types import Array, Carry, Params
@@ -57,23 +57,36 @@ def forward(
     return carry, ys, carries
 
 
-@partial(jax.custom_vjp, nondiff_argnums=(0, 1))
 def run(cell: Cell, reverse: bool, params: Params, carry: Carry, xs: Array, controls: Controls) -> tuple[Carry, Array]:
     """Runs the cell over xs `[T, B, I]`: the final carry and ys `[T, B, H]`, with the hand-derived gradient."""
+    return run_with_rule(RULES[cell.name], cell, reverse, params, carry, xs, controls)
+
+
+def run_without_dc(
+    cell: Cell, reverse: bool, params: Params, carry: Carry, xs: Array, controls: Controls
+) -> tuple[Carry, Array]:
+    """`run` for an LSTM with a gradient that is wrong on purpose: see `rnn_jax.bptt.lstm_without_dc`."""
+    return run_with_rule(lstm_without_dc.make(), cell, reverse, params, carry, xs, controls)
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(0, 1, 2))
+def run_with_rule(
+    rule: Rule, cell: Cell, reverse: bool, params: Params, carry: Carry, xs: Array, controls: Controls
+) -> tuple[Carry, Array]:
+    """Runs the cell with the gradient of `rule`."""
     return forward(cell, reverse, params, carry, xs, controls)[:2]
 
 
-def run_forward(cell, reverse, params, carry, xs, controls):
-    """`run`, and what the backward pass needs of it."""
+def run_forward(rule, cell, reverse, params, carry, xs, controls):
+    """`run_with_rule`, and what the backward pass needs of it."""
     final, ys, carries = forward(cell, reverse, params, carry, xs, controls)
     return (final, ys), (params, carry, xs, controls, carries)
 
 
-def run_backward(cell, reverse, residuals, cotangents):
-    """The gradient of every input of `run` from a derivative with respect to every output."""
+def run_backward(rule, cell, reverse, residuals, cotangents):
+    """The gradient of every array that `run_with_rule` takes from a derivative with respect to every output."""
     params, initial, xs, controls, carries = residuals
     dfinal, dys = cotangents
-    rule = RULES[cell.name]
 
     def chunk(state, inputs):
         dcarry, dparams = state
@@ -94,4 +107,4 @@ def run_backward(cell, reverse, residuals, cotangents):
     return like(dparams, params), like(dcarry, initial), dxs.astype(xs.dtype), None
 
 
-run.defvjp(run_forward, run_backward)
+run_with_rule.defvjp(run_forward, run_backward)

@@ -18,7 +18,15 @@ def controlled_step(
     held = carry
     if controls.reset is not None:
         carry = select(controls.reset, zeros_like(carry), carry)
+    before = carry
     carry, y = cell.recur(params, carry, projected)
+    if controls.zoneout is not None:
+        share = controls.zoneout
+        carry = jax.tree.map(lambda a, b: ((1 - share) * a + share * b).astype(b.dtype), carry, before)
+        y = carry.h
+    if controls.taps is not None:
+        carry = jax.tree.map(lambda a, tap: a + tap.astype(a.dtype), carry, controls.taps)
+        y = carry.h
     if controls.valid is not None:
         carry = select(controls.valid, carry, held)
         y = select(controls.valid, y, jnp.zeros_like(y))

@@ -1,7 +1,8 @@
-"""What a cell is: five pure functions under one name."""
+"""What a cell is: a few pure functions under one name."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import jax.numpy as jnp
 
@@ -29,6 +30,8 @@ class Cell:
         recur: `(params, carry, projected) -> (carry, y [..., H])`.
         project: `(params, xs [..., I]) -> projected`, a pytree with the same leading axes.
         num_gates: G, how many blocks of H columns the weights have.
+        activations: `(params, carry, projected) -> named tuple of [..., H]`: what the gates of a step come to, by
+            name; None for a cell that has nothing to show. For diagnostics.
 
     Example: a cell that sums its inputs.
 
@@ -47,6 +50,7 @@ class Cell:
     recur: Callable[[Params, Carry, Projected], tuple[Carry, Array]]
     project: Callable[[Params, Array], Projected] = no_projection
     num_gates: int = 1
+    activations: Callable[[Params, Carry, Projected], Any] | None = None
 
     def step(self, params: Params, carry: Carry, x: Array) -> tuple[Carry, Array]:
         """One step: x `[..., I]` to y `[..., H]`. The definition that everything else must agree with."""

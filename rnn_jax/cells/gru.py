@@ -10,7 +10,8 @@ Shapes: x `[..., I]`, h and y `[..., H]`, `w_ih [I, 3H]`, `w_hh [H, 3H]`, `b [3H
 stands inside the reset, as in PyTorch and cuDNN, so it cannot be folded into the first.
 
 Source: Cho et al., "Learning phrase representations using RNN encoder-decoder for statistical machine translation",
-2014, which applies the reset before the product; the variant here is the one that cuDNN made common.
+2014, which applies the reset before the product; the variant here is the one that cuDNN made common. Chrono
+initialization: Tallec and Ollivier, "Can recurrent neural networks warp time?", 2018.
 """
 
 from typing import NamedTuple
@@ -19,7 +20,7 @@ import jax
 import jax.numpy as jnp
 
 from rnn_jax.cells.cell import Cell, gates, matmul
-from rnn_jax.initializers import SCHEMES, init_gates
+from rnn_jax.initializers import SCHEMES, chrono_bias, init_gates
 from rnn_jax.types import Array, Key
 
 
@@ -38,12 +39,34 @@ class GRUCarry(NamedTuple):
     h: Array
 
 
+class GRUActivations(NamedTuple):
+    """Reset, update gate and candidate, `[..., H]` each."""
+
+    r: Array
+    z: Array
+    n: Array
+
+
 def init_params(
-    key: Key, input_size: int, hidden_size: int, dtype: jnp.dtype = jnp.float32, *, init: str = "pytorch"
+    key: Key,
+    input_size: int,
+    hidden_size: int,
+    dtype: jnp.dtype = jnp.float32,
+    *,
+    init: str = "pytorch",
+    gain: float = 1.0,
+    chrono: int | None = None,
 ) -> GRUParams:
-    """Draws `GRUParams` by a scheme of `rnn_jax.initializers`. Raises `ValueError` for an unknown scheme."""
+    """Draws `GRUParams` by a scheme of `rnn_jax.initializers`, `w_hh` times `gain`.
+
+    `chrono`, the longest memory wanted in steps, draws the bias of z, here the share that is kept, from
+    log U(1, chrono - 1). Raises `ValueError` for an unknown scheme.
+    """
     key_gates, key_n, key_hn = jax.random.split(key, 3)
-    w_ih, w_hh, b = init_gates(key_gates, input_size, hidden_size, 3, dtype, init)
+    w_ih, w_hh, b = init_gates(key_gates, input_size, hidden_size, 3, dtype, init, gain)
+    if chrono is not None:
+        drawn = chrono_bias(jax.random.fold_in(key, 1), hidden_size, chrono, b.dtype)
+        b = b.at[hidden_size : 2 * hidden_size].set(drawn)
     draw = SCHEMES[init].bias
     if init == "pytorch":  # n's two biases stay apart, so each is one uniform draw and not the sum of two
         draw = SCHEMES[init].w_hh
@@ -61,16 +84,21 @@ def project(params: GRUParams, xs: Array) -> tuple[Array, ...]:
     return gates(matmul(xs, params.w_ih) + params.b, 3)
 
 
-def recur(params: GRUParams, carry: GRUCarry, projected: tuple[Array, ...]) -> tuple[GRUCarry, Array]:
-    """The part of a step that needs the carry: three `[..., H]` to the new carry and y `[..., H]`."""
+def activations(params: GRUParams, carry: GRUCarry, projected: tuple[Array, ...]) -> GRUActivations:
+    """The gates and the candidate."""
     x_r, x_z, x_n = projected
     h_r, h_z, h_n = gates(matmul(carry.h, params.w_hh), 3)
     r, z = jax.nn.sigmoid(x_r + h_r), jax.nn.sigmoid(x_z + h_z)
-    n = jnp.tanh(x_n + r * (h_n + params.b_hn))
+    return GRUActivations(r, z, jnp.tanh(x_n + r * (h_n + params.b_hn)))
+
+
+def recur(params: GRUParams, carry: GRUCarry, projected: tuple[Array, ...]) -> tuple[GRUCarry, Array]:
+    """The part of a step that needs the carry: three `[..., H]` to the new carry and y `[..., H]`."""
+    _, z, n = activations(params, carry, projected)
     h = ((1 - z) * n + z * carry.h).astype(carry.h.dtype)
     return GRUCarry(h), h
 
 
 def make() -> Cell:
     """The GRU cell."""
-    return Cell("gru", init_params, init_carry, recur, project, num_gates=3)
+    return Cell("gru", init_params, init_carry, recur, project, 3, activations)

@@ -14,7 +14,8 @@ float32: it is a sum over time.
 
 Sources: Hochreiter and Schmidhuber, "Long short-term memory", 1997; the forget gate: Gers, Schmidhuber and Cummins,
 "Learning to forget", 2000; its bias of 1: Jozefowicz, Zaremba and Sutskever, "An empirical exploration of recurrent
-network architectures", 2015.
+network architectures", 2015; chrono initialization: Tallec and Ollivier, "Can recurrent neural networks warp time?",
+2018.
 """
 
 from typing import NamedTuple
@@ -23,7 +24,7 @@ import jax
 import jax.numpy as jnp
 
 from rnn_jax.cells.cell import Cell, gates, matmul
-from rnn_jax.initializers import init_gates
+from rnn_jax.initializers import chrono_bias, init_gates
 from rnn_jax.types import Array, Key
 
 
@@ -42,6 +43,15 @@ class LSTMCarry(NamedTuple):
     c: Array
 
 
+class LSTMActivations(NamedTuple):
+    """Input, forget gate, candidate and output gate, `[..., H]` each."""
+
+    i: Array
+    f: Array
+    g: Array
+    o: Array
+
+
 def init_params(
     key: Key,
     input_size: int,
@@ -49,17 +59,31 @@ def init_params(
     dtype: jnp.dtype = jnp.float32,
     *,
     init: str = "pytorch",
+    gain: float = 1.0,
     forget_bias: float | None = None,
+    chrono: int | None = None,
 ) -> LSTMParams:
-    """Draws `LSTMParams` by a scheme of `rnn_jax.initializers`.
+    """Draws `LSTMParams` by a scheme of `rnn_jax.initializers`, `w_hh` times `gain`.
 
-    `forget_bias` sets every entry of the forget gate's bias; None leaves what the scheme drew.
-    Raises `ValueError` for an unknown scheme.
+    `forget_bias` sets every entry of the forget gate's bias; None leaves what the scheme drew. `chrono`, the longest
+    memory wanted in steps, draws that bias from log U(1, chrono - 1) and gives the input gate its negative: a unit
+    whose forget gate is 1 - 1/n keeps its state for about n steps.
+    Raises `ValueError` for an unknown scheme, or for both `forget_bias` and `chrono`.
     """
-    w_ih, w_hh, b = init_gates(key, input_size, hidden_size, 4, dtype, init)
+    w_ih, w_hh, b = init_gates(key, input_size, hidden_size, 4, dtype, init, gain)
+    return LSTMParams(w_ih, w_hh, gate_biases(key, b, hidden_size, forget_bias, chrono))
+
+
+def gate_biases(key: Key, b: Array, hidden_size: int, forget_bias: float | None, chrono: int | None) -> Array:
+    """`b [4H]` with the biases of input and forget gate as `init_params` describes."""
+    if forget_bias is not None and chrono is not None:
+        raise ValueError(f"forget_bias={forget_bias} and chrono={chrono} both set the forget gate's bias: give one")
     if forget_bias is not None:
         b = b.at[hidden_size : 2 * hidden_size].set(forget_bias)
-    return LSTMParams(w_ih, w_hh, b)
+    if chrono is not None:
+        drawn = chrono_bias(jax.random.fold_in(key, 1), hidden_size, chrono, b.dtype)
+        b = b.at[:hidden_size].set(-drawn).at[hidden_size : 2 * hidden_size].set(drawn)
+    return b
 
 
 def init_carry(batch_shape: tuple[int, ...], hidden_size: int, dtype: jnp.dtype = jnp.float32) -> LSTMCarry:
@@ -76,16 +100,21 @@ def project(params: LSTMParams, xs: Array) -> tuple[Array, ...]:
     return gates(matmul(xs, params.w_ih) + params.b, 4)
 
 
-def recur(params: LSTMParams, carry: LSTMCarry, projected: tuple[Array, ...]) -> tuple[LSTMCarry, Array]:
-    """The part of a step that needs the carry: four `[..., H]` to the new carry and y `[..., H]`."""
+def activations(params: LSTMParams, carry: LSTMCarry, projected: tuple[Array, ...]) -> LSTMActivations:
+    """The gates and the candidate."""
     recurrent = gates(matmul(carry.h, params.w_hh), 4)
     z_i, z_f, z_g, z_o = (x + r for x, r in zip(projected, recurrent, strict=True))
-    i, f, o = jax.nn.sigmoid(z_i), jax.nn.sigmoid(z_f), jax.nn.sigmoid(z_o)
-    c = (f * carry.c + i * jnp.tanh(z_g)).astype(carry.c.dtype)
+    return LSTMActivations(jax.nn.sigmoid(z_i), jax.nn.sigmoid(z_f), jnp.tanh(z_g), jax.nn.sigmoid(z_o))
+
+
+def recur(params: LSTMParams, carry: LSTMCarry, projected: tuple[Array, ...]) -> tuple[LSTMCarry, Array]:
+    """The part of a step that needs the carry: four `[..., H]` to the new carry and y `[..., H]`."""
+    i, f, g, o = activations(params, carry, projected)
+    c = (f * carry.c + i * g).astype(carry.c.dtype)
     h = (o * jnp.tanh(c)).astype(carry.h.dtype)
     return LSTMCarry(h, c), h
 
 
 def make() -> Cell:
     """The LSTM cell."""
-    return Cell("lstm", init_params, init_carry, recur, project, num_gates=4)
+    return Cell("lstm", init_params, init_carry, recur, project, 4, activations)

@@ -36,6 +36,12 @@ class RNNCarry(NamedTuple):
     h: Array
 
 
+class RNNActivations(NamedTuple):
+    """`h [..., H]`, which is all there is to see."""
+
+    h: Array
+
+
 ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
     "tanh": jnp.tanh,
     "relu": jax.nn.relu,
@@ -44,10 +50,19 @@ ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
 
 
 def init_params(
-    key: Key, input_size: int, hidden_size: int, dtype: jnp.dtype = jnp.float32, *, init: str = "pytorch"
+    key: Key,
+    input_size: int,
+    hidden_size: int,
+    dtype: jnp.dtype = jnp.float32,
+    *,
+    init: str = "pytorch",
+    gain: float = 1.0,
 ) -> RNNParams:
-    """Draws `RNNParams` by a scheme of `rnn_jax.initializers`. Raises `ValueError` for an unknown scheme."""
-    return RNNParams(*init_gates(key, input_size, hidden_size, 1, dtype, init))
+    """Draws `RNNParams` by a scheme of `rnn_jax.initializers`, `w_hh` times `gain`.
+
+    Raises `ValueError` for an unknown scheme.
+    """
+    return RNNParams(*init_gates(key, input_size, hidden_size, 1, dtype, init, gain))
 
 
 def init_carry(batch_shape: tuple[int, ...], hidden_size: int, dtype: jnp.dtype = jnp.float32) -> RNNCarry:
@@ -60,10 +75,14 @@ def project(params: RNNParams, xs: Array) -> Array:
     return matmul(xs, params.w_ih) + params.b
 
 
+def activations(activation: str, params: RNNParams, carry: RNNCarry, projected: Array) -> RNNActivations:
+    """phi(z): `[..., H]`."""
+    return RNNActivations(ACTIVATIONS[activation](projected + matmul(carry.h, params.w_hh)))
+
+
 def recur(activation: str, params: RNNParams, carry: RNNCarry, projected: Array) -> tuple[RNNCarry, Array]:
     """The part of a step that needs the carry: `[..., H]` to the new carry and y `[..., H]`."""
-    z = projected + matmul(carry.h, params.w_hh)
-    h = ACTIVATIONS[activation](z).astype(carry.h.dtype)
+    h = activations(activation, params, carry, projected).h.astype(carry.h.dtype)
     return RNNCarry(h), h
 
 
@@ -72,4 +91,5 @@ def make(activation: str = "tanh") -> Cell:
     if activation not in ACTIVATIONS:
         raise ValueError(f"unknown activation {activation!r}: take one of {', '.join(ACTIVATIONS)}")
     name = "rnn" if activation == "tanh" else f"rnn_{activation}"
-    return Cell(name, init_params, init_carry, partial(recur, activation), project, num_gates=1)
+    step = partial(recur, activation)
+    return Cell(name, init_params, init_carry, step, project, 1, partial(activations, activation))

@@ -1,0 +1,273 @@
+"""LSTMs with a part taken away or put in: what each part does for the gradient is seen by its absence.
+
+With z_k = x_t W_k + h_{t-1} U_k + b_k and sigma the logistic function:
+
+| cell | gates | c_t | h_t |
+|---|---|---|---|
+| `lstm_additive` | g | c_{t-1} + g_t | tanh(c_t) |
+| `lstm_no_forget` | i, g, o | c_{t-1} + i_t * g_t | o_t * tanh(c_t) |
+| `lstm_coupled` | i, g, o | (1 - i_t) * c_{t-1} + i_t * g_t | o_t * tanh(c_t) |
+| `lstm_peephole` | i, f, g, o | f_t * c_{t-1} + i_t * g_t | o_t * tanh(c_t) |
+| `lstm_layer_norm` | i, f, g, o | f_t * c_{t-1} + i_t * g_t | o_t * tanh(LN(c_t)) |
+
+    i, f, o = sigma(z),  g = tanh(z)
+    peephole: i = sigma(z_i + p_i * c_{t-1}), f = sigma(z_f + p_f * c_{t-1}), o = sigma(z_o + p_o * c_t)
+    layer norm: z = LN(x_t W_ih) + LN(h_{t-1} W_hh) + b with LN(v) = gain * (v - mean(v)) / std(v), over a gate each
+
+`lstm_additive` is the first step of building an LSTM up: a memory that nothing can erase or shut. With all three gates
+it is `lstm`. `lstm_no_forget` is the LSTM of 1997.
+
+Shapes: x `[..., I]`, h, c and y `[..., H]`, `w_ih [I, G*H]`, `w_hh [H, G*H]`, `b [G*H]`.
+
+Sources: Hochreiter and Schmidhuber, "Long short-term memory", 1997; Gers and Schmidhuber, "Recurrent nets that time and
+count", 2000 (peepholes); Greff et al., "LSTM: a search space odyssey", 2017 (coupled gates, and the comparison); Ba,
+Kiros and Hinton, "Layer normalization", 2016.
+"""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from rnn_jax.cells.cell import Cell, gates, matmul
+from rnn_jax.cells.lstm import LSTMActivations, LSTMCarry, LSTMParams, gate_biases, init_carry
+from rnn_jax.initializers import chrono_bias, init_gates
+from rnn_jax.types import Array, Key
+
+EPSILON = 1e-5
+"""Added to the variance of a layer norm."""
+
+
+class AdditiveActivations(NamedTuple):
+    """The candidate, `[..., H]`."""
+
+    g: Array
+
+
+class InputOutputActivations(NamedTuple):
+    """Input gate, candidate and output gate, `[..., H]` each."""
+
+    i: Array
+    g: Array
+    o: Array
+
+
+class PeepholeParams(NamedTuple):
+    """`w_ih [I, 4H]`, `w_hh [H, 4H]`, `b [4H]`, columns i, f, g, o, and `peepholes [3, H]`: p_i, p_f, p_o."""
+
+    w_ih: Array
+    w_hh: Array
+    b: Array
+    peepholes: Array
+
+
+class LayerNormParams(NamedTuple):
+    """`w_ih [I, 4H]`, `w_hh [H, 4H]`, `b [4H]`, columns i, f, g, o, and the norms' gains.
+
+    `gain_ih [4, H]`, `gain_hh [4, H]`, `gain_c [H]`.
+    """
+
+    w_ih: Array
+    w_hh: Array
+    b: Array
+    gain_ih: Array
+    gain_hh: Array
+    gain_c: Array
+
+
+def sums(num_gates: int, params: Any, carry: LSTMCarry, projected: tuple[Array, ...]) -> tuple[Array, ...]:
+    """z of each gate."""
+    recurrent = gates(matmul(carry.h, params.w_hh), num_gates)
+    return tuple(x + r for x, r in zip(projected, recurrent, strict=True))
+
+
+def project(num_gates: int, params: Any, xs: Array) -> tuple[Array, ...]:
+    """x W_ih + b: `[..., I]` to G arrays `[..., H]`."""
+    return gates(matmul(xs, params.w_ih) + params.b, num_gates)
+
+
+def remember(carry: LSTMCarry, c: Array, o: Array | float, exposed: Array | None = None) -> tuple[LSTMCarry, Array]:
+    """The new carry and y from the new cell state."""
+    c = c.astype(carry.c.dtype)
+    h = (o * jnp.tanh(c if exposed is None else exposed)).astype(carry.h.dtype)
+    return LSTMCarry(h, c), h
+
+
+def additive_activations(params: LSTMParams, carry: LSTMCarry, projected: tuple[Array, ...]) -> AdditiveActivations:
+    """g."""
+    return AdditiveActivations(jnp.tanh(sums(1, params, carry, projected)[0]))
+
+
+def additive_recur(params: LSTMParams, carry: LSTMCarry, projected: tuple[Array, ...]) -> tuple[LSTMCarry, Array]:
+    """c grows by g."""
+    return remember(carry, carry.c + additive_activations(params, carry, projected).g, 1.0)
+
+
+def input_output_activations(
+    params: LSTMParams, carry: LSTMCarry, projected: tuple[Array, ...]
+) -> InputOutputActivations:
+    """i, g, o."""
+    z_i, z_g, z_o = sums(3, params, carry, projected)
+    return InputOutputActivations(jax.nn.sigmoid(z_i), jnp.tanh(z_g), jax.nn.sigmoid(z_o))
+
+
+def no_forget_recur(params: LSTMParams, carry: LSTMCarry, projected: tuple[Array, ...]) -> tuple[LSTMCarry, Array]:
+    """c grows by i * g."""
+    i, g, o = input_output_activations(params, carry, projected)
+    return remember(carry, carry.c + i * g, o)
+
+
+def coupled_recur(params: LSTMParams, carry: LSTMCarry, projected: tuple[Array, ...]) -> tuple[LSTMCarry, Array]:
+    """c makes room for what comes in."""
+    i, g, o = input_output_activations(params, carry, projected)
+    return remember(carry, (1 - i) * carry.c + i * g, o)
+
+
+def peephole_activations(params: PeepholeParams, carry: LSTMCarry, projected: tuple[Array, ...]) -> LSTMActivations:
+    """i, f, g, o; o looks at the new c."""
+    z_i, z_f, z_g, z_o = sums(4, params, carry, projected)
+    p_i, p_f, p_o = params.peepholes
+    i, f, g = jax.nn.sigmoid(z_i + p_i * carry.c), jax.nn.sigmoid(z_f + p_f * carry.c), jnp.tanh(z_g)
+    return LSTMActivations(i, f, g, jax.nn.sigmoid(z_o + p_o * (f * carry.c + i * g)))
+
+
+def peephole_recur(params: PeepholeParams, carry: LSTMCarry, projected: tuple[Array, ...]) -> tuple[LSTMCarry, Array]:
+    """The LSTM's update with gates that look at c."""
+    i, f, g, o = peephole_activations(params, carry, projected)
+    return remember(carry, f * carry.c + i * g, o)
+
+
+def normalize(values: Array, gain: Array) -> Array:
+    """LN over the last axis."""
+    centred = values - values.mean(axis=-1, keepdims=True)
+    return gain * centred * jax.lax.rsqrt(jnp.mean(centred**2, axis=-1, keepdims=True) + EPSILON)
+
+
+def layer_norm_project(params: LayerNormParams, xs: Array) -> tuple[Array, ...]:
+    """LN(x W_ih) + b of each gate: `[..., I]` to four arrays `[..., H]`."""
+    products = gates(matmul(xs, params.w_ih), 4)
+    return tuple(
+        normalize(p, gain) + b for p, gain, b in zip(products, params.gain_ih, gates(params.b, 4), strict=True)
+    )
+
+
+def layer_norm_activations(params: LayerNormParams, carry: LSTMCarry, projected: tuple[Array, ...]) -> LSTMActivations:
+    """i, f, g, o of normalized sums."""
+    products = gates(matmul(carry.h, params.w_hh), 4)
+    z_i, z_f, z_g, z_o = (
+        x + normalize(p, gain) for x, p, gain in zip(projected, products, params.gain_hh, strict=True)
+    )
+    return LSTMActivations(jax.nn.sigmoid(z_i), jax.nn.sigmoid(z_f), jnp.tanh(z_g), jax.nn.sigmoid(z_o))
+
+
+def layer_norm_recur(
+    params: LayerNormParams, carry: LSTMCarry, projected: tuple[Array, ...]
+) -> tuple[LSTMCarry, Array]:
+    """The LSTM's update; h shows a normalized c, and c itself stays as it is."""
+    i, f, g, o = layer_norm_activations(params, carry, projected)
+    c = f * carry.c + i * g
+    return remember(carry, c, o, normalize(c, params.gain_c))
+
+
+def init_additive(
+    key: Key,
+    input_size: int,
+    hidden_size: int,
+    dtype: jnp.dtype = jnp.float32,
+    *,
+    init: str = "pytorch",
+    gain: float = 1.0,
+) -> LSTMParams:
+    """Draws `LSTMParams` of one gate, g, by a scheme of `rnn_jax.initializers`, `w_hh` times `gain`."""
+    return LSTMParams(*init_gates(key, input_size, hidden_size, 1, dtype, init, gain))
+
+
+def init_no_forget(
+    key: Key,
+    input_size: int,
+    hidden_size: int,
+    dtype: jnp.dtype = jnp.float32,
+    *,
+    init: str = "pytorch",
+    gain: float = 1.0,
+) -> LSTMParams:
+    """Draws `LSTMParams` of three gates, i, g, o, by a scheme of `rnn_jax.initializers`, `w_hh` times `gain`."""
+    return LSTMParams(*init_gates(key, input_size, hidden_size, 3, dtype, init, gain))
+
+
+def init_coupled(
+    key: Key,
+    input_size: int,
+    hidden_size: int,
+    dtype: jnp.dtype = jnp.float32,
+    *,
+    init: str = "pytorch",
+    gain: float = 1.0,
+    chrono: int | None = None,
+) -> LSTMParams:
+    """`init_no_forget`; `chrono`, the longest memory wanted, draws the input gate's bias from -log U(1, chrono - 1)."""
+    params = init_no_forget(key, input_size, hidden_size, dtype, init=init, gain=gain)
+    if chrono is None:
+        return params
+    drawn = chrono_bias(jax.random.fold_in(key, 1), hidden_size, chrono, dtype)
+    return params._replace(b=params.b.at[:hidden_size].set(-drawn))
+
+
+def init_peephole(
+    key: Key,
+    input_size: int,
+    hidden_size: int,
+    dtype: jnp.dtype = jnp.float32,
+    *,
+    init: str = "pytorch",
+    gain: float = 1.0,
+    forget_bias: float | None = None,
+    chrono: int | None = None,
+) -> PeepholeParams:
+    """`rnn_jax.cells.lstm.init_params`, and peepholes of zero."""
+    w_ih, w_hh, b = init_gates(key, input_size, hidden_size, 4, dtype, init, gain)
+    b = gate_biases(key, b, hidden_size, forget_bias, chrono)
+    return PeepholeParams(w_ih, w_hh, b, jnp.zeros((3, hidden_size), dtype))
+
+
+def init_layer_norm(
+    key: Key,
+    input_size: int,
+    hidden_size: int,
+    dtype: jnp.dtype = jnp.float32,
+    *,
+    init: str = "pytorch",
+    gain: float = 1.0,
+    forget_bias: float | None = None,
+    chrono: int | None = None,
+) -> LayerNormParams:
+    """`rnn_jax.cells.lstm.init_params`, and norms with a gain of one."""
+    w_ih, w_hh, b = init_gates(key, input_size, hidden_size, 4, dtype, init, gain)
+    b = gate_biases(key, b, hidden_size, forget_bias, chrono)
+    ones = jnp.ones((4, hidden_size), dtype)
+    return LayerNormParams(w_ih, w_hh, b, ones, ones, ones[0])
+
+
+def make() -> tuple[Cell, ...]:
+    """The variants."""
+
+    def variant(name: str, num_gates: int, init: Callable, recur: Callable, activations: Callable) -> Cell:
+        return Cell(name, init, init_carry, recur, partial(project, num_gates), num_gates, activations)
+
+    return (
+        variant("lstm_additive", 1, init_additive, additive_recur, additive_activations),
+        variant("lstm_no_forget", 3, init_no_forget, no_forget_recur, input_output_activations),
+        variant("lstm_coupled", 3, init_coupled, coupled_recur, input_output_activations),
+        variant("lstm_peephole", 4, init_peephole, peephole_recur, peephole_activations),
+        Cell(
+            "lstm_layer_norm",
+            init_layer_norm,
+            init_carry,
+            layer_norm_recur,
+            layer_norm_project,
+            4,
+            layer_norm_activations,
+        ),
+    )

@@ -1,0 +1,85 @@
+"""Lyapunov exponents: the mean rates, per step, at which small differences grow along a trajectory.
+
+    J_t Q_{t-1} = Q_t R_t,        lambda_i = mean over t of log |R_t[i, i]|
+
+With Q_0 orthogonal the columns of Q_t span the fastest growing directions, and nothing over- or underflows. A largest
+exponent above 0 is chaos: gradients explode; far below 0 they vanish, with horizon -1/lambda steps.
+
+Sources: Benettin et al., "Lyapunov characteristic exponents for smooth dynamical systems and for Hamiltonian systems",
+1980; Vogt et al., "On Lyapunov exponents for RNNs", 2020.
+"""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from rnn_jax.diagnostics.steps import Step, flat_step, num_steps
+from rnn_jax.types import Array, Carry
+
+
+class LyapunovSpectrum(NamedTuple):
+    """Rates in nats per step.
+
+    Attributes:
+        exponents: `[K]`, descending.
+        growth: `[T, K]`, log |R_t[i, i]|, of which they are the means after the warm-up.
+        carry: after the last step.
+    """
+
+    exponents: Array
+    growth: Array
+    carry: Carry
+
+
+def lyapunov_spectrum(
+    step: Step, carry: Carry, xs: Any, *, num_exponents: int | None = None, warmup: int = 0, qr_every: int = 1
+) -> LyapunovSpectrum:
+    """The K largest Lyapunov exponents along one trajectory.
+
+    Args:
+        step: `(carry, x) -> carry`.
+        carry: where it starts: N numbers in all.
+        xs: inputs, arrays `[T, ...]`; of a system without inputs `jnp.zeros((T, 0))`.
+        num_exponents: K; None: N.
+        warmup: steps at the beginning that do not count: the trajectory finds its attractor, Q its directions.
+        qr_every: steps between two QR decompositions, a divisor of T and of `warmup`: faster, and as exact while
+            directions do not collapse onto one another in between.
+
+    Returns: `LyapunovSpectrum`; with `qr_every` n its growth is `[T / n, K]`, per n steps.
+    Raises: `ValueError` for counts that do not fit.
+
+    Example: of a linear map the exponents are the logarithms of the eigenvalues' moduli.
+
+        >>> grow = jnp.array([0.5, 2.0])
+        >>> spectrum = lyapunov_spectrum(lambda h, x: grow * h, jnp.zeros(2), jnp.zeros((100, 0)), warmup=50)
+        >>> [round(float(e), 4) for e in jnp.exp(spectrum.exponents)]
+        [2.0, 0.5]
+    """
+    flat, vector = flat_step(step, carry)
+    steps, size = num_steps(xs), vector.size
+    wanted = size if num_exponents is None else num_exponents
+    if not 1 <= wanted <= size:
+        raise ValueError(f"num_exponents must be in 1..{size}, the size of the carry, got {wanted}")
+    if qr_every < 1 or steps % qr_every or warmup % qr_every or not 0 <= warmup < steps:
+        raise ValueError(
+            f"qr_every={qr_every} must divide T={steps} and warmup={warmup}, and warmup must be in 0..{steps - 1}"
+        )
+
+    def tangents(state: tuple[Array, Array], x: Any) -> tuple[tuple[Array, Array], None]:
+        vector, columns = state
+        after, push = jax.linearize(lambda vector: flat(vector, x), vector)
+        return (after, jax.vmap(push, in_axes=1, out_axes=1)(columns)), None
+
+    def block(state: tuple[Array, Array], xs: Any) -> tuple[tuple[Array, Array], Array]:
+        (vector, columns), _ = jax.lax.scan(tangents, state, xs)
+        q, r = jnp.linalg.qr(columns)
+        return (vector, q), jnp.log(jnp.abs(jnp.diag(r)))
+
+    blocks = jax.tree.map(lambda leaf: leaf.reshape(steps // qr_every, qr_every, *leaf.shape[1:]), xs)
+    # Directions in general position: an axis may be an eigenvector, and would never turn to where growth is largest.
+    start = jnp.linalg.qr(jax.random.normal(jax.random.key(0), (size, wanted), vector.dtype))[0]
+    (vector, _), growth = jax.lax.scan(block, (vector, start), blocks)
+    exponents = growth[warmup // qr_every :].mean(axis=0) / qr_every
+    _, unravel = jax.flatten_util.ravel_pytree(carry)
+    return LyapunovSpectrum(jnp.sort(exponents, descending=True), growth, unravel(vector))

@@ -1,0 +1,81 @@
+"""What the diagnostics look at: any function `step(carry, x) -> carry`, a cell's or your own.
+
+The carry is a pytree of floating-point arrays. Where a diagnostic speaks of one trajectory, its arrays have no batch
+axis; `jax.vmap` over the initial carry and the inputs gives a batch.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax.flatten_util import ravel_pytree
+
+from rnn_jax.cells.cell import Cell
+from rnn_jax.types import Array, Carry, Params
+
+Step = Callable[[Carry, Any], Carry]
+"""`(carry, x) -> carry`: one step of any recurrent system."""
+
+
+def cell_step(cell: Cell, params: Params) -> Step:
+    """A cell's step: x `[..., I]`, the carry's arrays `[..., H]`.
+
+    >>> from rnn_jax import cells
+    >>> gru = cells.get("gru")
+    >>> step = cell_step(gru, gru.init_params(jax.random.key(0), 3, 5))
+    >>> step(gru.init_carry((), 5), jnp.ones(3)).h.shape
+    (5,)
+    """
+    return lambda carry, x: cell.step(params, carry, x)[0]
+
+
+def carries_before(step: Step, carry: Carry, xs: Any) -> tuple[Carry, Carry]:
+    """Runs T steps from `carry` over `xs`, arrays `[T, ...]`: the carry before each step, `[T, ...]`, and the last."""
+
+    def body(carry: Carry, x: Any) -> tuple[Carry, Carry]:
+        return step(carry, x), carry
+
+    final, before = jax.lax.scan(body, carry, xs)
+    return before, final
+
+
+def flat_step(step: Step, carry: Carry) -> tuple[Callable[[Array, Any], Array], Array]:
+    """The step and the carry on vectors `[N]`, N the number of entries of the carry.
+
+    Raises: `ValueError` for a carry that is not floating point throughout.
+    """
+    kinds = {jnp.result_type(leaf) for leaf in jax.tree.leaves(carry)}
+    if not kinds or not all(jnp.issubdtype(kind, jnp.floating) for kind in kinds):
+        raise ValueError(f"the carry must be floating-point arrays, got {sorted(str(kind) for kind in kinds)}")
+    vector, unravel = ravel_pytree(carry)
+
+    def flat(vector: Array, x: Any) -> Array:
+        return ravel_pytree(step(unravel(vector), x))[0]
+
+    return flat, vector
+
+
+def num_steps(xs: Any) -> int:
+    """T of inputs `[T, ...]`. Raises: `ValueError` where arrays differ in T, or there is none."""
+    lengths = {jnp.shape(leaf)[0] if jnp.ndim(leaf) else -1 for leaf in jax.tree.leaves(xs)}
+    if len(lengths) != 1 or -1 in lengths:
+        shapes = [jnp.shape(leaf) for leaf in jax.tree.leaves(xs)]
+        raise ValueError(f"xs must be arrays [T, ...] of one T, got shapes {shapes}")
+    return lengths.pop()
+
+
+def add_exactly(total: tuple[Array, Array], more: Array) -> tuple[Array, Array]:
+    """A running sum as (sum, what rounding took from it): of 100,000 terms as exact as of one.
+
+    Source: Kahan, "Further remarks on reducing truncation errors", 1965.
+    """
+    value, lost = total
+    more = more + lost
+    after = value + more
+    return after, more - (after - value)
+
+
+def log_norm(values: Array, axis: int | None = -1) -> Array:
+    """log of the Euclidean norm, -inf of zeros."""
+    return jnp.log(jnp.linalg.norm(values, axis=axis))
