@@ -7,6 +7,7 @@ EXPERIMENTS = {
     "forecast": "forecast an hourly series, against persistence and linear autoregression",
     "imdb": "classify film reviews, against a linear classifier of word n-grams",
     "ntc_scv": "the same for Vietnamese restaurant reviews",
+    "vanishing": "where the gradient goes: how fast it vanishes or explodes, by cell, initialization and length",
     "spelled_out": "train with nothing but the hand-derived gradient, on a noisy sine with trend",
     "gradcheck": "compare hand-derived, automatic and finite-difference gradients for every cell",
 }

@@ -71,6 +71,19 @@ def check_data(folder: Path, fingerprint: str) -> None:
         raise UsageError(f"--workdir={folder} was made with other data (data.txt); put it back or name another folder")
 
 
+def check_finished(folder: Path, fingerprint: Callable[[], str]) -> str:
+    """What to add to the words that a run is finished: nothing, or a remark where its data cannot be read any more.
+
+    Raises: `UsageError` where the data is no longer that of the run.
+    """
+    try:
+        mark = fingerprint()
+    except DataError as error:
+        return f", its data cannot be read any more ({error})"
+    check_data(folder, mark)
+    return ""
+
+
 def note_data(folder: Path, fingerprint: str) -> None:
     """Writes down in `data.txt` which data the run begins with; no effect when it continues."""
     if not (folder / "data.txt").exists():

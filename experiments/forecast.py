@@ -20,7 +20,7 @@ from flax import nnx
 from tabulate import tabulate
 
 from experiments import results
-from experiments.command import check_data, data_folder, note_data
+from experiments.command import check_data, check_finished, data_folder, note_data
 from experiments.command import main as run_command
 from experiments.flags import UsageError, flag
 from experiments.training_flags import (
@@ -32,17 +32,19 @@ from experiments.training_flags import (
     set_devices,
     set_precision,
 )
-from rnn_jax import metrics, models, plotting
+from rnn_jax import metrics, models, plotting, plotting_gradients
 from rnn_jax.data import baselines, series, synthetic, szeged
-from rnn_jax.data.errors import DataError
 from rnn_jax.data.forecasting import ForecastTask, make_task
-from rnn_jax.training.loop import Schedule, steps_per_dispatch, train
+from rnn_jax.flow import make_flow
+from rnn_jax.training.checkpoints import save_params
+from rnn_jax.training.loop import Probe, Schedule, steps_per_dispatch, train
 from rnn_jax.training.metrics import read_metrics
 from rnn_jax.training.step import Task, make_functions, map_over_seeds
 from rnn_jax.types import Array, Params
 
 METRICS = ("mse", "mae", "rmse", "r2", "skill")
 EVALUATION_BATCH = 512
+FLOW_BATCH = 64
 
 
 @dataclass(frozen=True)
@@ -126,28 +128,31 @@ def make_training_task(config: Config, forecast: ForecastTask, apply: Any) -> Ta
     return Task(init, loss, batch, evaluate, len(forecast.train))
 
 
+def make_probe(config: Config, model: models.Forecaster) -> Probe | None:
+    """The gradient of the forecast through time, on the first validation windows."""
+    if config.gradient_flow_every is None:
+        return None
+    flow = make_flow(model, lambda predictions: predictions.sum(axis=-1))
+
+    def look(params: Params, data: dict[str, Array]) -> dict[str, Array]:
+        return flow(params, take_windows(data, data["validation"][:FLOW_BATCH], config.lag, config.ahead)[0])
+
+    return Probe("gradient_flow", config.gradient_flow_every, look)
+
+
 def run(config: Config, workdir: Path) -> None:
     """Trains, evaluates the test split once, writes `results.json` and plots, prints the table."""
     set_precision(config)
     if results.read(workdir) is None:
         _train_and_evaluate(config, workdir)
     else:
-        print(f"this run is finished{_check_finished(config, workdir)}; its results:")
+        remark = check_finished(workdir, lambda: _read_task(config).fingerprint())
+        print(f"this run is finished{remark}; its results:")
     _report(workdir)
 
 
 def _read_task(config: Config) -> ForecastTask:
     return make_task(read_series(config), config.protocol, config.lag, config.ahead)
-
-
-def _check_finished(config: Config, workdir: Path) -> str:
-    """Raises `UsageError` if the data is no longer that of the run; returns a remark if that cannot be said."""
-    try:
-        fingerprint = _read_task(config).fingerprint()
-    except DataError as error:
-        return f", its data cannot be read any more ({error})"
-    check_data(workdir, fingerprint)
-    return ""
 
 
 def _train_and_evaluate(config: Config, workdir: Path) -> None:
@@ -182,7 +187,8 @@ def _train_and_evaluate(config: Config, workdir: Path) -> None:
     dispatch = steps_per_dispatch(steps_per_epoch, config.steps_per_dispatch)
     schedule = Schedule(steps_per_epoch, config.epochs, dispatch, config.keep)
     note_data(workdir, forecast.fingerprint())
-    trained = train(functions, seeds(config), data, schedule, workdir, learning_rate)
+    trained = train(functions, seeds(config), data, schedule, workdir, learning_rate, make_probe(config, model))
+    save_params(workdir / results.MODEL, jax.tree.map(lambda leaf: leaf[0], trained.replicas.best_params))
 
     data = jax.device_put(data)
     predict = map_over_seeds(
@@ -232,20 +238,17 @@ def _plot(
     unit = forecast.columns[0]
     plotting.forecast_days(folder / "forecast.png", times, targets[:, 0], first_step, unit)
     plotting.error_histogram(folder / "errors.png", targets[:, 0], first_step, unit)
-    plotting.loss_curves(folder / "loss.png", read_metrics(workdir / "metrics.jsonl"))
+    records = read_metrics(workdir / "metrics.jsonl")
+    plotting.loss_curves(folder / "loss.png", [record for record in records if "loss" in record])
+    plotting_gradients.flow_from_log(folder / "gradient_flow.png", records)
 
 
 def _report(workdir: Path) -> None:
     found = results.read(workdir)
     assert found is not None
-    several = len(found["seeds"])
-    rows = {f"{found['cell']} ({several} seed{'s' * (several > 1)})": found["metrics"], **found["baselines"]}
     print(f"\n{found['dataset']}, protocol {found['protocol']}, test split:\n")
-    print(results.table(rows, METRICS))
-    print(
-        f"\n{found['num_params']:,} parameters, {found['steps']:,} steps in {found['train_seconds']:.1f} s of training"
-        f", {found['compile_seconds']:.1f} s of compiling\n{found['device']}\nplots: {workdir / 'plots'}"
-    )
+    print(results.table(results.with_seeds(found), METRICS))
+    print(f"\n{results.costs(found)}\nplots: {workdir / 'plots'}")
 
 
 def main(arguments: Sequence[str]) -> int:

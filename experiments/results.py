@@ -13,6 +13,9 @@ import jax
 import numpy as np
 from tabulate import tabulate
 
+MODEL = "model"
+"""The folder, in that of a run, with the best parameters of the first seed."""
+
 PACKAGES = ("rnn_jax", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy", "torch")
 
 
@@ -72,6 +75,20 @@ def read(folder: Path) -> dict[str, Any] | None:
     """The results of a finished run; None where the run has not finished."""
     file = folder / "results.json"
     return json.loads(file.read_text(encoding="utf-8")) if file.exists() else None
+
+
+def with_seeds(found: Mapping[str, Any]) -> dict[str, Any]:
+    """The rows of the table of a finished run: its cell with the number of seeds, and the baselines."""
+    several = len(found["seeds"])
+    return {f"{found['cell']} ({several} seed{'s' * (several > 1)})": found["metrics"], **found["baselines"]}
+
+
+def costs(found: Mapping[str, Any]) -> str:
+    """Size, time and device of a finished run, two lines."""
+    return (
+        f"{found['num_params']:,} parameters, {found['steps']:,} steps in {found['train_seconds']:.1f} s of training, "
+        f"{found['compile_seconds']:.1f} s of compiling\n{found['device']}"
+    )
 
 
 def table(rows: Mapping[str, Mapping[str, Any]], columns: Sequence[str], digits: int = 4) -> str:

@@ -5,24 +5,36 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 from tabulate import tabulate
 
 from experiments import results, text_report
-from experiments.command import check_data, note_data
+from experiments.command import check_data, check_finished, note_data
 from experiments.flags import UsageError
-from experiments.text_flags import MODEL, TextConfig, check, make_classifier
-from experiments.text_task import Corpus, batches_of, device_data, make_corpus, make_task, read_reviews, scores_of
+from experiments.text_flags import TextConfig, check, make_classifier
+from experiments.text_task import (
+    FLOW_BATCH,
+    Corpus,
+    batches_of,
+    device_data,
+    make_corpus,
+    make_task,
+    margin,
+    read_reviews,
+    scores_of,
+    take_texts,
+)
 from experiments.training_flags import make_config_optimizer, make_schedule, seeds, set_devices, set_precision
 from rnn_jax import models
 from rnn_jax.classifiers import BagClassifier, FlattenClassifier
 from rnn_jax.data import count_ratios
-from rnn_jax.data.errors import DataError
 from rnn_jax.data.nbsvm import NBSVM
 from rnn_jax.data.reviews import fingerprint
+from rnn_jax.flow import make_flow
 from rnn_jax.training.checkpoints import save_params
-from rnn_jax.training.loop import Schedule, Trained, steps_per_dispatch, train
+from rnn_jax.training.loop import Probe, Schedule, Trained, steps_per_dispatch, train
 from rnn_jax.training.step import make_functions, map_over_seeds
 from rnn_jax.types import Array, Params
 
@@ -48,18 +60,9 @@ def run(config: TextConfig, workdir: Path) -> None:
     if results.read(workdir) is None:
         _train_and_evaluate(config, workdir)
     else:
-        print(f"this run is finished{_check_finished(config, workdir)}; its results:")
+        remark = check_finished(workdir, lambda: fingerprint(read_reviews(config)))
+        print(f"this run is finished{remark}; its results:")
     text_report.print_table(workdir)
-
-
-def _check_finished(config: TextConfig, workdir: Path) -> str:
-    """Raises `UsageError` if the data is no longer that of the run; returns a remark if that cannot be said."""
-    try:
-        data = read_reviews(config)
-    except DataError as error:
-        return f", its data cannot be read any more ({error})"
-    check_data(workdir, fingerprint(data))
-    return ""
 
 
 def _train_and_evaluate(config: TextConfig, workdir: Path) -> None:
@@ -78,7 +81,7 @@ def _train_and_evaluate(config: TextConfig, workdir: Path) -> None:
         return make_classifier(config, num_words, num_classes, rngs)
 
     fitted = fit(config, corpus, model, workdir, num_devices)
-    save_params(workdir / MODEL, jax.tree.map(lambda leaf: leaf[0], fitted.trained.replicas.best_params))
+    save_params(workdir / results.MODEL, jax.tree.map(lambda leaf: leaf[0], fitted.trained.replicas.best_params))
     baselines = {}
     if config.baselines:
         for name, make in _networks_without_recurrence(config, corpus).items():
@@ -127,7 +130,7 @@ def fit(
     dispatch = steps_per_dispatch(steps_per_epoch, config.steps_per_dispatch)
     schedule = Schedule(steps_per_epoch, config.epochs, dispatch, config.keep)
     data = device_data(corpus)
-    trained = train(functions, seeds(config), data, schedule, workdir, learning_rate)
+    trained = train(functions, seeds(config), data, schedule, workdir, learning_rate, make_probe(config, corpus, model))
 
     batches, part = batches_of(corpus, "test"), corpus.part("test")
 
@@ -140,6 +143,20 @@ def fit(
 
     probabilities = np.asarray(read_test(trained.replicas.best_params, data))
     return Fitted(trained, models.num_params(model), probabilities)
+
+
+def make_probe(config: TextConfig, corpus: Corpus, model: Any) -> Probe | None:
+    """The gradient of the scores' difference through time, on the first validation texts."""
+    if config.gradient_flow_every is None or not hasattr(model, "recurrent"):
+        return None
+    flow, first = make_flow(model, margin), corpus.first[1]
+    indices = jnp.arange(first, min(first + FLOW_BATCH, corpus.first[2]))
+
+    def look(params: Params, data: Any) -> dict[str, Array]:
+        inputs = take_texts(data, indices, corpus.bounds.lengths[-1], config.read_padding)
+        return flow(params, *inputs, lengths=inputs.lengths)
+
+    return Probe("gradient_flow", config.gradient_flow_every, look)
 
 
 def _networks_without_recurrence(config: TextConfig, corpus: Corpus) -> dict[str, Callable[[nnx.Rngs], Any]]:

@@ -14,9 +14,6 @@ from rnn_jax.data.count_ratios import LONGEST
 from rnn_jax.data.vocabulary import TRUNCATE
 from rnn_jax.pooling import POOLS
 
-MODEL = "model"
-"""The folder, in that of a run, with the parameters that --mode=predict reads: the best of the first seed."""
-
 MODES = ("train", "predict")
 CLEANING = {"markup": clean_markup, "words": clean_words}
 DATASETS = ("imdb", "ntc_scv", "synthetic_reviews")

@@ -11,8 +11,9 @@ import jax
 import numpy as np
 from flax import nnx
 
+from experiments import results
 from experiments.flags import UsageError, flag, parse
-from experiments.text_flags import CLEANING, MODEL, MODES, TextConfig, make_classifier
+from experiments.text_flags import CLEANING, MODES, TextConfig, make_classifier
 from experiments.training_flags import set_precision
 from rnn_jax import models
 from rnn_jax.data import count_ratios, vocabulary
@@ -48,7 +49,7 @@ def load(folder: Path, given: str) -> Any:
     """The function `texts -> answers` of a run folder, with the first seed's best parameters."""
     if not given:
         raise UsageError("--mode=predict needs --workdir=FOLDER, the folder of a run")
-    if not (folder / "flags.txt").is_file() or not (folder / MODEL).is_dir():
+    if not (folder / "flags.txt").is_file() or not (folder / results.MODEL).is_dir():
         raise UsageError(f"--workdir={folder}: no trained text classifier there; train one to its end first")
     run = parse(TextConfig, [f"--flagfile={folder / 'flags.txt'}"])
     set_precision(run)
@@ -59,7 +60,7 @@ def load(folder: Path, given: str) -> Any:
         raise UsageError(f"--workdir={folder}: {error}") from error
     model = make_classifier(run, words.get_vocab_size(), len(CLASSES), nnx.Rngs(run.seed))
     apply, params = models.pure(model)
-    params = jax.device_put(load_params(folder / MODEL, params))
+    params = jax.device_put(load_params(folder / results.MODEL, params))
     clean = CLEANING[run.cleaning]
 
     @jax.jit

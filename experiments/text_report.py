@@ -11,7 +11,7 @@ from experiments import results
 from experiments.text_flags import TextConfig
 from experiments.text_task import Corpus
 from experiments.training_flags import seeds
-from rnn_jax import metrics, plotting, plotting_text
+from rnn_jax import metrics, plotting, plotting_gradients, plotting_text
 from rnn_jax.data import vocabulary
 from rnn_jax.data.reviews import repeated_in_train
 from rnn_jax.projector import write_projector
@@ -81,6 +81,8 @@ def _plot(
 ) -> None:
     folder, labels = workdir / "plots", corpus.data.test.labels
     records = read_metrics(workdir / "metrics.jsonl")
+    plotting_gradients.flow_from_log(folder / "gradient_flow.png", records)
+    records = [record for record in records if "loss" in record]
     plotting.loss_curves(folder / "loss.png", records)
     levels = {f"{name}, test": figure["accuracy"]["mean"] for name, figure in figures.items()}
     plotting_text.accuracy_curves(folder / "accuracy.png", records, levels)
@@ -139,16 +141,13 @@ def print_table(workdir: Path) -> None:
     """The results of a finished run."""
     found = results.read(workdir)
     assert found is not None
-    several = len(found["seeds"])
-    rows = {f"{found['cell']} ({several} seed{'s' * (several > 1)})": found["metrics"], **found["baselines"]}
     print(f"\n{found['dataset']}, protocol {found['protocol']}, {found['num_test']:,} test texts:\n")
-    print(results.table(rows, METRICS))
+    print(results.table(results.with_seeds(found), METRICS))
     if found["num_test_repeated"]:
         print(
             f"\naccuracy_unrepeated: without {found['num_test_repeated']} test texts that occur in the training split"
         )
     print(
-        f"\n{found['num_params']:,} parameters, {found['steps']:,} steps in {found['train_seconds']:.1f} s of training"
-        f", {found['compile_seconds']:.1f} s of compiling\n{found['device']}\nplots: {workdir / 'plots'}; the surest "
-        f"mistakes: {workdir / 'mistakes.txt'}; for the Embedding Projector: {workdir / 'projector'}"
+        f"\n{results.costs(found)}\nplots: {workdir / 'plots'}; the surest mistakes: {workdir / 'mistakes.txt'}; "
+        f"for the Embedding Projector: {workdir / 'projector'}"
     )

@@ -23,6 +23,7 @@ from rnn_jax.training.step import Task
 from rnn_jax.types import Array, Params
 
 EVALUATION_BATCH = 256
+FLOW_BATCH = 64
 SPLITS = ("train", "validation", "test")
 
 
@@ -190,6 +191,11 @@ def make_task(
 
     train = corpus.part("train")
     return Task(init, loss, take, evaluate, train.stop, corpus.bounds.lengths, corpus.bounds.of_text[train])
+
+
+def margin(scores: Array) -> Array:
+    """How much the last class's score is above the first's: `[B, C]` to `[B]`."""
+    return scores[:, -1] - scores[:, 0]
 
 
 def _accuracy(scores: Array, labels: Array) -> Array:

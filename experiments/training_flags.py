@@ -59,6 +59,9 @@ class TrainConfig(RunConfig):
     patience: int | None = flag(
         None, "epochs without a better validation loss after which to stop", minimum=1, maximum=MANY
     )
+    gradient_flow_every: int | None = flag(
+        None, "log the gradient through time every so many steps, for a heat map", minimum=1, maximum=MANY
+    )
     steps_per_dispatch: int = flag(200, "steps in one call of the device, at most", minimum=1, maximum=MANY)
     num_devices: int | None = flag(
         None,
@@ -135,6 +138,8 @@ def recurrent_options(config: TrainConfig) -> dict[str, Any]:
         raise UsageError("--forget_bias and --chrono both set the forget gate's bias: give one")
     if config.zoneout and config.backend in ("manual", "without_dc"):
         raise UsageError(f"--zoneout={config.zoneout}: --backend={config.backend} does not have it; take auto or scan")
+    if config.gradient_flow_every and config.backend in ("manual", "without_dc"):
+        raise UsageError(f"--gradient_flow_every: --backend={config.backend} cannot show it; take auto or scan")
     if config.backend == "without_dc" and config.cell != "lstm":
         raise UsageError(f"--backend=without_dc is a fault of the LSTM's gradient, not of --cell={config.cell}")
     if config.backend == "manual" and not has_rule(CELLS[config.cell]):

@@ -55,6 +55,7 @@ def unroll_bidirectional(
     *,
     carry: Directions | None = None,
     resets: Array | None = None,
+    taps: Directions | None = None,
     **options,
 ) -> tuple[Directions, Array]:
     """One pass each way over xs `[T, *batch, I]`.
@@ -65,6 +66,7 @@ def unroll_bidirectional(
         xs: inputs `[T, *batch, I]`.
         carry: `Directions` of carries before each pass; None: zeros.
         resets: `[T, *batch]` bool, True where a new segment begins: no pass carries anything across its border.
+        taps: `Directions` of the taps of `unroll`.
         options: further arguments of `unroll`, for both passes (`lengths`, `backend`, ...).
 
     Returns: `Directions` of final carries, and ys `[T, *batch, 2H]`, forward features first. y_t of the backward pass
@@ -77,12 +79,22 @@ def unroll_bidirectional(
     if "reverse" in options:
         raise ValueError("reverse goes with one direction; a bidirectional layer runs both")
     carry = carry if carry is not None else Directions(None, None)
+    taps = taps if taps is not None else Directions(None, None)
     backward_resets = None
     if resets is not None:  # coming from behind, a segment is entered at its last step
         backward_resets = jnp.concatenate((resets[1:], jnp.zeros_like(resets[:1])))
     finals, ys = zip(
-        unroll(cell, params.forward, xs, carry=carry.forward, resets=resets, **options),
-        unroll(cell, params.backward, xs, carry=carry.backward, resets=backward_resets, reverse=True, **options),
+        unroll(cell, params.forward, xs, carry=carry.forward, resets=resets, taps=taps.forward, **options),
+        unroll(
+            cell,
+            params.backward,
+            xs,
+            carry=carry.backward,
+            resets=backward_resets,
+            taps=taps.backward,
+            reverse=True,
+            **options,
+        ),
         strict=True,
     )
     return Directions(*finals), jnp.concatenate(ys, axis=-1)
@@ -142,7 +154,7 @@ def unroll_stack(
         variational: one dropout mask per sequence instead of one per step.
         zoneout_rate: share of the units that skip a step, h and c alike; the same units in both directions.
         key: draws the masks of dropout and zoneout; None: evaluation, no dropout, and every unit skips its share.
-        taps: of `unroll`, one entry per layer, for layers of one direction.
+        taps: of `unroll`, one entry per layer.
         options: further arguments of `unroll`, for every layer (`lengths`, `resets`, `backend`, ...).
 
     Returns: a tuple of final carries, one per layer, and the last layer's ys `[T, *batch, D * H]`.

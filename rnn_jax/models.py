@@ -85,32 +85,6 @@ def pure(model: nnx.Module) -> tuple[Callable[..., Any], Params]:
     return apply, params
 
 
-def pure_with_taps(model: nnx.Module) -> Callable[..., Any]:
-    """`pure` for a look at the gradient through time: `apply(params, taps, *args, **kwargs)`.
-
-    Taps are those of `rnn_jax.compose.unroll_stack`, for the model's `recurrent`: zeros change nothing, and the
-    derivative of a loss with respect to them is dL/dh_t (and dL/dc_t) of every layer at every step. The back end must
-    take taps: build the model with `backend="scan"`, or "auto".
-
-        >>> model = Forecaster("rnn", 1, 4, ahead=1, rngs=nnx.Rngs(0))
-        >>> from rnn_jax.cells import RNNCarry
-        >>> zeros = (RNNCarry(jnp.zeros((7, 2, 4))),)
-        >>> apply, (_, params) = pure_with_taps(model), pure(model)
-        >>> jax.grad(lambda taps: apply(params, taps, jnp.ones((2, 7, 1))).sum())(zeros)[0].h.shape
-        (7, 2, 4)
-    """
-    graph, state = nnx.split(model, nnx.Param)
-
-    def apply(params: Params, taps: Any, *args: Any, **kwargs: Any) -> Any:
-        filled = jax.tree.map(lambda leaf: leaf, state)
-        nnx.replace_by_pure_dict(filled, params)
-        merged: Any = nnx.merge(graph, filled)
-        merged.recurrent.taps = nnx.data(taps)
-        return merged(*args, **kwargs)
-
-    return apply
-
-
 def num_params(model: nnx.Module) -> int:
     """How many numbers the module learns."""
     return sum(leaf.size for leaf in jax.tree.leaves(nnx.state(model, nnx.Param)))

@@ -77,7 +77,7 @@ class Recurrent(nnx.Module):
     """
 
     taps: tuple[Carry, ...] | None = None
-    """Of `compose.unroll_stack`; `rnn_jax.models.pure_with_taps` puts them here for one call."""
+    """Of `compose.unroll_stack`; `rnn_jax.flow` puts them here for one call."""
 
     def __init__(
         self,

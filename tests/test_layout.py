@@ -24,7 +24,8 @@ CORE = {
 }
 ALL_OF_CORE = set(CORE) - BASE
 MODELS = {"modules", "models", "classifiers"}
-RUNS = {"data", "training", "diagnostics", "plotting", "plotting_text", "projector"}
+PLOTS = {"plotting", "plotting_text", "plotting_gradients", "plotting_memory", "plotting_long"}
+RUNS = {"data", "training", "diagnostics", "flow", "projector"} | PLOTS
 # What the parts around the core may not import from rnn_jax.
 AROUND = {
     "data": ALL_OF_CORE | MODELS | RUNS - {"data"},
@@ -33,13 +34,13 @@ AROUND = {
     "models": {"classifiers"} | RUNS,
     "classifiers": RUNS,
     "pooling": MODELS | RUNS,
+    "flow": RUNS - {"diagnostics", "flow"},
     "generate": RUNS,
     "losses": ALL_OF_CORE | MODELS | RUNS,
     "metrics": ALL_OF_CORE | MODELS | RUNS,
     "convert": MODELS | RUNS,
     "convert_flax": MODELS | RUNS,
-    "plotting": MODELS | RUNS - {"plotting"},
-    "plotting_text": MODELS | RUNS - {"plotting", "plotting_text"},
+    **{plot: MODELS | RUNS - {"plotting", plot} for plot in PLOTS},
     "projector": MODELS | RUNS - {"projector"},
 }
 

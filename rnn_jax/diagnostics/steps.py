@@ -76,6 +76,8 @@ def add_exactly(total: tuple[Array, Array], more: Array) -> tuple[Array, Array]:
     return after, more - (after - value)
 
 
-def log_norm(values: Array, axis: int | None = -1) -> Array:
-    """log of the Euclidean norm, -inf of zeros."""
-    return jnp.log(jnp.linalg.norm(values, axis=axis))
+def log_norm(values: Array) -> Array:
+    """log of the Euclidean norm over the last axis, -inf of zeros; squares neither under- nor overflow."""
+    largest = jnp.max(jnp.abs(values), axis=-1, keepdims=True, initial=0.0)
+    scale = jnp.where(largest > 0, largest, 1)
+    return jnp.log(jnp.linalg.norm(values / scale, axis=-1)) + jnp.log(scale[..., 0])

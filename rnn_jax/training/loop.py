@@ -34,6 +34,20 @@ class Schedule(NamedTuple):
     keep: int = 3
 
 
+class Probe(NamedTuple):
+    """Something to look at while training goes on.
+
+    Attributes:
+        name: of its entry in the log.
+        every: steps between two looks; the first is before the first step.
+        look: `(params of the first replica, data) -> {name: array}`, jitted by the loop.
+    """
+
+    name: str
+    every: int
+    look: Callable[[Any, Any], dict[str, Any]]
+
+
 class Trained(NamedTuple):
     """What training leaves.
 
@@ -58,6 +72,7 @@ def train(
     schedule: Schedule,
     workdir: Path,
     learning_rate: Callable[[int], Any] | None = None,
+    probe: Probe | None = None,
 ) -> Trained:
     """Trains one replica per seed until the last epoch or until early stopping has ended all of them.
 
@@ -72,6 +87,7 @@ def train(
         schedule: durations.
         workdir: the run's folder; receives `metrics.jsonl`, `events/` and `checkpoints/`.
         learning_rate: the schedule, for the log.
+        probe: what to look at every so many steps.
 
     Raises:
         TrainingError: a loss or a norm is not finite, or nothing can be saved. The last good checkpoint stays.
@@ -92,16 +108,21 @@ def train(
     run_steps = functions.steps.lower(replicas, order, data, 0, 0, 0).compile()  # type: ignore[attr-defined]  # jitted
     compile_seconds = time.perf_counter() - started
 
+    look = None if probe is None else jax.jit(probe.look)
     log = MetricsLog(workdir, step)
     total = schedule.epochs * per_epoch
     bar = tqdm(total=total, initial=step, unit="step", mininterval=0.5, dynamic_ncols=True)
     try:
         with InterruptRequest() as interrupt:
+            if probe is not None and look is not None and step == 0:
+                log.write({"step": 0, probe.name: _lists(look(_first(replicas.params), data))})
             while step < total and bool(replicas.active.any()):
                 epoch, first = divmod(step, per_epoch)
                 if first == 0:
                     order = functions.order(replicas.seed, epoch)
                 count = min(schedule.steps_per_dispatch, per_epoch - first)
+                if probe is not None:
+                    count = min(count, probe.every - step % probe.every)
 
                 started = time.perf_counter()
                 replicas, metrics = run_steps(replicas, order, data, epoch, first, count)
@@ -120,6 +141,8 @@ def train(
                     _check_finite(measures, f"after step {step}", seeds, checkpoints)
                     record |= _validation_record(replicas, measures)
                     validation_loss = record["validation_loss"]
+                if probe is not None and look is not None and step % probe.every == 0:
+                    record[probe.name] = _lists(look(_first(replicas.params), data))
                 log.write(record)
                 if step % per_epoch == 0 or interrupt.signal_number is not None:
                     checkpoints.save(step, replicas, clocks, validation_loss)
@@ -130,6 +153,15 @@ def train(
         log.close()
         checkpoints.close()
     return Trained(jax.device_get(replicas), step, compile_seconds, clocks["train_seconds"])
+
+
+def _first(replicas: Any) -> Any:
+    return jax.tree.map(lambda leaf: leaf[0], replicas)
+
+
+def _lists(found: Mapping[str, Any]) -> dict[str, list[float | None]]:
+    """Arrays as JSON has them: null for what is not a number."""
+    return {name: [x if math.isfinite(x) else None for x in np.asarray(v).tolist()] for name, v in found.items()}
 
 
 def _mean(values: Any) -> float:
