@@ -40,7 +40,7 @@ AROUND = {
     "metrics": ALL_OF_CORE | MODELS | RUNS,
     "convert": MODELS | RUNS,
     "convert_flax": MODELS | RUNS,
-    **{plot: MODELS | RUNS - {"plotting", plot} for plot in PLOTS},
+    **{plot: MODELS | RUNS - {"plotting", plot} for plot in sorted(PLOTS)},
     "projector": MODELS | RUNS - {"projector"},
 }
 
