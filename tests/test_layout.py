@@ -24,7 +24,7 @@ CORE = {
 }
 ALL_OF_CORE = set(CORE) - BASE
 MODELS = {"modules", "models", "classifiers"}
-RUNS = {"data", "training", "diagnostics", "plotting", "plotting_text", "projector"}
+RUNS = {"data", "training", "diagnostics", "plotting", "plotting_long", "plotting_text", "projector"}
 # What the parts around the core may not import from rnn_jax.
 AROUND = {
     "data": ALL_OF_CORE | MODELS | RUNS - {"data"},
@@ -39,6 +39,7 @@ AROUND = {
     "convert": MODELS | RUNS,
     "convert_flax": MODELS | RUNS,
     "plotting": MODELS | RUNS - {"plotting"},
+    "plotting_long": MODELS | RUNS - {"plotting", "plotting_long"},
     "plotting_text": MODELS | RUNS - {"plotting", "plotting_text"},
     "projector": MODELS | RUNS - {"projector"},
 }

@@ -110,9 +110,9 @@ def truncation_bias(
 
     >>> from rnn_jax import cells
     >>> cell = cells.get("lstm")
-    >>> params = cell.init_params(jax.random.key(0), input_size=1, hidden_size=8, forget_bias=2.0)
+    >>> params = cell.init_params(jax.random.key(0), input_size=1, hidden_size=8)
     >>> xs, targets = echo_task(jax.random.key(1), num_steps=128, batch_size=4)
-    >>> bias = truncation_bias(cell, params, jnp.ones(8), xs, targets, lengths=[2, 16, 128])
+    >>> bias = truncation_bias(cell, params, jnp.ones(8) / 8, xs, targets, lengths=[2, 16, 128])
     >>> bool(bias.relative_error[0] > 2 * bias.relative_error[1]), float(bias.relative_error[2]) < 1e-6
     (True, True)
     """
