@@ -89,20 +89,18 @@ def test_what_is_measured():
     ]
 
 
-def test_every_method_and_back_end_and_a_limit(tmp_path, in_this_process):
-    flags = [f"--workdir={tmp_path}", "--lengths=10,400", "--loss=final", "--float64_up_to=0", *TINY]
-    ran = run(long_sequences.main, *flags, "--memory_limit_gib=2e-4")
+def test_a_limit(tmp_path, in_this_process):
+    """Of T = 400 the plain scan plans 130 KiB, the others less than 20: with 60 KiB it alone is not run."""
+    flags = ("--lengths=400", "--backends=scan", "--loss=final", "--float64_up_to=0", *TINY)
+    limit = f"--memory_limit_gib={60 / 2**20}"
+    ran = run(long_sequences.main, f"--workdir={tmp_path}", "--methods=plain,checkpointed", limit, *flags)
     assert ran.status == 0, ran
-    names = [(task.backend, task.method) for task in in_this_process if task.length == 400]
-    assert names[0] == ("manual", "segmented")
-    assert sorted(names[1:]) == sorted((b, m) for b in ("scan", "manual") for m in long_measure.METHODS)
-    table = [line for line in ran.out.splitlines() if line.startswith("| 400 ")]
-    assert [line for line in table if "not run: 0.0 GiB" in line] == [
-        line for line in table if "scan       | plain" in line
-    ]
+    plain = [line for line in ran.out.splitlines() if line.startswith("| 400 ") and "| plain " in line]
+    assert len(plain) == 1
+    assert "not run: 0.0 GiB" in plain[0]
     rows = json.loads((tmp_path / "results.json").read_text())["costs"]
-    assert [row["ran"] for row in rows] == ["seconds" in row for row in rows]
-    assert sum(not row["ran"] for row in rows) == 1
+    assert [row["ran"] for row in rows] == ["seconds" in row for row in rows] == [True, False, True]
+    assert rows[1]["predicted_bytes"] > 60 * 1024
 
 
 def test_an_interrupted_run_goes_on(tmp_path, in_this_process, monkeypatch):
@@ -167,12 +165,12 @@ def test_memory_grows_as_the_square_root(backend):
     """From T to 16 T with k = sqrt(T): 4 times, where storing all takes 16 times.
 
     What the compiler plans, so nothing is run. `checkpoint_every` alone does that for a loss of the final carry; a loss
-    that reads ys keeps ys, and its derivative, for all steps.
+    that reads ys keeps ys, and its derivative, for all steps. What is left of the growth with T is a copy of the inputs.
     """
 
     def growth(method, loss):
-        task = replace(TASK, backend=backend, method=method, loss=loss, dtype="float32", hidden_size=32)
-        short, long = (planned_bytes(replace(task, length=length)) for length in (2**13, 2**17))
+        task = replace(TASK, backend=backend, method=method, loss=loss, dtype="float32", hidden_size=64)
+        short, long = (planned_bytes(replace(task, length=length)) for length in (2**12, 2**16))
         return long / short
 
     assert growth("plain", "mean") > 12
