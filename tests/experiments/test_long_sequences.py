@@ -165,7 +165,7 @@ def test_memory_grows_as_the_square_root(backend):
     """From T to 16 T with k = sqrt(T): 4 times, where storing all takes 16 times.
 
     What the compiler plans, so nothing is run. `checkpoint_every` alone does that for a loss of the final carry; a loss
-    that reads ys keeps ys, and its derivative, for all steps. What is left of the growth with T is a copy of the inputs.
+    that reads ys keeps ys, and its derivative, for all steps. What else grows with T is a copy of the inputs.
     """
 
     def growth(method, loss):
