@@ -10,6 +10,7 @@ EXPERIMENTS = {
     "vanishing": "where the gradient goes: how fast it vanishes or explodes, by cell, initialization and length",
     "spelled_out": "train with nothing but the hand-derived gradient, on a noisy sine with trend",
     "gradcheck": "compare hand-derived, automatic and finite-difference gradients for every cell",
+    "long_sequences": "memory, time and truncation bias of gradients through up to a million steps",
 }
 
 
@@ -18,7 +19,7 @@ def main(arguments: list[str]) -> int:
     if not arguments or arguments[0] in ("--help", "-h"):
         print("python launch.py NAME [--flag=value ...]    (NAME --help lists its flags)\n")
         for name, about in EXPERIMENTS.items():
-            print(f"  {name:<12} {about}")
+            print(f"  {name:<14} {about}")
         return 0
     name, *rest = arguments
     if name not in EXPERIMENTS:

@@ -189,7 +189,8 @@ class TestLaunch:
     @pytest.mark.parametrize("name", ["forecasts", "--lag=3", ""])
     def test_unknown(self, name):
         message = run(launch.main, name).one_error()
-        assert message == f"no experiment called {name!r}: take one of forecast, imdb, ntc_scv, spelled_out, gradcheck"
+        known = "forecast, imdb, ntc_scv, spelled_out, gradcheck, long_sequences"
+        assert message == f"no experiment called {name!r}: take one of {known}"
 
     def test_hands_the_arguments_on(self):
         assert run(launch.main, "forecast", "--lag=0").one_error() == "--lag=0: must be at least 1"
