@@ -18,7 +18,7 @@ import numpy as np
 from flax import nnx
 from tabulate import tabulate
 
-from experiments import results
+from experiments import memory_flossing, results
 from experiments.command import check_data, note_data
 from experiments.command import main as run_command
 from experiments.flags import UsageError
@@ -42,6 +42,7 @@ from rnn_jax.types import Params
 
 def run(config: Config, workdir: Path) -> None:
     """Trains, evaluates the test split once at each length, writes `results.json` and plots, prints the table."""
+    memory_flossing.check(config)
     set_precision(config)
     if results.read(workdir) is None:
         _train_and_evaluate(config, workdir)
@@ -76,9 +77,14 @@ def _train_and_evaluate(config: Config, workdir: Path) -> None:
     print(tabulate(models.summary(model), headers=["parameter", "shape", "count"], intfmt=",", tablefmt="simple"))
     apply, _ = models.pure(model)
     learning_rate = make_schedule(config, config.epochs * steps_per_epoch)
+    task, optimizer = make_task(config, problem, apply), make_config_optimizer(config, learning_rate)
+    if config.flossing:
+        task = task._replace(init=memory_flossing.before_training(config, problem, task.init))
+    if config.flossing_every is not None:
+        optimizer = memory_flossing.during_training(config, problem, optimizer)
     functions = make_functions(
-        make_task(config, problem, apply),
-        make_config_optimizer(config, learning_rate),
+        task,
+        optimizer,
         batch_size=config.batch_size,
         patience=config.patience,
         num_devices=num_devices,

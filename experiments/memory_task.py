@@ -44,6 +44,11 @@ class Config(TrainConfig):
         1000, "generated examples of the validation split, and of the test split", minimum=1, maximum=10_000_000
     )
     evaluate_lengths: str = flag("", "lengths of the test split, T1,T2,...; without it T, 2T and 4T, or 784")
+    flossing: int = flag(0, "Lyapunov exponents to push towards 0; 0: none", minimum=0, maximum=64)
+    flossing_steps: int = flag(200, "steps of flossing before training", minimum=0, maximum=1_000_000)
+    flossing_every: int | None = flag(
+        None, "floss at every so many steps of training; without it only before", minimum=1, maximum=1_000_000
+    )
     cell: str = flag("gru", "recurrent cell", choices=TrainConfig.__dataclass_fields__["cell"].metadata["choices"])
     hidden_size: int = flag(64, "hidden features", minimum=1, maximum=8192)
     learning_rate: float = flag(2e-3, "highest learning rate", above=0.0)
