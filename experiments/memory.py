@@ -131,19 +131,18 @@ def _test(problem: Problem, apply: Any, params: Params, length: int) -> dict[str
     def of_trivial(data: Any) -> dict[str, Any]:
         return mean_measures(problem, lambda _, targets: problem.trivial(targets), data, "test", length)
 
-    found = {
-        name: results.spread(np.asarray(values).tolist()) for name, values in of_models(params, problem.data).items()
-    }
-    trivial = {name: results.spread([float(value)]) for name, value in of_trivial(problem.data).items()}
+    names = (problem.loss, "accuracy")
+    ours, theirs = of_models(params, problem.data), of_trivial(problem.data)
+    found = {name: results.spread(np.asarray(ours[name]).tolist()) for name in names}
+    trivial = {name: results.spread([float(theirs[name])]) for name in names}
     return {"metrics": found, "baselines": {"trivial": trivial}, "trivial_exact": problem.exact(length)}
 
 
 def _plot(workdir: Path, problem: Problem, by_length: dict[int, dict[str, Any]], name: str) -> None:
-    main = next(iter(by_length[problem.length]["metrics"]))
-    level = by_length[problem.length]["baselines"]["trivial"][main]["mean"]
+    level = by_length[problem.length]["baselines"]["trivial"][problem.loss]["mean"]
     folder, records = workdir / "plots", read_metrics(workdir / "metrics.jsonl")
-    plotting_memory.learning_curve(folder / "learning.png", records, main, level)
-    plotting_memory.metric_by_length(folder / "lengths.png", by_length, main, name, problem.length)
+    plotting_memory.learning_curve(folder / "learning.png", records, problem.loss, level)
+    plotting_memory.metric_by_length(folder / "lengths.png", by_length, problem.loss, name, problem.length)
 
 
 def _report(workdir: Path) -> None:

@@ -67,9 +67,9 @@ def before_training(config: Config, problem: Problem, init: Callable[[Key], Para
 
 
 class FlossingState(NamedTuple):
-    """`count`, steps done, `[]` int32, and the state of the optimizer inside."""
+    """`done`, the number of steps so far, `[]` int32, and the state of the optimizer inside."""
 
-    count: Array
+    done: Array
     inner: Any
 
 
@@ -85,12 +85,12 @@ def during_training(
 
     def update(grads: Params, state: FlossingState, params: Params) -> tuple[Params, FlossingState]:
         def both() -> Params:
-            key = jax.random.fold_in(jax.random.key(0), state.count)
+            key = jax.random.fold_in(jax.random.key(0), state.done)
             return jax.tree.map(jnp.add, grads, gradient(params, key))
 
-        count = state.count + 1
-        grads = lax.cond(count % every == 0, both, lambda: grads)
+        done = state.done + 1
+        grads = lax.cond(done % every == 0, both, lambda: grads)
         updates, inner = optimizer.update(grads, state.inner, params)
-        return updates, FlossingState(count, inner)
+        return updates, FlossingState(done, inner)
 
     return optax.GradientTransformation(init, update)

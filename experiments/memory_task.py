@@ -67,7 +67,8 @@ class Problem(NamedTuple):
         num_examples: of each split.
         data: arrays for the device.
         take: `(data, split, indices [B], length) -> (xs [B, T, F], targets [B, ...])`.
-        measure: `(outputs [B, ..., O], targets) -> {name: [B]}`; the first is the loss.
+        measure: `(outputs [B, ..., O], targets) -> {name: [B]}`.
+        loss: the measure that training makes small.
         chosen_by: the measure of the validation split that chooses the best parameters: the one to be reported.
         trivial: `targets -> outputs` of the answer without a memory.
         exact: `length -> measures` of that answer, where they can be calculated.
@@ -83,6 +84,7 @@ class Problem(NamedTuple):
     data: dict[str, np.ndarray]
     take: Callable[[Any, str, Array, int], tuple[Array, Array]]
     measure: Callable[[Array, Array], dict[str, Array]]
+    loss: str
     chosen_by: str
     trivial: Callable[[Array], Array]
     exact: Callable[[int], dict[str, float]]
@@ -164,6 +166,7 @@ def _generated(config: Config) -> Problem:
         # The examples are those of the task, whatever the seed of the run: seeds differ in weights and order alone.
         return memory_tasks.examples(task.make, jax.random.key(SPLITS.index(split)), indices, length)
 
+    loss = "mse" if config.task == "adding" else "cross_entropy"
     digest = hashlib.sha256(f"{config.task} {counts}".encode())
     for array in take({}, "train", jnp.arange(8), length):  # another generator of random numbers makes other examples
         digest.update(np.asarray(array).tobytes())
@@ -177,7 +180,8 @@ def _generated(config: Config) -> Problem:
         data={},
         take=take,
         measure=MEASURES[config.task],
-        chosen_by="mse" if config.task == "adding" else "cross_entropy",
+        loss=loss,
+        chosen_by=loss,
         trivial=TRIVIAL[config.task],
         exact=task.trivial,
         fingerprint=digest.hexdigest(),
@@ -216,6 +220,7 @@ def _images(config: Config) -> Problem:
         data=data,
         take=take,
         measure=classification,
+        loss="cross_entropy",
         chosen_by="accuracy",
         trivial=most_frequent,
         exact=lambda length: {},
@@ -265,7 +270,7 @@ def make_task(config: Config, problem: Problem, apply: Any) -> Task:
         xs, targets = batch
         rngs = nnx.Rngs(dropout=key) if config.dropout else None
         measures = {name: each.mean() for name, each in problem.measure(apply(params, xs, rngs=rngs), targets).items()}
-        return next(iter(measures.values())), {"accuracy": measures["accuracy"]}
+        return measures[problem.loss], {"accuracy": measures["accuracy"]}
 
     def batch(data: Any, indices: Array) -> tuple[Array, Array]:
         return problem.take(data, "train", indices, problem.length)

@@ -1,4 +1,4 @@
-"""Flossing: known exponents, the derivative against finite differences, and that it stays finite where QR's does not."""
+"""Flossing: known exponents, the derivative against finite differences, also where the one of QR is infinite."""
 
 import jax
 import jax.numpy as jnp
