@@ -31,8 +31,8 @@ SMALLEST = 1e-6
 def orthonormalise(vectors: Array) -> tuple[Array, Array]:
     """QR by Gram and Schmidt, each column twice: Q `[N, K]` and the diagonal of R, `[K]`, all of it above 0.
 
-    Not `jnp.linalg.qr`, whose derivative divides by the diagonal of R and is NaN or enormous where a column depends on the
-    others; here r = sqrt(|v|^2 + e^2), and such a column becomes short in Q instead.
+    Not `jnp.linalg.qr`, whose derivative divides by the diagonal of R and is NaN or enormous where a column depends on
+    the others; here r = sqrt(|v|^2 + e^2), and such a column becomes short in Q instead.
 
     >>> q, r = orthonormalise(jnp.array([[3.0, 1.0], [4.0, 1.0]]))
     >>> [f"{length:.2f}" for length in r], bool(jnp.abs(q.T @ q - jnp.eye(2)).max() < 1e-5)
