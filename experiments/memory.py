@@ -19,7 +19,7 @@ from flax import nnx
 from tabulate import tabulate
 
 from experiments import memory_flossing, results
-from experiments.command import check_data, note_data
+from experiments.command import check_data, check_finished, note_data
 from experiments.command import main as run_command
 from experiments.flags import UsageError
 from experiments.memory_task import (
@@ -27,13 +27,14 @@ from experiments.memory_task import (
     Problem,
     evaluation_lengths,
     make_model,
+    make_probe,
     make_task,
     mean_measures,
     read_problem,
 )
 from experiments.training_flags import make_config_optimizer, make_schedule, seeds, set_devices, set_precision
-from rnn_jax import models, plotting_memory
-from rnn_jax.data.errors import DataError
+from rnn_jax import models, plotting_gradients, plotting_memory
+from rnn_jax.training.checkpoints import save_params
 from rnn_jax.training.loop import Schedule, steps_per_dispatch, train
 from rnn_jax.training.metrics import read_metrics
 from rnn_jax.training.step import make_functions, map_over_seeds
@@ -47,18 +48,9 @@ def run(config: Config, workdir: Path) -> None:
     if results.read(workdir) is None:
         _train_and_evaluate(config, workdir)
     else:
-        print(f"this run is finished{_check_finished(config, workdir)}; its results:")
+        remark = check_finished(workdir, lambda: read_problem(config).fingerprint)
+        print(f"this run is finished{remark}; its results:")
     _report(workdir)
-
-
-def _check_finished(config: Config, workdir: Path) -> str:
-    """Raises `UsageError` if the data is no longer that of the run; returns a remark if that cannot be said."""
-    try:
-        fingerprint = read_problem(config).fingerprint
-    except DataError as error:
-        return f", its data cannot be read any more ({error})"
-    check_data(workdir, fingerprint)
-    return ""
 
 
 def _train_and_evaluate(config: Config, workdir: Path) -> None:
@@ -92,7 +84,10 @@ def _train_and_evaluate(config: Config, workdir: Path) -> None:
     dispatch = steps_per_dispatch(steps_per_epoch, config.steps_per_dispatch)
     schedule = Schedule(steps_per_epoch, config.epochs, dispatch, config.keep)
     note_data(workdir, problem.fingerprint)
-    trained = train(functions, seeds(config), problem.data, schedule, workdir, learning_rate)
+    trained = train(
+        functions, seeds(config), problem.data, schedule, workdir, learning_rate, make_probe(config, problem, model)
+    )
+    save_params(workdir / results.MODEL, jax.tree.map(lambda leaf: leaf[0], trained.replicas.best_params))
 
     by_length = {length: _test(problem, apply, trained.replicas.best_params, length) for length in lengths}
     level = by_length[problem.length]["baselines"]["trivial"]
@@ -141,7 +136,9 @@ def _test(problem: Problem, apply: Any, params: Params, length: int) -> dict[str
 def _plot(workdir: Path, problem: Problem, by_length: dict[int, dict[str, Any]], name: str) -> None:
     level = by_length[problem.length]["baselines"]["trivial"][problem.loss]["mean"]
     folder, records = workdir / "plots", read_metrics(workdir / "metrics.jsonl")
-    plotting_memory.learning_curve(folder / "learning.png", records, problem.loss, level)
+    losses = [record for record in records if "loss" in record]
+    plotting_memory.learning_curve(folder / "learning.png", losses, problem.loss, level)
+    plotting_gradients.flow_from_log(folder / "gradient_flow.png", records)
     plotting_memory.metric_by_length(folder / "lengths.png", by_length, problem.loss, name, problem.length)
 
 
@@ -155,10 +152,7 @@ def _report(workdir: Path) -> None:
         rows[f"trivial, length {length}"] = at["baselines"]["trivial"]
     print(f"\n{found['dataset']}, {found['protocol']}, test split:\n")
     print(results.table(rows, list(found["metrics"]), digits=5))
-    print(
-        f"\n{found['num_params']:,} parameters, {found['steps']:,} steps in {found['train_seconds']:.1f} s of training"
-        f", {found['compile_seconds']:.1f} s of compiling\n{found['device']}\nplots: {workdir / 'plots'}"
-    )
+    print(f"\n{results.costs(found)}\nplots: {workdir / 'plots'}")
 
 
 def main(arguments: Sequence[str]) -> int:

@@ -16,6 +16,8 @@ from experiments.flags import UsageError, flag
 from experiments.training_flags import TrainConfig, recurrent_options
 from rnn_jax import models
 from rnn_jax.data import memory_tasks, mnist
+from rnn_jax.flow import make_flow
+from rnn_jax.training.loop import Probe
 from rnn_jax.training.step import Task
 from rnn_jax.types import Array, Params
 
@@ -23,6 +25,7 @@ SPLITS = ("train", "validation", "test")
 IMAGES = ("sequential_mnist", "permuted_mnist")
 DEFAULT_LENGTH = 100
 DEFAULT_EXAMPLES = 50_000
+FLOW_BATCH = 16
 CLOSE = 0.04
 """A sum counts as right when it is off by less (Hochreiter and Schmidhuber, 1997)."""
 STEPS_AT_ONCE = 2**18
@@ -241,6 +244,19 @@ def make_model(config: Config, problem: Problem, rngs: nnx.Rngs) -> models.Reade
     )
 
 
+def make_probe(config: Config, problem: Problem, model: models.Reader) -> Probe | None:
+    """The gradient of the last answer through time, on the first validation examples."""
+    if config.gradient_flow_every is None:
+        return None
+    flow = make_flow(model, lambda outputs: (outputs[:, -1] if problem.every_step else outputs).sum(axis=-1))
+    indices = jnp.arange(min(FLOW_BATCH, problem.num_examples["validation"]))
+
+    def look(params: Params, data: Any) -> dict[str, Array]:
+        return flow(params, problem.take(data, "validation", indices, problem.length)[0])
+
+    return Probe("gradient_flow", config.gradient_flow_every, look)
+
+
 def mean_measures(
     problem: Problem, answer: Callable[[Array, Array], Array], data: Any, split: str, length: int
 ) -> dict[str, Array]:
@@ -268,7 +284,7 @@ def make_task(config: Config, problem: Problem, apply: Any) -> Task:
 
     def loss(params: Params, batch: tuple[Array, Array], key: Array) -> tuple[Array, dict[str, Array]]:
         xs, targets = batch
-        rngs = nnx.Rngs(dropout=key) if config.dropout else None
+        rngs = nnx.Rngs(dropout=key) if config.dropout or config.zoneout else None
         measures = {name: each.mean() for name, each in problem.measure(apply(params, xs, rngs=rngs), targets).items()}
         return measures[problem.loss], {"accuracy": measures["accuracy"]}
 
