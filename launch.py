@@ -8,6 +8,7 @@ EXPERIMENTS = {
     "imdb": "classify film reviews, against a linear classifier of word n-grams",
     "ntc_scv": "the same for Vietnamese restaurant reviews",
     "vanishing": "where the gradient goes: how fast it vanishes or explodes, by cell, initialization and length",
+    "memory": "learn what takes a long memory: adding, copying, temporal order, MNIST a pixel at a time",
     "spelled_out": "train with nothing but the hand-derived gradient, on a noisy sine with trend",
     "gradcheck": "compare hand-derived, automatic and finite-difference gradients for every cell",
     "long_sequences": "memory, time and truncation bias of gradients through up to a million steps",

@@ -67,6 +67,51 @@ class Forecaster(nnx.Module):
         return predictions + xs[:, -1, :1] if self.residual else predictions
 
 
+class Reader(nnx.Module):
+    """Reads a sequence of features and answers at its end, o = W h_T + b, or at every step, o_t = W h_t + b.
+
+    Args:
+        cell: the name of a cell.
+        input_size: I, features per step.
+        hidden_size: H.
+        num_outputs: O, numbers to predict, or scores of classes.
+        every_step: answer at every step.
+        rngs: draws the parameters.
+        options: of `Recurrent` (`num_layers`, `bidirectional`, `backend`, `forget_bias`, ...).
+
+    Example:
+
+        >>> xs = jnp.ones((2, 7, 3))
+        >>> Reader("gru", 3, 5, 4, rngs=nnx.Rngs(0))(xs).shape
+        (2, 4)
+        >>> Reader("gru", 3, 5, 4, every_step=True, rngs=nnx.Rngs(0))(xs).shape
+        (2, 7, 4)
+    """
+
+    def __init__(
+        self,
+        cell: str,
+        input_size: int,
+        hidden_size: int,
+        num_outputs: int,
+        *,
+        every_step: bool = False,
+        rngs: nnx.Rngs,
+        **options: Any,
+    ):
+        self.recurrent = Recurrent(cell, input_size, hidden_size, rngs=rngs, **options)
+        self.head = nnx.Linear(
+            self.recurrent.output_size, num_outputs, param_dtype=options.get("param_dtype", jnp.float32), rngs=rngs
+        )
+        self.every_step = every_step
+
+    def __call__(self, xs: Array, *, rngs: nnx.Rngs | None = None) -> Array:
+        """Sequences `[B, T, I]` to `[B, O]`, or with `every_step` to `[B, T, O]`, in float32 or wider."""
+        carry, ys = self.recurrent(xs, rngs=rngs)
+        summary = ys if self.every_step else last_output(carry)
+        return self.head(summary.astype(self.head.kernel[...].dtype))
+
+
 def pure(model: nnx.Module) -> tuple[Callable[..., Any], Params]:
     """A module as a pure function: `apply(params, *args, **kwargs)` and its parameters, nested dicts of arrays.
 

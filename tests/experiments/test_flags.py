@@ -9,7 +9,7 @@ import pytest
 from running import run
 
 import launch
-from experiments import forecast, gradcheck, long_sequences, ntc_scv, spelled_out
+from experiments import forecast, gradcheck, long_sequences, memory, ntc_scv, spelled_out
 from experiments.flags import UsageError, flag, flagfile_lines, help_text, parse
 from experiments.text_flags import TextConfig
 from experiments.training_flags import TrainConfig
@@ -20,6 +20,7 @@ CONFIGS = {
     "ntc_scv": ntc_scv.Config,
     "gradcheck": gradcheck.Config,
     "long_sequences": long_sequences.Config,
+    "memory": memory.Config,
     "spelled_out": spelled_out.Config,
 }
 
