@@ -244,11 +244,16 @@ def make_model(config: Config, problem: Problem, rngs: nnx.Rngs) -> models.Reade
     )
 
 
+def last_answer(problem: Problem) -> Callable[[Array], Array]:
+    """The sum of the numbers of the last answer, `[B]`, whose gradient through time is looked at."""
+    return lambda outputs: (outputs[:, -1] if problem.every_step else outputs).sum(axis=-1)
+
+
 def make_probe(config: Config, problem: Problem, model: models.Reader) -> Probe | None:
     """The gradient of the last answer through time, on the first validation examples."""
     if config.gradient_flow_every is None:
         return None
-    flow = make_flow(model, lambda outputs: (outputs[:, -1] if problem.every_step else outputs).sum(axis=-1))
+    flow = make_flow(model, last_answer(problem))
     indices = jnp.arange(min(FLOW_BATCH, problem.num_examples["validation"]))
 
     def look(params: Params, data: Any) -> dict[str, Array]:

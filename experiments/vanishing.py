@@ -10,10 +10,11 @@ Nothing is trained here. The gradient is kept as a logarithm, exact where floats
 
 import math
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -44,6 +45,7 @@ INITS: dict[str, dict[str, Any]] = {
     "chrono": {"init": "glorot_orthogonal", "chrono": None},
 }
 LABELS = {"manual": "the gradient", "without_dc": "without dc"}
+GATE_STEPS = 1000
 LONGEST_EXPONENT = 10_000
 """Steps over which the largest Lyapunov exponent is taken; its error falls as one over the root of that."""
 
@@ -56,7 +58,7 @@ class Config(RunConfig):
     cells: str = flag(",".join(CELLS), "cells, separated by commas")
     inits: str = flag(",".join(INITS), "initializations; a cell that lacks a bias leaves some out")
     gains: str = flag("1", "factors of the recurrent weights")
-    lengths: str = flag("10,100,1000,10000", "lags to report; the longest is the number of steps")
+    lengths: str = flag("10,100,1000,10000", "lengths T of the sequences; curves are those of the longest")
     hidden_size: int = flag(64, "hidden features", minimum=1, maximum=1024)
     input_size: int = flag(4, "input features, standard normal and independent in time", minimum=1, maximum=1024)
     batch_size: int = flag(8, "sequences over which logarithms are averaged", minimum=1, maximum=1024)
@@ -98,34 +100,47 @@ def settings(config: Config, longest: int) -> Iterator[tuple[str, str, float, di
                 yield cell, init, gain, options
 
 
-def measure(config: Config, cell_name: str, longest: int) -> Any:
-    """A jitted function of the parameters: flow by lag `[T + 1]`, the largest exponent, the gates' activations.
+class Looks(NamedTuple):
+    """What is measured of a cell, as jitted functions of its parameters.
 
-    The loss is the last hidden state along a random direction; flow is log ||dL/dh_t||, of an LSTM over h and c.
+    Attributes:
+        flow: for each length T, log ||dL/dh_t|| by lag `[T + 1]`, of an LSTM over h and c: the mean over sequences. The
+            loss is the last hidden state along a random direction.
+        state: the largest Lyapunov exponent, and the activations of the gates.
     """
+
+    flow: dict[int, Callable[[Params], Array]]
+    state: Callable[[Params], tuple[Array, Any]]
+
+
+def make_looks(config: Config, cell_name: str, lengths: Sequence[int]) -> Looks:
+    """Compiled once per cell and length, for all of its initializations."""
     cell = cells.get(cell_name)
     keys = jax.random.split(jax.random.key(config.seed), 3)
-    xs = jax.random.normal(keys[0], (longest, config.batch_size, config.input_size))
+    xs = jax.random.normal(keys[0], (lengths[-1], config.batch_size, config.input_size))
     direction = jax.random.normal(keys[1], (config.hidden_size,))
     direction = direction / jnp.linalg.norm(direction)
     carry = cell.init_carry((config.batch_size,), config.hidden_size)
-    exponent_steps = min(longest, LONGEST_EXPONENT)
+    some = min(lengths[-1], LONGEST_EXPONENT)
 
-    @jax.jit
-    def look(params: Params) -> tuple[Array, Array, Any]:
-        step = cell_step(cell, params)
-        flow = gradient_flow(step, carry, xs, lambda after: jnp.sum(after.h[-1] @ direction))
-        whole = 0.5 * jax.nn.logsumexp(2 * jnp.stack(jax.tree.leaves(flow)), axis=0)
+    def flow(length: int, params: Params) -> Array:
+        step, some = cell_step(cell, params), xs[:length]
+        norms = gradient_flow(step, carry, some, lambda after: jnp.sum(after.h[-1] @ direction))
+        whole = 0.5 * jax.nn.logsumexp(2 * jnp.stack(jax.tree.leaves(norms)), axis=0)
+        return whole[::-1].mean(axis=1)
+
+    def state(params: Params) -> tuple[Array, Any]:
         first = jax.tree.map(lambda leaf: leaf[0], carry)
-        spectrum = lyapunov_spectrum(step, first, xs[:exponent_steps, 0], num_exponents=1, warmup=exponent_steps // 10)
-        shown = gate_activations(cell, params, carry, xs[: min(longest, 1000)])
-        return whole[::-1].mean(axis=1), spectrum.exponents[0], shown
+        spectrum = lyapunov_spectrum(cell_step(cell, params), first, xs[:some, 0], num_exponents=1, warmup=some // 10)
+        return spectrum.exponents[0], gate_activations(cell, params, carry, xs[: min(some, GATE_STEPS)])
 
-    return look
+    return Looks({length: jax.jit(partial(flow, length)) for length in lengths}, jax.jit(state))
 
 
 def verdict(horizon: float, exponent: float, longest: int) -> str:
-    """What the figures mean, in words."""
+    """What the figures mean, in words: of the horizon (to a thousandth) and the largest exponent."""
+    if horizon == 1:
+        return "saturated: its output no longer moves with its state"
     if exponent > 1e-3:
         return f"explodes: errors grow by e every {1 / exponent:.0f} steps"
     if math.isinf(horizon):
@@ -139,14 +154,16 @@ def sweep(config: Config, workdir: Path) -> list[dict[str, Any]]:
     """A row per setting, and the curves as `flow.npz`."""
     lengths = sorted(set(numbers(config, "lengths", int, 1)))
     longest, rows, curves = lengths[-1], [], {}
-    looks: dict[str, Any] = {}
+    looks: dict[str, Looks] = {}
     for cell_name, init, gain, options in settings(config, longest):
         cell = cells.get(cell_name)
-        looks.setdefault(cell_name, measure(config, cell_name, longest))
+        if cell_name not in looks:
+            looks = {cell_name: make_looks(config, cell_name, lengths)}  # what was compiled for the last cell may go
         key = jax.random.fold_in(jax.random.key(config.seed), 1)
         params = cell.init_params(key, config.input_size, config.hidden_size, gain=gain, **options)
-        flow, exponent, shown = looks[cell_name](params)
-        flow = np.asarray(flow, np.float64)
+        flows = {length: np.asarray(look(params), np.float64) for length, look in looks[cell_name].flow.items()}
+        exponent, shown = looks[cell_name].state(params)
+        flow = flows[longest]
         label = f"{cell_name}, {init}" + (f", gain {gain:g}" if gain != 1 else "")
         curves[label] = flow / math.log(10)
         horizon = memory_horizon(flow, 1000)
@@ -154,7 +171,7 @@ def sweep(config: Config, workdir: Path) -> list[dict[str, Any]]:
             "cell": cell_name,
             "init": init,
             "gain": gain,
-            "log10_gradient": {str(lag): float((flow[lag] - flow[0]) / math.log(10)) for lag in lengths},
+            "log10_gradient": {str(n): float((each[-1] - each[0]) / math.log(10)) for n, each in flows.items()},
             "lyapunov_exponent": float(exponent),
             "horizon_e": memory_horizon(flow),
             "horizon_1000": horizon,
@@ -223,7 +240,7 @@ def plot(workdir: Path, rows: Sequence[Mapping[str, Any]], faulty: Mapping[str, 
 def table(found: Mapping[str, Any]) -> str:
     """The rows of a sweep as Markdown."""
     lengths = list(found["rows"][0]["log10_gradient"])
-    head = ["cell", "initialization", "gain", *(f"lag {int(n):,}" for n in lengths), "exponent", "horizon e", "1,000"]
+    head = ["cell", "initialization", "gain", *(f"T {int(n):,}" for n in lengths), "exponent", "horizon e", "1,000"]
     body = []
     for row in found["rows"]:
         falls = [f"{value:+.1f}" if value is not None else "-inf" for value in row["log10_gradient"].values()]
@@ -248,7 +265,7 @@ def run(config: Config, workdir: Path) -> None:
         results.write(workdir, {"experiment": "vanishing", "rows": rows, "without_dc": faulty})
     found = results.read(workdir)
     assert found is not None
-    print(f"\nlog10 of ||dL/dh_t|| against its value at lag 0, by lag (-3.0: a thousandth is left):\n\n{table(found)}")
+    print(f"\nlog10 of ||dL/dh_0|| / ||dL/dh_T||, by length T (-3.0: a thousandth is left):\n\n{table(found)}")
     print("\nexponent: the largest Lyapunov exponent, nats per step; horizon: lag from which on that factor is lost")
     print("\nthe lecture's backward pass without dc, share of the true gradient that is left:")
     for bias, both in found["without_dc"].items():

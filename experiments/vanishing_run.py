@@ -8,7 +8,7 @@ import numpy as np
 from flax import nnx
 from tabulate import tabulate
 
-from experiments import forecast, results, text_task
+from experiments import forecast, memory_task, results, text_task
 from experiments.flags import UsageError, parse
 from experiments.text_flags import TextConfig, make_classifier
 from experiments.training_flags import set_precision
@@ -70,8 +70,23 @@ def read_classifier(folder: Path) -> Network:
     return Network(model, params, tuple(inputs), inputs.lengths, text_task.margin, "the scores' difference")
 
 
-READERS = {"forecast": read_forecaster, "imdb": read_classifier, "ntc_scv": read_classifier}
-READERS["synthetic_reviews"] = read_classifier
+def read_memory(folder: Path) -> Network:
+    """The network of a run of a long-memory task."""
+    config = parse(memory_task.Config, [f"--flagfile={folder / 'flags.txt'}", "--backend=auto"])
+    set_precision(config)
+    problem = memory_task.read_problem(config)
+    model = memory_task.make_model(config, problem, nnx.Rngs(0))
+    indices = jax.numpy.arange(min(memory_task.FLOW_BATCH, problem.num_examples["validation"]))
+    xs, _ = problem.take(jax.device_put(problem.data), "validation", indices, problem.length)
+    params = load_params(folder / results.MODEL, models.pure(model)[1])
+    return Network(model, params, (xs,), None, memory_task.last_answer(problem), "the last answer")
+
+
+READERS = {
+    "forecast": read_forecaster,
+    **dict.fromkeys(("imdb", "ntc_scv", "synthetic_reviews"), read_classifier),
+    "memory": read_memory,
+}
 
 
 def read(folder: Path) -> Network:

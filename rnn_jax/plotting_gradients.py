@@ -21,10 +21,12 @@ def by_lag(path: Path, title: str, curves: Mapping[str, tuple[np.ndarray, np.nda
             colour = colours(number / max(len(curves) - 1, 1) if len(curves) > 10 else number)
             axes.plot(lags, values, color=colour, linewidth=1.4, label=name)
         low, high = -45.0, 45.0
+        axes.set_xscale("log")
+        axes.set_xlim(1, max(lags[-1] for lags, _ in curves.values()))  # also where nothing of a curve is above zero
         every = np.concatenate([values[np.isfinite(values)] for _, values in curves.values()])
         axes.set_ylim(max(every.min(initial=0), low) - 1, min(every.max(initial=0), high) + 1)
         axes.axhline(np.log10(np.finfo(np.float32).tiny), color="black", linestyle=":", linewidth=1)
-        axes.set(xlabel="lag, steps", ylabel=ylabel, xscale="log", title=title)
+        axes.set(xlabel="lag, steps", ylabel=ylabel, title=title)
         axes.legend(fontsize=8, ncols=1 + len(curves) // 12)
         save(figure, path)
 

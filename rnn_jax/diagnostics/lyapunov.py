@@ -46,8 +46,8 @@ def lyapunov_spectrum(
         qr_every: steps between two QR decompositions, a divisor of T and of `warmup`: faster, and as exact while
             directions do not collapse onto one another in between.
 
-    On a CPU set OPENBLAS_NUM_THREADS=1 before Python starts, as the experiments do: a QR decomposition of more than about
-    100 columns is split over the cores, and takes a thousand times as long where one of them is busy.
+    On a CPU set OPENBLAS_NUM_THREADS=1 before Python starts, as the experiments do: a QR decomposition of more than
+    about 100 columns is split over the cores, and takes a thousand times as long where one of them is busy.
 
     Returns: `LyapunovSpectrum`; with `qr_every` n its growth is `[T / n, K]`, per n steps.
     Raises: `ValueError` for counts that do not fit.
