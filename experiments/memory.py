@@ -2,8 +2,8 @@
 
 Without flags: the sum of two marked numbers among 100. The same among 1,000, and digits:
 
-    python launch.py memory --length=1000
-    python launch.py memory --task=sequential_mnist --data_dir=DATA
+    python launch.py memory --length=1000 --chrono=1000 --batch_size=32
+    python launch.py memory --task=sequential_mnist --data_dir=DATA --chrono=6 --hidden_size=96 --epochs=25
 
 Test examples are as long as those of training, and twice and four times as long. experiments/README.md lists commands,
 times and figures to expect.

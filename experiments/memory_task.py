@@ -54,7 +54,7 @@ class Config(TrainConfig):
     )
     cell: str = flag("gru", "recurrent cell", choices=TrainConfig.__dataclass_fields__["cell"].metadata["choices"])
     hidden_size: int = flag(64, "hidden features", minimum=1, maximum=8192)
-    learning_rate: float = flag(2e-3, "highest learning rate", above=0.0)
+    learning_rate: float = flag(5e-3, "highest learning rate", above=0.0)
     epochs: int = flag(3, "epochs at most", minimum=1, maximum=1_000_000)
 
 
