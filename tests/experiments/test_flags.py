@@ -9,7 +9,7 @@ import pytest
 from running import run
 
 import launch
-from experiments import forecast, gradcheck, long_sequences, memory, ntc_scv, spelled_out
+from experiments import forecast, gradcheck, long_sequences, memory, ntc_scv, spelled_out, vanishing
 from experiments.flags import UsageError, flag, flagfile_lines, help_text, parse
 from experiments.text_flags import TextConfig
 from experiments.training_flags import TrainConfig
@@ -22,6 +22,7 @@ CONFIGS = {
     "long_sequences": long_sequences.Config,
     "memory": memory.Config,
     "spelled_out": spelled_out.Config,
+    "vanishing": vanishing.Config,
 }
 
 
@@ -169,7 +170,7 @@ class TestFlagfile:
                 changed[field.name] = not default
             elif isinstance(default, str):
                 changed[field.name] = "somewhere"
-            elif field.name in ("forget_bias", "clip_norm", "dropout", "learning_rate", "weight_decay"):
+            elif isinstance(default, float) or field.name == "forget_bias":
                 changed[field.name] = 0.3
             else:
                 changed[field.name] = 17
