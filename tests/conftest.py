@@ -3,6 +3,10 @@
 import os
 
 os.environ["MPLBACKEND"] = "Agg"  # before anything imports matplotlib
+# Most of the time of these tests is LLVM's; what it makes faster here is too small to need it. Before JAX starts.
+os.environ["XLA_FLAGS"] = (
+    f"{os.environ.get('XLA_FLAGS', '')} --xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
+)
 
 import chex
 import jax
