@@ -21,11 +21,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from rnn_jax.data import archive, cleaning
+from rnn_jax.data import archive
 from rnn_jax.data.errors import DataError
 from rnn_jax.data.reviews import CLASSES, ReviewData, Reviews, from_files
 
-__all__ = ["CLASSES", "NAME", "OFFICIAL", "Download", "clean", "read"]
+__all__ = ["CLASSES", "NAME", "OFFICIAL", "Download", "read"]
 
 NAME = "imdb"
 FOLDER = "aclImdb"
@@ -40,8 +40,6 @@ GROUP_SIZE = 100
 """So large that few films are cut in two by the border of a group, so small that a tenth of the groups is a sample."""
 
 TRIES = 3
-
-clean = cleaning.clean_markup
 
 
 class Download(NamedTuple):
@@ -66,7 +64,7 @@ OFFICIAL = Download(
 
 
 def read(data_dir: str | PathLike[str], *, download: Download = OFFICIAL, per_folder: int = PER_FOLDER) -> ReviewData:
-    """Reads the labelled reviews, raw, without a validation split; `clean` is what to apply to them.
+    """Reads the labelled reviews, raw, without a validation split; `cleaning.clean_markup` is for them.
 
     Looks in `data_dir` for the folder `aclImdb`, then for the archives `ARCHIVES`, then for what TensorFlow Datasets
     prepared there before; else it downloads the archive, checks it, and prepares it there.

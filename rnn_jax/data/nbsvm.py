@@ -131,22 +131,6 @@ class NBSVM:
         return (self._counter.transform(texts) @ self.weights + self.intercept).astype(np.float32)
 
 
-def fit_predict(
-    train_texts: Sequence[str], train_labels: ArrayLike, test_texts: Sequence[str], **settings: Any
-) -> np.ndarray:
-    """Scores `[N_test]` float32 of the test texts, above 0 for label 1, by an `NBSVM` fitted on the training texts.
-
-    Args:
-        train_texts: N texts.
-        train_labels: `[N]`, 0 or 1.
-        test_texts: the texts to score.
-        **settings: of `NBSVM`.
-
-    Raises: `ValueError` as `NBSVM` and its `fit` do.
-    """
-    return NBSVM(**settings).fit(train_texts, train_labels).decision_function(test_texts)
-
-
 def log_count_ratio(present: Any, labels: np.ndarray, smoothing: float = 1.0) -> np.ndarray:
     """How much more often a feature occurs with label 1 than with label 0: r of `NBSVM`, `[V]` float64.
 

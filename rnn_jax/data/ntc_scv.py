@@ -20,7 +20,7 @@ from rnn_jax.data import archive, cleaning
 from rnn_jax.data.errors import DataError
 from rnn_jax.data.reviews import CLASSES, ReviewData, Reviews, from_files, select
 
-__all__ = ["CLASSES", "NAME", "clean", "read", "vietnamese"]
+__all__ = ["CLASSES", "NAME", "read", "vietnamese"]
 
 NAME = "ntc_scv"
 FOLDER = "ntc-scv"
@@ -33,7 +33,6 @@ SPLITS = {
     "test": ("data_test/test", 5_000),
 }
 
-clean = cleaning.clean_words
 
 # Letters that Vietnamese has and hardly any other language.
 VIETNAMESE_LETTER = re.compile("[ăđơưạảấầẩẫậắằẳẵặẹẻẽếềểễệỉịọỏốồổỗộớờởỡợụủứừửữựỳỵỷỹ]")
@@ -51,7 +50,7 @@ of dishes are doubtful, English is not."""
 def read(data_dir: str | PathLike[str]) -> ReviewData:
     """Reads the folder `ntc-scv` of `data_dir`, or the archive `ntc-scv.tar.xz` or `ntc-scv.tar.gz`.
 
-    The texts are raw; `clean` is what to apply to them.
+    The texts are raw; `cleaning.clean_words` is what to apply to them.
 
     Returns:
         Three splits; remarks say how many reviews are not Vietnamese, see `vietnamese`.
@@ -87,7 +86,7 @@ def vietnamese(text: str) -> bool:
     plain = unicodedata.normalize("NFC", text.lower())
     if len(VIETNAMESE_LETTER.findall(plain)) > ENOUGH_LETTERS * len(plain):
         return True
-    language, probability = _detector().classify(clean(text).replace("_", " "))
+    language, probability = _detector().classify(cleaning.clean_words(text).replace("_", " "))
     return language == "vi" or probability < SURE
 
 

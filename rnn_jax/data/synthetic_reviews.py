@@ -12,11 +12,10 @@ stand between a marker and an opinion, nor do counts of pairs or triples of word
 
 import numpy as np
 
-from rnn_jax.data import cleaning
 from rnn_jax.data.errors import DataError
 from rnn_jax.data.reviews import CLASSES, ReviewData, Reviews
 
-__all__ = ["CLASSES", "NAME", "NEGATIVE", "POSITIVE", "clean", "generate"]
+__all__ = ["CLASSES", "NAME", "NEGATIVE", "POSITIVE", "generate"]
 
 NAME = "synthetic_reviews"
 
@@ -66,8 +65,6 @@ MAX_OPINIONS = 3
 
 MAX_WORDS = 80
 """The longest text, full stops counted."""
-
-clean = cleaning.clean_markup
 
 
 def generate(num_train: int = 4_000, num_test: int = 1_000, seed: int = 0) -> ReviewData:

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 
 from rnn_jax.data import imdb
+from rnn_jax.data.cleaning import clean_markup
 from rnn_jax.data.errors import DataError
 from rnn_jax.data.reviews import fingerprint, repeated_in_train
 
@@ -57,7 +58,7 @@ def check(data):
         "test/pos/2_9",
     ]
     assert data.test.texts[4] == " A pos film, test 1.<br />Caf\u00e9\n"
-    assert imdb.clean(data.test.texts[4]) == "a pos film, test 1. caf\u00e9"
+    assert clean_markup(data.test.texts[4]) == "a pos film, test 1. caf\u00e9"
     assert data.train.labels.tolist() == [0, 0, 0, 1, 1, 1]
 
 
@@ -197,12 +198,12 @@ def test_facts():
     assert len({*data.train.texts, *data.test.texts}) == 49_582
     assert repeated_in_train(data).sum() == 123
     assert data.test.names[-1] == "test/pos/9_7"
-    assert "<br" not in imdb.clean(data.test.texts[0])
+    assert "<br" not in clean_markup(data.test.texts[0])
     assert data.test.groups is None
     words = {}  # of the training reviews of one class, in the order of their numbers
     for index in np.flatnonzero(data.train.labels == 1):
         number = int(data.train.names[index].rsplit("/", 1)[1].split("_")[0])
-        words[number] = set(re.findall(r"\w{5,}", imdb.clean(data.train.texts[index])))
+        words[number] = set(re.findall(r"\w{5,}", clean_markup(data.train.texts[index])))
         assert data.train.groups[index] == number // imdb.GROUP_SIZE * 2 + 1
     counts = Counter(word for each in words.values() for word in each)
     rare = [{word for word in words[i] if 2 <= counts[word] <= 30} for i in range(12_500)]

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from rnn_jax.data import ntc_scv
+from rnn_jax.data.cleaning import clean_words
 from rnn_jax.data.errors import DataError
 from rnn_jax.data.ntc_scv import vietnamese
 from rnn_jax.data.reviews import fingerprint, repeated_in_train
@@ -66,7 +67,7 @@ def test_read(imitation):
     assert data.train.names[:2] == ["data_train/train/neg/1", "data_train/train/neg/2"]
     assert data.validation.texts[3] == "Giá_cả data_train/test pos quá đắt\n"
     assert data.test.labels.tolist() == [0, 0, 0, 1, 1, 1]
-    assert ntc_scv.clean(data.train.texts[0]) == "quán data_train train neg rất ngon_lắm"
+    assert clean_words(data.train.texts[0]) == "quán data_train train neg rất ngon_lắm"
     assert data.remarks == (
         "ntc_scv: dropped 2 of 6 reviews of the train split that are not in Vietnamese",
         "ntc_scv: dropped 2 of 6 reviews of the validation split that are not in Vietnamese",
@@ -113,6 +114,6 @@ def test_facts(files):
 @real
 def test_cleaned_words_are_words(files):
     for text in files.test.texts[::20]:
-        words = ntc_scv.clean(text).split()
+        words = clean_words(text).split()
         assert words
         assert all(part.isalpha() for word in words for part in word.split("_"))
