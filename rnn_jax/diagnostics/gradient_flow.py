@@ -39,7 +39,7 @@ def gradient_flow(step: Step, carry: Carry, xs: Any, loss: Callable[[Carry], Arr
     Example: three steps, each halving the state.
 
         >>> flow = gradient_flow(lambda h, x: 0.5 * h, jnp.ones(1), jnp.zeros((3, 0)), lambda hs: hs[-1].sum())
-        >>> jnp.exp(flow).tolist()
+        >>> [round(float(norm), 4) for norm in jnp.exp(flow)]
         [0.125, 0.25, 0.5, 1.0]
     """
     before, final = carries_before(step, carry, xs)

@@ -112,7 +112,7 @@ class TestRunFolder:
     def test_the_best_parameters_are_evaluated_not_the_last(self, tmp_path, monkeypatch):
         """The best ones here predict "no change", which is persistence to the digit; the last ones anything else."""
 
-        def train(functions, seeds, data, schedule, workdir, learning_rate):
+        def train(functions, seeds, data, schedule, workdir, learning_rate, probe):
             replicas = functions.init(jnp.asarray(seeds, jnp.uint32))
             params = replicas.params | {"head": jax.tree.map(jnp.zeros_like, replicas.params["head"])}
             record = {"step": 1, "loss": 1.0, "grad_norm": 1.0, "update_norm": 1.0}
@@ -234,7 +234,28 @@ class TestModel:
     @pytest.mark.parametrize(
         ("arguments", "message"),
         [
-            (["--cell=gru", "--forget_bias=1"], "--forget_bias=1.0: --cell=gru has no forget gate; take lstm"),
+            (
+                ["--cell=gru", "--forget_bias=1"],
+                "--forget_bias=1.0: --cell=gru has no forget gate; take one of lstm, lstm_peephole, lstm_layer_norm",
+            ),
+            (
+                ["--cell=rnn", "--chrono=9"],
+                "--chrono=9: --cell=rnn has no gate with a memory to set; take one of lstm, gru, lstm_coupled, "
+                "lstm_peephole, lstm_layer_norm",
+            ),
+            (["--forget_bias=1", "--chrono=9"], "--forget_bias and --chrono both set the forget gate's bias: give one"),
+            (
+                ["--zoneout=0.5", "--backend=manual"],
+                "--zoneout=0.5: --backend=manual does not have it; take auto or scan",
+            ),
+            (
+                ["--cell=lstm_coupled", "--backend=manual"],
+                "--backend=manual: --cell=lstm_coupled has no hand-derived gradient; take auto or scan",
+            ),
+            (
+                ["--cell=gru", "--backend=without_dc"],
+                "--backend=without_dc is a fault of the LSTM's gradient, not of --cell=gru",
+            ),
             (["--weight_decay=0.1"], "--weight_decay=0.1: weight_decay needs optimizer adamw, not adam"),
         ],
     )
@@ -244,16 +265,17 @@ class TestModel:
 
     def test_every_model_flag_arrives(self):
         arguments = ["--num_layers=2", "--bidirectional", "--dropout=0.2", "--variational", "--forget_bias=2"]
+        arguments += ["--zoneout=0.1", "--gain=3", "--backend=scan"]
         config = parse(forecast.Config, [*arguments, "--init=identity", "--checkpoint_every=4", "--truncate_every=5"])
         recurrent = forecast.make_model(config, 1, nnx.Rngs(0)).recurrent
         found = (recurrent.dropout, recurrent.variational, recurrent.checkpoint_every, recurrent.truncate_every)
         assert found == (0.2, True, 4, 5)
-        assert recurrent.backend == "manual"
+        assert (recurrent.backend, recurrent.zoneout) == ("scan", 0.1)
         assert len(recurrent.layers) == 2
         for layer in recurrent.layers:
             for direction in (layer.forward, layer.backward):
                 assert direction.b[...][32:64].tolist() == [2.0] * 32
-                np.testing.assert_array_equal(direction.w_hh[...][:, :32], np.eye(32))
+                np.testing.assert_array_equal(direction.w_hh[...][:, :32], 3 * np.eye(32))
 
 
 class TestWindows:

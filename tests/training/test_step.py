@@ -176,12 +176,20 @@ class TestDispatches:
         assert metrics.loss.tolist() == [0, 0, 0]
 
     def test_one_program_for_every_count_and_epoch(self):
-        functions, data = regression_functions.__wrapped__(), regression_data()
+        task, traced = regression_task(), []
+
+        def loss(*arguments):
+            traced.append(1)
+            return task.loss(*arguments)
+
+        functions = make_functions(task._replace(loss=loss), optax.sgd(0.1), batch_size=BATCH)
+        data = regression_data()
         replicas = jax.device_put(start(functions, SEEDS), functions.sharding)  # where `steps` leaves them
-        order = functions.order(replicas.seed, 0)
+        order, counts = functions.order(replicas.seed, 0), []
         for epoch, first, count in ((0, 0, 3), (0, 3, 4), (1, 0, 7)):
             replicas, _ = functions.steps(replicas, order, data, epoch, first, count)
-        assert functions.steps._cache_size() == 1
+            counts.append(len(traced))
+        assert counts[0] == counts[1] == counts[2] > 0
 
 
 class TestDropoutKeys:
