@@ -92,7 +92,8 @@ def get(name: str) -> Shape:
     found = _SIZES.fullmatch(name)
     if found is None:
         raise ValueError(f"unknown {name!r}: take some of {','.join(SHAPES)} or spell one out, like B64T100I1H32")
-    return Shape(name, *(int(size) for size in found.groups()[:4]), ragged=bool(found[5]))
+    batch_size, length, input_size, hidden_size = (int(size) for size in found.groups()[:4])
+    return Shape(name, batch_size, length, input_size, hidden_size, ragged=bool(found[5]))
 
 
 LETTERS = {"B": "batch_size", "T": "length", "H": "hidden_size"}

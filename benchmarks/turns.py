@@ -6,6 +6,7 @@ import os
 import selectors
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -15,7 +16,7 @@ from benchmarks.worker import WHATS, Task
 from experiments.process_memory import resident_bytes
 
 ROOT = Path(__file__).resolve().parent.parent
-MOST_CALLS = 100
+MOST_CALLS = 20
 """In one turn."""
 
 
@@ -33,13 +34,14 @@ class Worker:
     def __init__(self, argument: str):
         # On a GPU every process would take most of the memory for itself.
         environment = {**os.environ, "XLA_PYTHON_CLIENT_PREALLOCATE": "false"}
+        self.errors = tempfile.TemporaryFile()  # noqa: SIM115  # `close` closes it
         self.process = subprocess.Popen(
             [sys.executable, "-m", "benchmarks.worker", argument],
             cwd=ROOT,
             env=environment,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
+            stderr=self.errors,
         )
 
     def ask(self, request: Mapping[str, Any], limit: float) -> Any:
@@ -72,8 +74,11 @@ class Worker:
                     raise Refused("memory", f"took more than {memory_bytes / 2**30:.3g} GiB")
         line = self.process.stdout.readline()
         if not line.endswith(b"\n"):
+            ended = self.process.wait()  # -9: the system had no more memory
+            self.errors.seek(0)
+            last = self.errors.read().decode(errors="replace").strip().splitlines()[-1:]
             self.close()
-            raise Refused("failed", f"ended with status {self.process.wait()}")  # -9: the system had no more memory
+            raise Refused("failed", ": ".join([f"ended with status {ended}", *last])[:300])
         found = json.loads(line)
         for status in ("failed", "not_here"):
             if isinstance(found, dict) and status in found:
@@ -85,7 +90,7 @@ class Worker:
         if self.process.poll() is None:
             self.process.kill()
         self.process.wait()
-        for pipe in (self.process.stdin, self.process.stdout):
+        for pipe in (self.process.stdin, self.process.stdout, self.errors):
             if pipe is not None:
                 with contextlib.suppress(OSError):
                     pipe.close()
@@ -124,8 +129,8 @@ def matmul_rate(size: int) -> float:
 def calls_per_turn(call_seconds: Mapping[str, float], turns: int, seconds: float) -> int:
     """How many calls of each kind fill a share of the budget; at least one, since a turn without a call is none.
 
-    >>> calls_per_turn({"forward": 0.01, "forward_backward": 0.03}, turns=10, seconds=10)
-    25
+    >>> calls_per_turn({"forward": 0.02, "forward_backward": 0.08}, turns=10, seconds=10)
+    10
     """
     return min(max(int(seconds / turns / max(sum(call_seconds.values()), 1e-9)), 1), MOST_CALLS)
 
@@ -141,7 +146,8 @@ def take_turns(
         turns: how often each has its turn.
         seconds: of timed calls, after which a worker has no more turns. Each has one at least.
 
-    Returns: name to `{"forward": [turn][call] seconds, "forward_backward": ...}`, and the workers that ended on the way.
+    Returns: name to `{"forward": [turn][call] seconds, "forward_backward": ...}`, and by name the workers that ended on
+    the way.
     """
     found: dict[str, dict[str, list[list[float]]]] = {name: {what: [] for what in WHATS} for name in workers}
     spent, ended = dict.fromkeys(workers, 0.0), {}

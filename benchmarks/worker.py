@@ -65,7 +65,7 @@ def prepare(task: Task) -> tuple[Any, dict[str, Any]]:
     and `process_bytes` (that above what it held before), `call_seconds`. With `skipped` and its reason instead of the
     last ones where a limit forbids them.
     """
-    if task.dtype == "float64" and task.peer in peers.PEERS and "torch" not in peers.PEERS[task.peer].packages:
+    if task.dtype == "float64" and "torch" not in peers.PEERS[task.peer].packages:
         import jax
 
         jax.config.update("jax_enable_x64", True)
@@ -153,7 +153,9 @@ def main(text: str) -> None:
             say(answer(runner, json.loads(line)))
     except Exception as error:  # whatever a peer raises is a row of the table
         lines = str(error).splitlines() or [""]
-        say({"not_here" if type(error).__name__ == "NotHere" else "failed": f"{type(error).__name__}: {lines[0]}"[:300]})
+        say(
+            {"not_here" if type(error).__name__ == "NotHere" else "failed": f"{type(error).__name__}: {lines[0]}"[:300]}
+        )
 
 
 if __name__ == "__main__":

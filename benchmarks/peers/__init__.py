@@ -5,7 +5,8 @@ Nothing here imports a peer: a peer that is not installed is a row that says so.
 
 import importlib
 import importlib.util
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from benchmarks.problem import NUM_GATES, Problem
@@ -25,6 +26,8 @@ class Peer:
         ragged: how it treats sequences of unequal length; "" where it knows none and is not asked.
         even: whether it is timed on sequences of one length too.
         ours: whether it is one of our own back ends.
+        other: the cells that are another function than ours, and in what. Its values have to show it; it is timed all
+            the same, and not ranked.
     """
 
     module: str
@@ -34,6 +37,7 @@ class Peer:
     ragged: str = "computes the padding"
     even: bool = True
     ours: bool = False
+    other: Mapping[str, str] = field(default_factory=dict)
 
 
 PEERS = {
@@ -44,12 +48,15 @@ PEERS = {
     "flax": Peer("flax_nnx", "plain", ("flax",)),
     "flax_optimized": Peer("flax_nnx", "optimized", ("flax",), cells=("lstm",)),
     "equinox": Peer("equinox_scan", packages=("equinox",), cells=("lstm", "gru")),
-    "haiku": Peer("haiku_unroll", packages=("haiku",)),
+    "haiku": Peer(
+        "haiku_unroll",
+        packages=("haiku",),
+        other={"rnn": "is a ReLU", "gru": "resets before the product"},
+    ),
     "keras": Peer("keras_jax", packages=("keras",), ragged="masks"),
     "jax_cudnn": Peer("jax_cudnn", cells=("lstm",), ragged="packs the sequences"),
 }
-"""Their names on the command line. A peer whose cell is another function (Haiku's GRU resets before the product, its
-Elman cell is a ReLU) is found out by its values and not ranked."""
+"""By their names on the command line."""
 
 
 def missing(peer: Peer) -> str | None:

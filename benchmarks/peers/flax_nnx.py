@@ -28,7 +28,7 @@ def make(problem: Problem, variant: str) -> JaxRunner:
     ours = cells.get(problem.cell)
     kind = type(jax.eval_shape(lambda: ours.init_params(jax.random.key(0), 1, 1)))
     to_flax(kind(**{name: jnp.asarray(array, dtype) for name, array in problem.params.items()}), cell)
-    graph, params, rest = nnx.split(nnx.RNN(cell, time_major=True), nnx.Param, ...)
+    graph, params, rest = nnx.split(nnx.RNN(cell, time_major=True), nnx.Param, ...)  # type: ignore[misc]
 
     def apply(params, xs, lengths):
         # Made here, as those of `rest` cannot be drawn from inside a `jit`; the carry begins at zero either way.

@@ -1,6 +1,7 @@
 """PyTorch's `nn.RNN`, `nn.LSTM` and `nn.GRU`, eager and time-major; on a GPU these call cuDNN.
 
-Imports no JAX: in one process PyTorch's threads and JAX's get in each other's way and PyTorch takes up to twice as long.
+Imports no JAX: in one process PyTorch's threads and JAX's get in each other's way, and PyTorch takes up to twice as
+long.
 """
 
 from typing import Any
