@@ -33,7 +33,7 @@ class Task:
     Attributes:
         peer: a name of `benchmarks.peers.PEERS`.
         cell, shape, dtype: the problem.
-        seconds: a peer that needs longer than this for its warm-up and one more call of each is not timed.
+        seconds: a peer that needs longer than this for its first call of each kind is not timed.
         memory_bytes: a peer whose compiler plans for more is not run.
         values: the file to write sampled values to, NumPy's `.npz`.
     """

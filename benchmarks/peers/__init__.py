@@ -44,6 +44,7 @@ PEERS = {
     "scan": Peer("ours", "scan", ragged="holds the carry", ours=True),
     "manual": Peer("ours", "manual", ragged="holds the carry", ours=True),
     "torch": Peer("pytorch", "packed", ("torch",), ragged="packs the sequences"),
+    "torch_one_thread": Peer("pytorch", "one_thread", ("torch",), ragged="packs the sequences"),
     "torch_padded": Peer("pytorch", "padded", ("torch",), even=False),
     "flax": Peer("flax_nnx", "plain", ("flax",)),
     "flax_optimized": Peer("flax_nnx", "optimized", ("flax",), cells=("lstm",)),

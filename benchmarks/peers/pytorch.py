@@ -77,5 +77,10 @@ class TorchRunner:
 
 
 def make(problem: Problem, variant: str) -> TorchRunner:
-    """The runner; `variant` is `packed` (sequences of unequal length are packed) or `padded` (their padding is run)."""
-    return TorchRunner(problem, packed=variant == "packed")
+    """The runner. Sequences of unequal length are packed unless `variant` is `padded`; `one_thread` keeps to one core.
+
+    PyTorch's threads wait for each other at every step, which one thread may do faster, and does on a busy machine.
+    """
+    if variant == "one_thread":
+        torch.set_num_threads(1)
+    return TorchRunner(problem, packed=variant != "padded")

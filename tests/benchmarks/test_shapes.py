@@ -1,13 +1,20 @@
 """The shapes that are timed."""
 
 import dataclasses
+import doctest
 
 import numpy as np
 import pytest
 
-from benchmarks import shapes
+from benchmarks import shapes, turns
+from benchmarks.peers import runner
 from benchmarks.problem import draw
 from benchmarks.shapes import SHAPES, Shape
+
+
+@pytest.mark.parametrize("module", [shapes, runner, turns])
+def test_the_examples(module):
+    assert doctest.testmod(module)._asdict() | {"attempted": 0} == {"failed": 0, "attempted": 0}
 
 
 def test_the_fixed_ones():
