@@ -129,9 +129,8 @@ def plot_sweep(path: Path, rows: Sequence[Mapping[str, Any]], letter: str) -> No
                     for row in rows
                     if (row["cell"], row["dtype"], row["peer"], row["status"]) == (cell, dtype, name, "ran")
                 )
-                ranked = all(
-                    row["agrees"] for row in rows if row["cell"] == cell and row["peer"] == name and "agrees" in row
-                )
+                of_peer = [row for row in rows if (row["cell"], row["dtype"], row["peer"]) == (cell, dtype, name)]
+                ranked = all(row.get("agrees", True) for row in of_peer)
                 style: Any = {"color": COLOURS[at % len(COLOURS)], "markersize": 4, "label": name}
                 mark = ("o" if at < len(COLOURS) else "s") + ("-" if ranked else ":")
                 axes.plot(*zip(*points, strict=True) if points else ([], []), mark, **style)
