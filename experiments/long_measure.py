@@ -15,7 +15,6 @@ Gruslys, Munos, Danihelka, Lanctot and Graves, "Memory-efficient backpropagation
 
 import json
 import math
-import resource
 import subprocess
 import sys
 import time
@@ -29,6 +28,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.flatten_util import ravel_pytree
 
+from experiments.process_memory import forget_peak, peak_bytes, resident_bytes
 from rnn_jax import cells, unroll
 from rnn_jax.diagnostics.truncation import echo_task
 from rnn_jax.sequence import split
@@ -104,34 +104,6 @@ def make_arguments(task: Task) -> tuple[Params, Array, Array, Array]:
     readout = jax.random.normal(keys[1], (task.hidden_size,), jnp.float32) / task.hidden_size**0.5
     xs, targets = jax.jit(lambda key: echo_task(key, task.length, 1))(keys[2])
     return jax.tree.map(lambda a: a.astype(task.dtype), (params, readout, xs, targets))
-
-
-def resident_bytes() -> int:
-    """What the process holds in memory now; where Linux's /proc is missing, the most it has held so far."""
-    return _status("VmRSS")
-
-
-def peak_bytes() -> int:
-    """The most that the process has held. `ru_maxrss` is second best: a child inherits its parent's on Linux."""
-    return _status("VmHWM")
-
-
-def _status(name: str) -> int:
-    status = Path("/proc/self/status")
-    if status.exists():
-        found = [line.split()[1] for line in status.read_text().splitlines() if line.startswith(f"{name}:")]
-        if found:
-            return int(found[0]) * 1024
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024  # bytes there, KiB elsewhere
-
-
-def forget_peak() -> None:
-    """Lets the peak begin anew: compiling has one of its own. Without effect where the system has no such switch."""
-    try:
-        Path("/proc/self/clear_refs").write_text("5")
-    except OSError:
-        return
 
 
 def measure_here(task: Task, gradient_file: Path) -> dict[str, Any]:

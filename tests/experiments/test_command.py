@@ -189,7 +189,7 @@ class TestLaunch:
     @pytest.mark.parametrize("name", ["forecasts", "--lag=3", ""])
     def test_unknown(self, name):
         message = run(launch.main, name).one_error()
-        known = "forecast, imdb, ntc_scv, vanishing, memory, spelled_out, gradcheck, long_sequences"
+        known = "forecast, imdb, ntc_scv, vanishing, memory, spelled_out, gradcheck, long_sequences, benchmark"
         assert message == f"no experiment called {name!r}: take one of {known}"
 
     def test_hands_the_arguments_on(self):

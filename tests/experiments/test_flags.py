@@ -9,7 +9,7 @@ import pytest
 from running import run
 
 import launch
-from experiments import forecast, gradcheck, long_sequences, memory, ntc_scv, spelled_out, vanishing
+from experiments import benchmark, forecast, gradcheck, long_sequences, memory, ntc_scv, spelled_out, vanishing
 from experiments.flags import UsageError, flag, flagfile_lines, help_text, parse
 from experiments.text_flags import TextConfig
 from experiments.training_flags import TrainConfig
@@ -21,6 +21,7 @@ CONFIGS = {
     "gradcheck": gradcheck.Config,
     "long_sequences": long_sequences.Config,
     "memory": memory.Config,
+    "benchmark": benchmark.Config,
     "spelled_out": spelled_out.Config,
     "vanishing": vanishing.Config,
 }

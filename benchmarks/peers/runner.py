@@ -1,0 +1,115 @@
+"""What a peer hands over: two calls that return when their work is done, and their values in our layout.
+
+    runner.compile()            what compiling took: `{"forward": seconds, ...}`, and `planned_bytes` if known
+    runner.forward()            ys
+    runner.forward_backward()   the derivatives of the loss with respect to the parameters AND the inputs
+    runner.values()             name to NumPy array: `ys [T, B, H]`, `dxs [T, B, I]` and the derivatives of the
+                                parameters under our names, those that the peer has
+    runner.device               the platform that computes: `cpu`, `gpu`
+
+JAX peers share `JaxRunner`; PyTorch has its own.
+"""
+
+import time
+from collections.abc import Callable
+from typing import Any, Protocol
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from benchmarks.problem import Problem
+
+
+class NotHere(Exception):
+    """The peer cannot take part on this machine or in this type; the message says why."""
+
+
+class Runner(Protocol):
+    """See above."""
+
+    device: str
+
+    def compile(self) -> dict[str, Any]: ...
+
+    def forward(self) -> Any: ...
+
+    def forward_backward(self) -> Any: ...
+
+    def values(self) -> dict[str, np.ndarray]: ...
+
+
+class JaxRunner:
+    """A peer that is a pure function of JAX.
+
+    Args:
+        problem: what to compute.
+        apply: `(params, xs, lengths [B] int32 or None) -> ys`, in the peer's own layout.
+        params: a pytree that the gradient is taken with respect to.
+        to_ours: the gradient, like `params`, to our names and layout.
+        batch_major: the peer takes `[B, T, I]` and returns `[B, T, H]`: it gets its inputs that way in advance.
+    """
+
+    def __init__(
+        self,
+        problem: Problem,
+        apply: Callable[[Any, Any, Any], Any],
+        params: Any,
+        to_ours: Callable[[Any], dict[str, Any]],
+        batch_major: bool = False,
+    ):
+        self.to_ours, self.batch_major = to_ours, batch_major
+        self.device = jax.devices()[0].platform
+        xs, weights = (self._turn(array) for array in (problem.xs, problem.weights))
+        lengths = None if problem.lengths is None else jnp.asarray(problem.lengths)
+        self.arguments = jax.block_until_ready(
+            (params, jnp.asarray(xs, problem.dtype), lengths, jnp.asarray(weights, problem.dtype))
+        )
+
+        def loss(params, xs, lengths, weights):
+            return jnp.sum(apply(params, xs, lengths) * weights, dtype=jnp.promote_types(weights.dtype, jnp.float32))
+
+        self._forward: Any = jax.jit(lambda params, xs, lengths, weights: apply(params, xs, lengths))
+        self._gradient: Any = jax.jit(jax.grad(loss, argnums=(0, 1)))
+
+    def _turn(self, array: np.ndarray) -> np.ndarray:
+        return np.ascontiguousarray(array.swapaxes(0, 1)) if self.batch_major else array
+
+    def compile(self) -> dict[str, Any]:
+        """Seconds of tracing and compiling, and the bytes that the compiler plans for a gradient."""
+        found: dict[str, Any] = {}
+        for name, attribute in (("forward", "_forward"), ("forward_backward", "_gradient")):
+            started = time.perf_counter()
+            compiled = getattr(self, attribute).lower(*self.arguments).compile()
+            found[name] = time.perf_counter() - started
+            setattr(self, attribute, compiled)
+        plan = compiled.memory_analysis()
+        if plan is not None:
+            parts = (plan.temp_size_in_bytes, plan.argument_size_in_bytes, plan.output_size_in_bytes)
+            found["planned_bytes"] = sum(parts)
+        return found
+
+    def forward(self) -> Any:
+        """ys, when they are there."""
+        return jax.block_until_ready(self._forward(*self.arguments))
+
+    def forward_backward(self) -> Any:
+        """The gradient with respect to (params, xs), when it is there."""
+        return jax.block_until_ready(self._gradient(*self.arguments))
+
+    def values(self) -> dict[str, np.ndarray]:
+        """One call of each, in our layout."""
+        ys = np.asarray(self.forward())
+        dparams, dxs = self.forward_backward()
+        values = {"ys": self._turn(ys), "dxs": self._turn(np.asarray(dxs))}
+        return values | {name: np.asarray(array) for name, array in self.to_ours(dparams).items()}
+
+
+def columns(array: Any, order: tuple[int, ...]) -> Any:
+    """`[..., G*H]` with its G blocks of columns in another order: the k-th of the result is `order[k]` of `array`.
+
+    >>> columns(np.arange(6), (2, 0, 1)).tolist()
+    [4, 5, 0, 1, 2, 3]
+    """
+    blocks = np.split(np.asarray(array), len(order), axis=-1)
+    return np.concatenate([blocks[k] for k in order], axis=-1)
