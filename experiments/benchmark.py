@@ -22,7 +22,7 @@ from benchmarks.problem import DTYPES, NUM_GATES
 from experiments import results
 from experiments.command import RunConfig
 from experiments.command import main as run_command
-from experiments.flags import UsageError, flag
+from experiments.flags import UsageError, flag, listed
 
 Contest = tuple[str, shapes.Shape, str]
 """Cell, shape and type."""
@@ -47,14 +47,6 @@ class Config(RunConfig):
     profile: str = flag("", "folder for traces of our back ends by JAX's profiler", local=True)
 
 
-def _names(config: Config, name: str, known: Sequence[str]) -> list[str]:
-    names = getattr(config, name).split(",")
-    unknown = [each for each in names if each not in known]
-    if unknown:
-        raise UsageError(f"--{name}: unknown {unknown[0]!r}: take some of {','.join(known)}")
-    return list(dict.fromkeys(names))
-
-
 def _factors(config: Config) -> tuple[float, ...]:
     try:
         factors = tuple(sorted({float(each) for each in config.factors.split(",")}))
@@ -69,7 +61,7 @@ def _factors(config: Config) -> tuple[float, ...]:
 
 def peer_names(config: Config) -> list[str]:
     """Whom `--peers` names. Raises: `UsageError` for an unknown one, or where none of ours is among them."""
-    names = _names(config, "peers", tuple(PEERS))
+    names = listed(config, "peers", tuple(PEERS))
     ours = [name for name, peer in PEERS.items() if peer.ours]
     if not set(ours) & set(names):
         raise UsageError(f"--peers: name one of {','.join(ours)} too: the others are compared with it")
@@ -78,7 +70,7 @@ def peer_names(config: Config) -> list[str]:
 
 def contests(config: Config) -> list[Contest]:
     """What is timed, in this order. Raises: `UsageError` for flags that do not fit."""
-    cells, dtypes = _names(config, "cells", tuple(NUM_GATES)), _names(config, "dtypes", DTYPES)
+    cells, dtypes = listed(config, "cells", tuple(NUM_GATES)), listed(config, "dtypes", DTYPES)
     try:
         chosen = [shapes.get(name) for name in dict.fromkeys(config.shapes.split(","))]
     except ValueError as error:
@@ -105,7 +97,7 @@ def measure(config: Config, workdir: Path) -> tuple[list[dict[str, Any]], float]
     done = {entry["key"]: entry for entry in map(json.loads, lines)}
     if "rate" not in done:
         done["rate"] = {"key": "rate", "rate": turns.matmul_rate(config.matmul_size)}
-        _append(file, done["rate"])
+        results.append(file, done["rate"])
     rate = done["rate"]["rate"]
     limits = contest.Limits(config.turns, config.seconds, int(config.memory_limit_gib * 2**30), rate)
     rows = []
@@ -114,18 +106,10 @@ def measure(config: Config, workdir: Path) -> tuple[list[dict[str, Any]], float]
         if key not in done:
             trace = Path(config.profile) if config.profile else None
             done[key] = {"key": key, "rows": contest.hold(cell, shape, dtype, names, limits, trace)}
-            _append(file, done[key])
+            results.append(file, done[key])
             print(report.line(key, done[key]["rows"]), flush=True)
         rows += done[key]["rows"]
     return rows, rate
-
-
-def _append(file: Path, entry: dict[str, Any]) -> None:
-    """Adds a line whole: a run killed in the middle of it must not leave half a row."""
-    partial = file.with_suffix(".partial")
-    before = file.read_text(encoding="utf-8") if file.exists() else ""
-    partial.write_text(f"{before}{json.dumps(entry)}\n", encoding="utf-8")
-    os.replace(partial, file)
 
 
 def _load() -> list[float] | None:

@@ -118,6 +118,24 @@ def given(arguments: Sequence[str], name: str) -> str | None:
     return found
 
 
+def listed(config: Any, name: str, known: Sequence[str]) -> list[str]:
+    """The words of a flag that is a comma list, each once, in the order given.
+
+    Raises: `UsageError` for a word that is not `known`.
+
+    >>> @dataclasses.dataclass(frozen=True)
+    ... class Demo:
+    ...     cells: str = flag("rnn,lstm", "cells")
+    >>> listed(Demo(), "cells", ("lstm", "rnn", "gru"))
+    ['rnn', 'lstm']
+    """
+    words = getattr(config, name).split(",")
+    for word in words:
+        if word not in known:
+            raise UsageError(f"--{name}: unknown {word!r}: take some of {','.join(known)}")
+    return list(dict.fromkeys(words))
+
+
 def _check_limits(config: Any) -> None:
     for field in dataclasses.fields(config):
         value, limits = getattr(config, field.name), field.metadata

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import jax
 
 from experiments.command import main as run_command
-from experiments.flags import UsageError, flag
+from experiments.flags import flag, listed
 from rnn_jax.diagnostics import gradcheck
 
 
@@ -26,22 +26,14 @@ class Config:
     seed: int = flag(0, "draws the parameters, the inputs and the cotangents", minimum=0, below=2**31)
 
 
-def _names(config: Config, name: str, known: Sequence[str]) -> list[str]:
-    names = getattr(config, name).split(",")
-    unknown = [each for each in names if each not in known]
-    if unknown:
-        raise UsageError(f"--{name}: unknown {unknown[0]!r}: take some of {','.join(known)}")
-    return names
-
-
 def run(config: Config, workdir: None) -> int:
     """Prints a row per check; returns the exit status."""
     del workdir  # nothing is kept
     jax.config.update("jax_enable_x64", True)
     choice = {
-        "cells": _names(config, "cells", tuple(gradcheck.RULES)),
-        "dtypes": _names(config, "dtypes", tuple(gradcheck.TOLERANCES)),
-        "cases": _names(config, "cases", tuple(gradcheck.CASES)),
+        "cells": listed(config, "cells", tuple(gradcheck.RULES)),
+        "dtypes": listed(config, "dtypes", tuple(gradcheck.TOLERANCES)),
+        "cases": listed(config, "cases", tuple(gradcheck.CASES)),
     }
     print(f"{'cell':<13} {'dtype':<8} {'case':<14} {'hand/autodiff':>14} {'autodiff/finite':>16}")
     total = failed = 0

@@ -8,7 +8,6 @@ truncated backpropagation against the truncation length, for several cells. 16 m
 
 import hashlib
 import json
-import os
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
@@ -23,7 +22,7 @@ from tabulate import tabulate
 from experiments import long_measure, results
 from experiments.command import RunConfig
 from experiments.command import main as run_command
-from experiments.flags import UsageError, flag
+from experiments.flags import UsageError, flag, listed
 from experiments.long_measure import METHODS, Task
 from rnn_jax import cells, plotting_long
 from rnn_jax.backends import BACKENDS
@@ -61,14 +60,6 @@ class Config(RunConfig):
     num_seeds: int = flag(5, "how many seeds the truncation bias is averaged over", minimum=1, maximum=1024)
 
 
-def _names(config: Config, name: str, known: Sequence[str]) -> list[str]:
-    names = getattr(config, name).split(",")
-    unknown = [each for each in names if each not in known]
-    if unknown:
-        raise UsageError(f"--{name}: unknown {unknown[0]!r}: take some of {','.join(known)}")
-    return list(dict.fromkeys(names))
-
-
 def _lengths(config: Config) -> list[int]:
     for each in config.lengths.split(","):
         if not each.isascii() or not each.isdigit() or not 1 <= int(each[:10]) <= 10**8 or len(each) > 9:
@@ -78,7 +69,7 @@ def _lengths(config: Config) -> list[int]:
 
 def tasks(config: Config) -> Iterator[Task]:
     """What is measured, in this order; of every length the reference comes first: `segmented` in float64."""
-    backends, methods = _names(config, "backends", tuple(BACKENDS)), _names(config, "methods", METHODS)
+    backends, methods = listed(config, "backends", tuple(BACKENDS)), listed(config, "methods", METHODS)
     common = {name: getattr(config, name) for name in ("cell", "hidden_size", "loss", "seed")}
     for length in _lengths(config):
         make = {"length": length, "limit_gib": config.memory_limit_gib, **common}
@@ -111,7 +102,7 @@ def measure_costs(config: Config, workdir: Path) -> list[dict[str, Any]]:
             row = {"key": key, **asdict(task), "every": task.every, **long_measure.measure(task, gradient_file)}
             done[key] = row
             if "error" not in row:  # that is tried again
-                _append(file, json.dumps(row))
+                results.append(file, row)
             print(f"T {task.length:>8} {task.backend:<7}{task.method:<13}{task.dtype}: {_outcome(row)}", flush=True)
         row = {name: value for name, value in done[key].items() if name not in ("key", "limit_gib")}
         gradient = np.load(gradient_file).astype(np.float64) if row["ran"] else None
@@ -124,21 +115,13 @@ def measure_costs(config: Config, workdir: Path) -> list[dict[str, Any]]:
     return rows
 
 
-def _append(file: Path, line: str) -> None:
-    """Adds a line whole: a run killed in the middle of it must not leave half a row."""
-    partial = file.with_suffix(".partial")
-    before = file.read_text(encoding="utf-8") if file.exists() else ""
-    partial.write_text(f"{before}{line}\n", encoding="utf-8")
-    os.replace(partial, file)
-
-
 def measure_bias(config: Config) -> dict[str, dict[str, Any]]:
     """The truncation bias for k = 1, 2, 4, ... T: name to lengths `[K]` and `[K, S]` errors and cosines, as lists."""
     lengths = [2**power for power in range(config.bias_length.bit_length()) if 2**power < config.bias_length]
     lengths.append(config.bias_length)
     seeds = jnp.arange(config.seed, config.seed + config.num_seeds, dtype=jnp.uint32)
     found = {}
-    for name in _names(config, "bias_cells", tuple(BIAS_CELLS)):
+    for name in listed(config, "bias_cells", tuple(BIAS_CELLS)):
         cell_name, options = BIAS_CELLS[name]
         cell = cells.get(cell_name)
 
@@ -171,7 +154,7 @@ def _mib(count: float) -> str:
 
 def run(config: Config, workdir: Path) -> int:
     """Measures what is missing, writes `results.json` and two plots, prints the tables; returns the exit status."""
-    _names(config, "bias_cells", tuple(BIAS_CELLS))  # refused now, not after minutes of measuring
+    listed(config, "bias_cells", tuple(BIAS_CELLS))  # refused now, not after minutes of measuring
     list(tasks(config))
     found = results.read(workdir)
     if found is None:

@@ -71,6 +71,14 @@ def write(folder: Path, results: Mapping[str, Any]) -> None:
     os.replace(partial, folder / "results.json")
 
 
+def append(file: Path, entry: Mapping[str, Any]) -> None:
+    """Adds a line of JSON whole: a run killed in the middle of it must not leave half a row."""
+    partial = file.with_suffix(".partial")
+    before = file.read_text(encoding="utf-8") if file.exists() else ""
+    partial.write_text(f"{before}{json.dumps(entry)}\n", encoding="utf-8")
+    os.replace(partial, file)
+
+
 def read(folder: Path) -> dict[str, Any] | None:
     """The results of a finished run; None where the run has not finished."""
     file = folder / "results.json"

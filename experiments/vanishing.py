@@ -24,7 +24,7 @@ from tabulate import tabulate
 from experiments import results, vanishing_run
 from experiments.command import RunConfig
 from experiments.command import main as run_command
-from experiments.flags import UsageError, flag
+from experiments.flags import UsageError, flag, listed
 from rnn_jax import cells, plotting_gradients, unroll
 from rnn_jax.diagnostics.gates import gate_activations, gate_statistics
 from rnn_jax.diagnostics.gradient_flow import gradient_flow
@@ -65,15 +65,6 @@ class Config(RunConfig):
     seed: int = flag(0, "draws parameters, inputs and the direction of the loss", minimum=0, below=2**31)
 
 
-def names(config: Config, name: str, known: Sequence[str]) -> list[str]:
-    """The words of a comma list. Raises `UsageError` for one that is not known."""
-    words = getattr(config, name).split(",")
-    for word in words:
-        if word not in known:
-            raise UsageError(f"--{name}: unknown {word!r}: take some of {','.join(known)}")
-    return words
-
-
 def numbers(config: Config, name: str, kind: type, minimum: float) -> list[Any]:
     """The numbers of a comma list. Raises `UsageError` for what is none or too small."""
     try:
@@ -88,8 +79,8 @@ def numbers(config: Config, name: str, kind: type, minimum: float) -> list[Any]:
 def settings(config: Config, longest: int) -> Iterator[tuple[str, str, float, dict[str, Any]]]:
     """Cell, initialization, gain, and the options of `init_params`, for every combination that the cell has."""
     gains = numbers(config, "gains", float, 0.0)
-    inits = names(config, "inits", tuple(INITS))
-    for cell in names(config, "cells", tuple(cells.CELLS)):
+    inits = listed(config, "inits", tuple(INITS))
+    for cell in listed(config, "cells", tuple(cells.CELLS)):
         for init in inits:
             options = {k: max(longest, 3) if k == "chrono" else v for k, v in INITS[init].items()}
             try:
