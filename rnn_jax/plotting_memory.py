@@ -4,13 +4,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import matplotlib
-
-matplotlib.use("Agg")  # writes files; has to be chosen before pyplot is imported
-import matplotlib.pyplot as plt
 import pandas as pd
 
-from rnn_jax.plotting import COLOURS, STYLE, save
+from rnn_jax.plotting import COLOURS, STYLE, plt, save
 
 
 def learning_curve(path: Path, records: Sequence[Mapping[str, Any]], measure: str, level: float) -> None:

@@ -31,8 +31,9 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from rnn_jax.cells import lstm
 from rnn_jax.cells.cell import Cell, gates, matmul
-from rnn_jax.cells.lstm import LSTMActivations, LSTMCarry, LSTMParams, gate_biases, init_carry
+from rnn_jax.cells.lstm import LSTMActivations, LSTMCarry, LSTMParams, init_carry
 from rnn_jax.initializers import chrono_bias, init_gates
 from rnn_jax.types import Array, Key
 
@@ -227,9 +228,10 @@ def init_peephole(
     chrono: int | None = None,
 ) -> PeepholeParams:
     """`rnn_jax.cells.lstm.init_params`, and peepholes of zero."""
-    w_ih, w_hh, b = init_gates(key, input_size, hidden_size, 4, dtype, init, gain)
-    b = gate_biases(key, b, hidden_size, forget_bias, chrono)
-    return PeepholeParams(w_ih, w_hh, b, jnp.zeros((3, hidden_size), dtype))
+    drawn = lstm.init_params(
+        key, input_size, hidden_size, dtype, init=init, gain=gain, forget_bias=forget_bias, chrono=chrono
+    )
+    return PeepholeParams(*drawn, jnp.zeros((3, hidden_size), dtype))
 
 
 def init_layer_norm(
@@ -244,10 +246,11 @@ def init_layer_norm(
     chrono: int | None = None,
 ) -> LayerNormParams:
     """`rnn_jax.cells.lstm.init_params`, and norms with a gain of one."""
-    w_ih, w_hh, b = init_gates(key, input_size, hidden_size, 4, dtype, init, gain)
-    b = gate_biases(key, b, hidden_size, forget_bias, chrono)
+    drawn = lstm.init_params(
+        key, input_size, hidden_size, dtype, init=init, gain=gain, forget_bias=forget_bias, chrono=chrono
+    )
     ones = jnp.ones((4, hidden_size), dtype)
-    return LayerNormParams(w_ih, w_hh, b, ones, ones, ones[0])
+    return LayerNormParams(*drawn, ones, ones, ones[0])
 
 
 def make() -> tuple[Cell, ...]:

@@ -51,9 +51,9 @@ def jacobian_norms(step: Step, carry: Carry, xs: Any) -> JacobianNorms:
         >>> [round(float(jnp.exp(norms.whole[lag])), 3) for lag in (0, 1, 1000)]
         [1.414, 1.414, 1.414]
     """
-    before, final = carries_before(step, carry, xs)
-    flat_step(step, carry)  # checks the carry
-    rows = _identity(final)
+    _, vector, unravel = flat_step(step, carry)
+    before, _ = carries_before(step, carry, xs)
+    rows = jax.vmap(unravel)(jnp.eye(vector.size, dtype=vector.dtype))
 
     def measure(rows: Carry, log_scale: Pair) -> tuple[Carry, Pair, JacobianNorms]:
         squares = jax.tree.map(lambda leaf: jnp.sum(leaf**2), rows)
@@ -71,16 +71,10 @@ def jacobian_norms(step: Step, carry: Carry, xs: Any) -> JacobianNorms:
         rows, log_scale, norms = measure(jax.vmap(pull)(rows)[0], log_scale)
         return (rows, log_scale), norms
 
-    zero = jnp.zeros((), jax.tree.leaves(final)[0].dtype)
+    zero = jnp.zeros((), vector.dtype)
     rows, log_scale, first = measure(rows, (zero, zero))
     _, rest = jax.lax.scan(back, (rows, log_scale), (before, xs), reverse=True)
     return jax.tree.map(lambda first, rest: jnp.concatenate((first[None], rest[::-1])), first, rest)
-
-
-def _identity(carry: Carry) -> Carry:
-    """The identity of the carry's space, a row for each of its N numbers: arrays `[N, ...]`."""
-    vector, unravel = jax.flatten_util.ravel_pytree(carry)
-    return jax.vmap(unravel)(jnp.eye(vector.size, dtype=vector.dtype))
 
 
 def jacobian_singular_values(step: Step, carry: Carry, xs: Any, lags: Array) -> Array:
@@ -106,7 +100,7 @@ def jacobian_singular_values(step: Step, carry: Carry, xs: Any, lags: Array) -> 
     wanted = [int(lag) for lag in lags]
     if wanted != sorted(set(wanted)) or not all(0 <= lag <= steps for lag in wanted):
         raise ValueError(f"lags must be ascending in 0..{steps}, got {wanted}")
-    flat, vector = flat_step(step, carry)
+    flat, vector, _ = flat_step(step, carry)
     before, _ = carries_before(flat, vector, xs)
     identity = jnp.eye(vector.size, dtype=vector.dtype)
 

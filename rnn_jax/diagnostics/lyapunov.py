@@ -59,7 +59,7 @@ def lyapunov_spectrum(
         >>> [round(float(e), 4) for e in jnp.exp(spectrum.exponents)]
         [2.0, 0.5]
     """
-    flat, vector = flat_step(step, carry)
+    flat, vector, unravel = flat_step(step, carry)
     steps, size = num_steps(xs), vector.size
     wanted = size if num_exponents is None else num_exponents
     if not 1 <= wanted <= size:
@@ -84,5 +84,4 @@ def lyapunov_spectrum(
     start = jnp.linalg.qr(jax.random.normal(jax.random.key(0), (size, wanted), vector.dtype))[0]
     (vector, _), growth = jax.lax.scan(block, (vector, start), blocks)
     exponents = growth[warmup // qr_every :].mean(axis=0) / qr_every
-    _, unravel = jax.flatten_util.ravel_pytree(carry)
     return LyapunovSpectrum(jnp.sort(exponents, descending=True), growth, unravel(vector))

@@ -40,8 +40,8 @@ def carries_before(step: Step, carry: Carry, xs: Any) -> tuple[Carry, Carry]:
     return before, final
 
 
-def flat_step(step: Step, carry: Carry) -> tuple[Callable[[Array, Any], Array], Array]:
-    """The step and the carry on vectors `[N]`, N the number of entries of the carry.
+def flat_step(step: Step, carry: Carry) -> tuple[Callable[[Array, Any], Array], Array, Callable[[Array], Carry]]:
+    """The step and the carry on vectors `[N]`, N the number of entries of the carry, and the way back to its form.
 
     Raises: `ValueError` for a carry that is not floating point throughout.
     """
@@ -53,7 +53,7 @@ def flat_step(step: Step, carry: Carry) -> tuple[Callable[[Array, Any], Array], 
     def flat(vector: Array, x: Any) -> Array:
         return ravel_pytree(step(unravel(vector), x))[0]
 
-    return flat, vector
+    return flat, vector, unravel
 
 
 def num_steps(xs: Any) -> int:
