@@ -8,8 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from rnn_jax.backends import BACKENDS, CHOICES, WRONG, choose, has_rule
-from rnn_jax.bptt import RULES
+from rnn_jax.backends import BACKENDS, WRONG, choose
 from rnn_jax.cells import Cell
 from rnn_jax.sequence import Controls, cut_steps, length_mask, like, merge, select, split, widen
 from rnn_jax.types import Array, Carry, Params
@@ -74,9 +73,7 @@ def unroll(
         ((7, 2, 5), (2, 5), True, 0.0)
     """
     xs = jnp.asarray(xs)
-    plain = zoneout is None and taps is None
-    backend = choose(cell, plain) if backend == "auto" else backend
-    _check_options(cell, backend, plain, checkpoint_every, truncate_every)
+    _check_options(checkpoint_every, truncate_every)
     _check_inputs(params, xs)
     num_steps, batch_shape = xs.shape[0], xs.shape[1:-1]
     carry = _initial_carry(cell, params, carry, batch_shape)
@@ -92,7 +89,8 @@ def unroll(
     )
     if controls.valid is not None:  # so that inf or NaN in the padding cannot reach a gradient as 0 * inf
         xs = select(controls.valid, xs, jnp.zeros_like(xs))
-    run = partial((BACKENDS | WRONG)[backend], cell, reverse)
+    backend = choose(backend, cell, params, carry, xs, controls)
+    run = partial((BACKENDS | WRONG)[backend].run, cell, reverse)
     if checkpoint_every is None or checkpoint_every >= num_steps:
         return run(params, carry, xs, controls)
     return _run_in_segments(run, params, carry, xs, controls, reverse, checkpoint_every)
@@ -111,21 +109,13 @@ def _run_in_segments(
 
     segments, rest = split((xs, controls), xs.shape[0], every, reverse)
     carry, ys = lax.scan(segment, carry, segments, reverse=reverse)
+    if xs.shape[0] % every == 0:  # not every back end can run no steps
+        return carry, merge(ys, ys[0, :0], reverse)
     carry, rest_ys = segment(carry, rest)
     return carry, merge(ys, rest_ys, reverse)
 
 
-def _check_options(
-    cell: Cell, backend: str, plain: bool, checkpoint_every: int | None, truncate_every: int | None
-) -> None:
-    if backend not in CHOICES:
-        raise ValueError(f"unknown backend {backend!r}: take one of {', '.join(CHOICES)}")
-    rules = {"manual": tuple(RULES), "without_dc": ("lstm",)}.get(backend)
-    if rules is not None and (cell.name not in rules or not has_rule(cell)):
-        known = ", ".join(f"cells.get({name!r})" for name in rules)
-        raise ValueError(f"backend {backend!r} has no hand-derived rule for this cell, {cell.name!r}: only for {known}")
-    if rules is not None and not plain:
-        raise ValueError(f"backend {backend!r} takes neither zoneout nor taps: take 'scan'")
+def _check_options(checkpoint_every: int | None, truncate_every: int | None) -> None:
     for name, value in (("checkpoint_every", checkpoint_every), ("truncate_every", truncate_every)):
         if value is not None and value < 1:
             raise ValueError(f"{name} must be at least 1, got {value}")

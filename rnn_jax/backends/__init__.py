@@ -1,34 +1,74 @@
 """How `unroll` computes values and gradients: back ends with one signature and the same answers.
 
-A back end is `run(cell, reverse, params, carry, xs [T, B, I], controls) -> (final carry, ys [T, B, H])`.
+A back end is two functions of the same arguments:
+
+    run(cell, reverse, params, carry, xs [T, *batch, I], controls) -> (final carry, ys [T, *batch, H])
+    refusal(cell, params, carry, xs, controls) -> why it cannot compute this, in words, or None
 """
 
+import warnings
 from collections.abc import Callable
-from typing import Any
+from functools import cache
+from typing import NamedTuple
 
-from rnn_jax.backends import manual, scan
-from rnn_jax.bptt import RULES
-from rnn_jax.cells import CELLS, Cell
+from rnn_jax.backends import cudnn, manual, pallas, scan
+from rnn_jax.backends.manual import has_rule
+from rnn_jax.cells.cell import Cell
+from rnn_jax.sequence import Controls
+from rnn_jax.types import Array, Carry, Params
 
-BACKENDS: dict[str, Callable[..., Any]] = {
-    "scan": scan.run,
-    "manual": manual.run,
+
+class Backend(NamedTuple):
+    """A way to compute: see above."""
+
+    run: Callable[..., tuple[Carry, Array]]
+    refusal: Callable[[Cell, Params, Carry, Array, Controls], str | None]
+
+
+BACKENDS: dict[str, Backend] = {
+    "scan": Backend(scan.run, scan.refusal),
+    "manual": Backend(manual.run, manual.refusal),
+    "cudnn": Backend(cudnn.run, cudnn.refusal),
+    "pallas": Backend(pallas.run, pallas.refusal),
 }
-WRONG: dict[str, Callable[..., Any]] = {"without_dc": manual.run_without_dc}
+WRONG: dict[str, Backend] = {"without_dc": Backend(manual.run_without_dc, manual.refusal_without_dc)}
 """Right values and a gradient that is wrong on purpose, to measure what a fault costs."""
 
 CHOICES = ("auto", *BACKENDS, *WRONG)
 """What `unroll` takes as `backend`."""
 
+AUTO = ("manual", "scan")
+"""What `auto` tries, in this order. `cudnn` and `pallas` are not measured on a GPU yet, so it does not take them."""
 
-def has_rule(cell: Cell) -> bool:
-    """Whether `manual` has a backward pass for this cell; a changed cell is another cell."""
-    return cell.name in RULES and cell == CELLS[cell.name]
-
-
-def choose(cell: Cell, plain: bool) -> str:
-    """What `auto` stands for: `manual` where there is a rule and nothing but `plain` controls, else `scan`."""
-    return "manual" if plain and has_rule(cell) else "scan"
+FALL_BACK = ("cudnn", "pallas")
+"""Back ends for some machines and shapes: what they cannot compute is left to `auto`, with a warning."""
 
 
-__all__ = ["BACKENDS", "CHOICES", "WRONG", "choose", "has_rule"]
+def choose(backend: str, cell: Cell, params: Params, carry: Carry, xs: Array, controls: Controls) -> str:
+    """The back end that computes this: `backend`, or the one that takes its place.
+
+    `auto` is the first of `AUTO` that can. One of `FALL_BACK` that cannot gives way to `auto` and warns, once.
+    Raises: `ValueError` for an unknown back end, and for any other that cannot.
+    """
+    if backend not in CHOICES:
+        raise ValueError(f"unknown backend {backend!r}: take one of {', '.join(CHOICES)}")
+    arguments = (cell, params, carry, xs, controls)
+    if backend == "auto":
+        return next(name for name in AUTO if BACKENDS[name].refusal(*arguments) is None)
+    reason = (BACKENDS | WRONG)[backend].refusal(*arguments)
+    if reason is None:
+        return backend
+    if backend not in FALL_BACK:
+        raise ValueError(f"backend {backend!r} {reason}")
+    instead = choose("auto", *arguments)
+    warn_once(f"backend {backend!r} {reason}: using {instead!r} instead")
+    return instead
+
+
+@cache
+def warn_once(message: str) -> None:
+    """A `UserWarning`, the first time that it is said."""
+    warnings.warn(message, UserWarning, stacklevel=4)  # at the call of `unroll`
+
+
+__all__ = ["AUTO", "BACKENDS", "CHOICES", "FALL_BACK", "WRONG", "Backend", "choose", "has_rule", "warn_once"]

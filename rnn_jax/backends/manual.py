@@ -14,11 +14,39 @@ from jax import lax
 
 from rnn_jax.backends.scan import controlled_step
 from rnn_jax.bptt import RULES, Rule, backward, lstm_without_dc
+from rnn_jax.cells import CELLS
 from rnn_jax.cells.cell import Cell
 from rnn_jax.sequence import Controls, like, merge, previous, select, split, widen
 from rnn_jax.types import Array, Carry, Params
 
 LARGEST_CHUNK = 64
+
+
+def has_rule(cell: Cell) -> bool:
+    """Whether there is a backward pass for this cell; a changed cell is another cell."""
+    return cell.name in RULES and cell == CELLS[cell.name]
+
+
+def refusal(cell: Cell, params: Params, carry: Carry, xs: Array, controls: Controls) -> str | None:
+    """Why the rules cannot compute this, or None."""
+    del params, carry, xs
+    return refusal_of_rules(tuple(RULES), cell, controls)
+
+
+def refusal_without_dc(cell: Cell, params: Params, carry: Carry, xs: Array, controls: Controls) -> str | None:
+    """`refusal` of `run_without_dc`."""
+    del params, carry, xs
+    return refusal_of_rules(("lstm",), cell, controls)
+
+
+def refusal_of_rules(rules: tuple[str, ...], cell: Cell, controls: Controls) -> str | None:
+    """Why the rules of the cells called `rules` cannot compute this, or None."""
+    if cell.name not in rules or not has_rule(cell):
+        known = ", ".join(f"cells.get({name!r})" for name in rules)
+        return f"has no hand-derived rule for this cell, {cell.name!r}: only for {known}"
+    if controls.zoneout is not None or controls.taps is not None:
+        return "takes neither zoneout nor taps: take 'scan'"
+    return None
 
 
 def chunk_length(num_steps: int) -> int:

@@ -33,6 +33,11 @@ def controlled_step(
     return carry, y
 
 
+def refusal(cell: Cell, params: Params, carry: Carry, xs: Array, controls: Controls) -> None:
+    """None: the scan computes whatever there is."""
+    del cell, params, carry, xs, controls
+
+
 def run(cell: Cell, reverse: bool, params: Params, carry: Carry, xs: Array, controls: Controls) -> tuple[Carry, Array]:
     """Runs the cell over xs `[T, *batch, I]`: the final carry and ys `[T, *batch, H]`."""
 

@@ -5,6 +5,8 @@ docs/bptt.md, section "Through time", has the same lines. Nothing here is differ
 Source: Werbos, "Backpropagation through time: what it does and how to do it", 1990.
 """
 
+from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple
 
 import jax
@@ -22,6 +24,43 @@ class Gradients(NamedTuple):
     xs: Array
 
 
+def controlled_step_back(
+    step: Callable[[Local, Carry], tuple[Carry, Array]], dcarry: Carry, local: Local, dy: Array, now: Controls
+) -> tuple[Carry, Array]:
+    """One step back between its controls: dcarry, as the later steps left it, to that of the step before, and dz.
+
+    Args:
+        step: `Rule.step` with its parameters.
+        dcarry: dL/dcarry_t through all later steps, arrays `[B, H]`.
+        local: what `step` needs to know of the forward step.
+        dy: dL/dy_t, `[B, H]`.
+        now: the controls of this step, `[B]` each.
+    """
+    dafter = dcarry._replace(h=dcarry.h + dy)  # y_t = h_t
+    if now.valid is not None:  # padding took no step: nothing reaches its gates or its weights
+        dafter = select(now.valid, dafter, zeros_like(dafter))
+    dbefore, dz = step(local, dafter)
+    dbefore = like(dbefore, dcarry)  # inputs wider than the parameters make wider gates
+    if now.reset is not None:  # the step began from zeros, not from the carry
+        dbefore = select(now.reset, zeros_like(dbefore), dbefore)
+    if now.valid is not None:  # padding handed the carry on as it was
+        dbefore = select(now.valid, dbefore, dcarry)
+    if now.cut is not None:
+        dbefore = select(now.cut, zeros_like(dbefore), dbefore)
+    return dbefore, dz
+
+
+def scan_back(
+    rule: Rule, params: Params, local: Local, dys: Array, dfinal: Carry, controls: Controls, reverse: bool
+) -> tuple[Carry, Array]:
+    """All steps back, in a scan: dL/d(initial carry), arrays `[B, H]`, and dz `[T, B, G*H]`."""
+
+    def step(dcarry: Carry, inputs: tuple[Local, Array, Controls]) -> tuple[Carry, Array]:
+        return controlled_step_back(partial(rule.step, params), dcarry, *inputs)
+
+    return jax.lax.scan(step, widen(dfinal), (local, dys, controls), reverse=not reverse)
+
+
 def backward(
     rule: Rule,
     params: Params,
@@ -32,6 +71,7 @@ def backward(
     dfinal: Carry,
     controls: Controls,
     reverse: bool = False,
+    loop: Callable[..., tuple[Carry, Array]] = scan_back,
 ) -> Gradients:
     """The gradient of a loss through T steps of a cell, from its derivatives with respect to every output.
 
@@ -45,6 +85,7 @@ def backward(
         dfinal: dL/d(final carry), arrays `[B, H]`.
         controls: padding, resets and cuts of the forward pass.
         reverse: whether the forward pass ran from the last step to the first.
+        loop: takes the steps back: `scan_back`, or something else with its signature.
 
     Returns: `Gradients`, summed in float32 or wider.
     """
@@ -53,20 +94,5 @@ def backward(
         before = select(controls.reset, zeros_like(before), before)
     local = rule.recompute(params, xs, before, carries)
 
-    def step(dcarry: Carry, inputs: tuple[Local, Array, Controls]) -> tuple[Carry, Array]:
-        local, dy, now = inputs
-        dafter = dcarry._replace(h=dcarry.h + dy)  # y_t = h_t
-        if now.valid is not None:  # padding took no step: nothing reaches its gates or its weights
-            dafter = select(now.valid, dafter, zeros_like(dafter))
-        dbefore, dz = rule.step(params, local, dafter)
-        dbefore = like(dbefore, dcarry)  # inputs wider than the parameters make wider gates
-        if now.reset is not None:  # the step began from zeros, not from the carry
-            dbefore = select(now.reset, zeros_like(dbefore), dbefore)
-        if now.valid is not None:  # padding handed the carry on as it was
-            dbefore = select(now.valid, dbefore, dcarry)
-        if now.cut is not None:
-            dbefore = select(now.cut, zeros_like(dbefore), dbefore)
-        return dbefore, dz
-
-    dinitial, dz = jax.lax.scan(step, widen(dfinal), (local, dys, controls), reverse=not reverse)
+    dinitial, dz = loop(rule, params, local, dys, dfinal, controls, reverse)
     return Gradients(rule.weights(xs, before, local, dz), dinitial, rule.inputs(params, dz))

@@ -1,0 +1,184 @@
+"""`backend="pallas"`: a persistent kernel for RNN, LSTM and GRU, forward and with the hand-derived backward pass.
+
+A scan on a GPU starts kernels at every step and reads W_hh from memory at every step. Here one kernel runs all steps
+and reads W_hh once: it stays in the registers and the shared memory of a processor, and so does the carry. A program
+owns 16 sequences for their whole length, so programs never wait for each other; the price is that all of W_hh has to
+fit one processor:
+
+    G * H' * H' * bytes <= 128 KiB        H': H rounded up to a power of two, at least 16
+
+of the 256 KiB of registers and 227 KiB of shared memory that a processor of a data-centre GPU has; the rest is for a
+step's operands. In float32 that is H <= 64 for LSTM and GRU and 128 for RNN, in bfloat16 128 and 256. Around the
+kernels there are large products as in `rnn_jax.backends.manual`: the projection of the inputs before, gates again and
+the gradients of weights and inputs after, by the same rules of `rnn_jax.bptt`.
+
+Values and gradients are those of the other back ends: padding, resets, cuts, reverse, initial carry; bfloat16 with sums
+and c in float32. Products follow `jax_default_matmul_precision` as anywhere in JAX: unset, a GPU rounds the factors of
+float32 to TF32, and "highest" keeps them. The backward pass has itself no derivative: second derivatives need `scan`.
+
+Built and tested in interpret mode, in which a CPU runs the kernels as ordinary operations, slowly; the kernels are also
+lowered to Triton by a test. Nobody has measured it on a GPU yet, so `auto` does not choose it. Triton is for NVIDIA
+GPUs; a TPU is not covered. JAX 0.11 warns that it will drop its Triton lowering in a future version.
+
+Source: Diamos et al., "Persistent RNNs: stashing recurrent weights on-chip", 2016.
+"""
+
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from rnn_jax.backends import device, manual, pallas_kernels
+from rnn_jax.backends.pallas_kernels import TILE, padded, padded_size
+from rnn_jax.backends.pallas_steps import OnChip
+from rnn_jax.bptt import RULES, Rule, backward
+from rnn_jax.bptt.products import join
+from rnn_jax.cells.cell import Cell, gates
+from rnn_jax.sequence import Controls, like, select
+from rnn_jax.types import Array, Carry, Params
+
+ON_CHIP_BYTES = 128 * 1024
+"""What W_hh may take: half of a processor."""
+
+
+def refusal(cell: Cell, params: Params, carry: Carry, xs: Array, controls: Controls) -> str | None:
+    """Why the kernels cannot run this, or None.
+
+    Args: those of `run`, of which shapes and types alone count.
+    """
+    if reason := manual.refusal(cell, params, carry, xs, controls):
+        return reason
+    if not xs.size:
+        return f"has nothing to run for in xs {xs.shape}"
+    dtype = params.w_hh.dtype
+    wanted = jax.eval_shape(lambda: cell.init_carry((), 1, dtype))
+    found = {a.dtype for a in (*params, xs)}
+    if found != {dtype} or jax.tree.map(lambda c: c.dtype, carry) != jax.tree.map(lambda c: c.dtype, wanted):
+        carried = ", ".join(f"{name} {part.dtype}" for name, part in carry._asdict().items())
+        return f"needs one type: w_hh is {dtype}, xs {xs.dtype}, the carry {carried}"
+    on_gpu = device.kind() == "cuda"
+    types = ("float32", "bfloat16") if on_gpu else ("float32", "bfloat16", "float64")
+    if dtype.name not in types:
+        return f"computes in {' and '.join(types)} here, not in {dtype}"
+    size = padded_size(params.w_hh.shape[0])
+    needed = cell.num_gates * size**2 * dtype.itemsize
+    if needed > ON_CHIP_BYTES:
+        return (
+            f"keeps w_hh on chip: {cell.num_gates} * {size}^2 * {dtype.itemsize} = {needed // 1024} KiB of it, "
+            f"for a hidden size of {params.w_hh.shape[0]}, are more than {ON_CHIP_BYTES // 1024} KiB"
+        )
+    if not on_gpu and not interpreted():
+        return f"needs an NVIDIA GPU, or a CPU to interpret it, and this is {device.kind()}"
+    return None
+
+
+def interpreted() -> bool:
+    """Whether the kernels run as ordinary operations: on a CPU, for tests."""
+    return device.kind() == "cpu"
+
+
+def run(cell: Cell, reverse: bool, params: Params, carry: Carry, xs: Array, controls: Controls) -> tuple[Carry, Array]:
+    """Runs the cell over xs `[T, *batch, I]`: the final carry and ys `[T, *batch, H]`, with the hand-derived gradient.
+
+    The caller has asked `refusal`.
+    """
+    num_steps, *batch, _ = xs.shape
+    if controls.cut is not None and controls.cut.ndim == 1:
+        shape = (num_steps, *(1,) * len(batch))
+        controls = controls._replace(cut=jnp.broadcast_to(controls.cut.reshape(shape), (num_steps, *batch)))
+    flat = jax.tree.map(lambda c: c.reshape(-1, c.shape[-1]), carry)
+    controls = jax.tree.map(lambda switch: switch.reshape(num_steps, -1), controls)
+    size = jax.tree.leaves(flat)[0].shape[0]
+    final, ys = run_flat(cell, reverse, params, flat, xs.reshape(num_steps, size, -1), controls)
+    return jax.tree.map(lambda f: f.reshape(*batch, -1), final), ys.reshape(num_steps, *batch, -1)
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(0, 1))
+def run_flat(
+    cell: Cell, reverse: bool, params: Params, carry: Carry, xs: Array, controls: Controls
+) -> tuple[Carry, Array]:
+    """`run` for one batch axis."""
+    final, after = forward(cell, reverse, params, carry, xs, controls, keep=False)
+    return final, outputs(after, controls)
+
+
+def run_forward(cell, reverse, params, carry, xs, controls):
+    """`run_flat`, and what the backward pass needs of it."""
+    final, after = forward(cell, reverse, params, carry, xs, controls, keep=True)
+    return (final, outputs(after.h, controls)), (params, carry, xs, controls, after)
+
+
+def run_backward(cell, reverse, residuals, cotangents):
+    """The gradient of every array that `run_flat` takes from a derivative with respect to every output."""
+    params, initial, xs, controls, after = residuals
+    dfinal, dys = cotangents
+    rule = RULES[cell.name]
+    loop = partial(back, cell)
+    gradients = backward(rule, params, xs, initial, after, dys, dfinal, controls, reverse, loop)
+    return *(like(g, of) for g, of in zip(gradients, (params, initial, xs), strict=True)), None
+
+
+run_flat.defvjp(run_forward, run_backward)
+
+
+def outputs(h: Array, controls: Controls) -> Array:
+    """y_t = h_t, zero on padding."""
+    return h if controls.valid is None else select(controls.valid, h, jnp.zeros_like(h))
+
+
+def forward(
+    cell: Cell, reverse: bool, params: Params, initial: Carry, xs: Array, controls: Controls, keep: bool
+) -> tuple[Carry, Any]:
+    """The final carry and, with `keep`, the carry after each step, arrays `[T, B, H]`; without, h alone."""
+    size = padded_size(params.w_hh.shape[0])
+    b_hn = getattr(params, "b_hn", None)
+    weights = OnChip(blocks(params, cell), None if b_hn is None else jnp.pad(b_hn, (0, size - b_hn.shape[0])))
+    inputs = pad(params, (initial, cell.project(params, xs)))
+    final, after = pallas_kernels.forward(
+        cell, reverse, weights, *inputs, pad_switches(controls), keep=keep, interpret=interpreted()
+    )
+    return unpad(params, xs.shape[1], (final, after))
+
+
+def back(
+    cell: Cell,
+    rule: Rule,
+    params: Params,
+    local: Any,
+    dys: Array,
+    dfinal: Carry,
+    controls: Controls,
+    reverse: bool,
+) -> tuple[Carry, Array]:
+    """`rnn_jax.bptt.through_time.scan_back` in one kernel."""
+    del rule  # its step is the kernel's
+    transposed = tuple(block.T for block in blocks(params, cell))
+    inputs = pad(params, (dfinal, local, dys))
+    dinitial, dz = pallas_kernels.back(
+        cell, reverse, transposed, *inputs, pad_switches(controls), interpret=interpreted()
+    )
+    dinitial, dz = unpad(params, dys.shape[1], (dinitial, dz))
+    return dinitial, join(*dz)
+
+
+def blocks(params: Params, cell: Cell) -> tuple[Array, ...]:
+    """W_hh as G arrays `[H', H']`."""
+    size = padded_size(params.w_hh.shape[0])
+    return tuple(padded(block, size, size) for block in gates(params.w_hh, cell.num_gates))
+
+
+def pad(params: Params, tree: Any) -> Any:
+    """Arrays `[..., B, H]` as the kernels want them."""
+    size = padded_size(params.w_hh.shape[0])
+    return jax.tree.map(lambda a: padded(a, -(-a.shape[-2] // TILE) * TILE, size), tree)
+
+
+def unpad(params: Params, batch_size: int, tree: Any) -> Any:
+    """The inverse of `pad`."""
+    return jax.tree.map(lambda a: a[..., :batch_size, : params.w_hh.shape[0]], tree)
+
+
+def pad_switches(controls: Controls) -> Controls:
+    """Switches `[T, B]` with rows added that are False."""
+    return jax.tree.map(lambda switch: padded(switch, switch.shape[0], -(-switch.shape[1] // TILE) * TILE), controls)
