@@ -25,7 +25,6 @@ from experiments.command import main as run_command
 from experiments.flags import UsageError, flag, listed
 from experiments.long_measure import METHODS, Task
 from rnn_jax import cells, plotting_long
-from rnn_jax.backends import BACKENDS
 from rnn_jax.diagnostics.truncation import echo_task, truncation_bias
 
 BIAS_CELLS: dict[str, tuple[str, dict[str, Any]]] = {
@@ -37,6 +36,8 @@ BIAS_CELLS: dict[str, tuple[str, dict[str, Any]]] = {
     "lstm_forget_3": ("lstm", {"forget_bias": 3.0}),
 }
 """What the bias is measured of: a cell and how it is initialised."""
+BACKENDS = ("scan", "manual")
+"""What is measured: the back ends for any device."""
 TOLERANCE = {"float32": 1e-4, "float64": 1e-9}
 """How far a gradient may be from the reference, ||g - g64|| / ||g64||: a row above it fails the run."""
 
@@ -69,7 +70,7 @@ def _lengths(config: Config) -> list[int]:
 
 def tasks(config: Config) -> Iterator[Task]:
     """What is measured, in this order; of every length the reference comes first: `segmented` in float64."""
-    backends, methods = listed(config, "backends", tuple(BACKENDS)), listed(config, "methods", METHODS)
+    backends, methods = listed(config, "backends", BACKENDS), listed(config, "methods", METHODS)
     common = {name: getattr(config, name) for name in ("cell", "hidden_size", "loss", "seed")}
     for length in _lengths(config):
         make = {"length": length, "limit_gib": config.memory_limit_gib, **common}

@@ -41,7 +41,10 @@ class TrainConfig(RunConfig):
     dropout: float = flag(0.0, "dropout rate between layers", minimum=0.0, below=1.0)
     variational: bool = flag(False, "one dropout mask per sequence instead of one per step")
     backend: str = flag(
-        "auto", "how values and gradients are computed; auto: manual where the cell has a rule", choices=CHOICES
+        "auto",
+        "how values and gradients are computed; auto: manual where the cell has a rule; cudnn and pallas: for a GPU, "
+        "and auto where they cannot",
+        choices=CHOICES,
     )
     checkpoint_every: int | None = flag(
         None, "recompute segments of this many steps: less memory", minimum=1, maximum=MANY
@@ -136,14 +139,25 @@ def recurrent_options(config: TrainConfig) -> dict[str, Any]:
         options[name] = value
     if len(options.keys() & {"forget_bias", "chrono"}) == 2:
         raise UsageError("--forget_bias and --chrono both set the forget gate's bias: give one")
-    if config.zoneout and config.backend in ("manual", "without_dc"):
+    if config.zoneout and config.backend not in ("auto", "scan"):
         raise UsageError(f"--zoneout={config.zoneout}: --backend={config.backend} does not have it; take auto or scan")
-    if config.gradient_flow_every and config.backend in ("manual", "without_dc"):
+    if config.gradient_flow_every and config.backend not in ("auto", "scan"):
         raise UsageError(f"--gradient_flow_every: --backend={config.backend} cannot show it; take auto or scan")
     if config.backend == "without_dc" and config.cell != "lstm":
         raise UsageError(f"--backend=without_dc is a fault of the LSTM's gradient, not of --cell={config.cell}")
-    if config.backend == "manual" and not has_rule(CELLS[config.cell]):
-        raise UsageError(f"--backend=manual: --cell={config.cell} has no hand-derived gradient; take auto or scan")
+    if config.backend in ("manual", "pallas") and not has_rule(CELLS[config.cell]):
+        raise UsageError(
+            f"--backend={config.backend}: --cell={config.cell} has no hand-derived gradient; take auto or scan"
+        )
+    if config.backend == "cudnn":
+        for name, fits in (
+            ("cell", config.cell == "lstm"),
+            ("dtype", config.dtype == "float32"),
+            ("truncate_every", config.truncate_every is None),
+            ("num_seeds", config.num_seeds == 1),
+        ):
+            if not fits:
+                raise UsageError(f"--{name}={getattr(config, name)}: --backend=cudnn does not have it; take auto or scan")
     return options
 
 

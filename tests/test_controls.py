@@ -9,7 +9,6 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
 from rnn_jax import cells, compose, unroll
-from rnn_jax.backends import choose
 from rnn_jax.modules import LSTM
 
 T, B, I, H = 7, 4, 3, 5  # noqa: E741  # the axes' letters
@@ -109,14 +108,6 @@ def test_the_derivative_with_respect_to_taps_is_that_of_the_carry(name, reverse,
                 assert_allclose(got[t, row], want, rtol=1e-11, atol=1e-13)
         for got in slopes:
             assert_array_equal(got[len(order) :, row], 0)  # nothing depends on padding
-
-
-def test_auto_takes_the_hand_derived_gradient_where_there_is_one():
-    lstm = cells.get("lstm")
-    assert choose(lstm, plain=True) == "manual"
-    assert choose(lstm, plain=False) == "scan"
-    assert choose(cells.get("lstm_coupled"), plain=True) == "scan"
-    assert choose(dataclasses.replace(lstm, recur=lambda *a: lstm.recur(*a)), plain=True) == "scan"
 
 
 def test_without_dc_is_the_gradient_with_the_cell_state_cut_off():

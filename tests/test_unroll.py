@@ -15,10 +15,12 @@ from jax.flatten_util import ravel_pytree
 from numpy.testing import assert_allclose, assert_array_equal
 
 from rnn_jax import Cell, cells, unroll
-from rnn_jax.backends import BACKENDS
 from rnn_jax.bptt import RULES
 
 CELLS = tuple(cells.CELLS)
+LONG = ("scan", "manual")
+"""Back ends for many steps: a CPU interprets pallas, slowly. `cudnn` needs a GPU: see test_cudnn."""
+BACKENDS = (*LONG, "pallas")
 T, B, I, H = 7, 4, 3, 5  # noqa: E741  # the axes' letters; all different, so that no axis is taken for another
 
 LENGTHS = [T, 0, 4, 1]  # full, empty, between, one
@@ -142,7 +144,10 @@ def assert_trees_close(actual, desired, **tolerances):
 
 
 # Cells without a hand-derived rule differ in their step alone: two cases do for them.
-TABLE = [(name, case, backend) for name in RULES for case in CASES for backend in BACKENDS]
+TABLE = [(name, case, backend) for name in RULES for case in CASES for backend in LONG]
+# Every control and every form of batch once; the cells differ in their step alone.
+TABLE += [("lstm", case, "pallas") for case in CASES if "checkpoint" not in case and case != "no_steps"]
+TABLE += [(name, "everything", "pallas") for name in RULES]
 TABLE += [(name, case, "scan") for name in CELLS if name not in RULES for case in ("carry", "everything")]
 
 
@@ -180,7 +185,7 @@ def test_chunks_of_the_manual_back_end_do_not_show(name, num_steps, reverse):
         "reverse": reverse,
     }
     cotangents = draw_like((carry, jnp.zeros((num_steps, B, H))), seed=2)
-    scan, manual = (value_and_vjp(cells.get(name), b, options, (params, xs, carry), cotangents) for b in BACKENDS)
+    scan, manual = (value_and_vjp(cells.get(name), b, options, (params, xs, carry), cotangents) for b in LONG)
     numpy_carry = tuple(np.asarray(part) for part in carry)
     final, ys = reference.unroll(name, params, np.asarray(xs), numpy_carry, **options)
     for values, _ in (scan, manual):
@@ -336,7 +341,7 @@ def test_second_derivatives_agree(name):
 
         return quick_jit(jax.grad(slope))(params)
 
-    scan, manual = (product(backend) for backend in BACKENDS)
+    scan, manual = (product(backend) for backend in LONG)
     assert_trees_close(manual, scan, rtol=1e-10, atol=1e-11)
 
 
@@ -365,7 +370,7 @@ def test_inputs_wider_than_the_parameters(name):
     _, xs, _ = draw(cells.get(name), T, (B,))
     cotangents = draw_like((carry, jnp.zeros((T, B, H), jnp.float32)), seed=2)
     options = {"lengths": np.array(LENGTHS, np.int32)}
-    scan, manual = (value_and_vjp(cells.get(name), b, options, (params, xs, carry), cotangents) for b in BACKENDS)
+    scan, manual = (value_and_vjp(cells.get(name), b, options, (params, xs, carry), cotangents) for b in LONG)
     chex.assert_trees_all_equal_shapes_and_dtypes(scan, (cotangents, (params, xs, carry)))
     chex.assert_trees_all_equal_shapes_and_dtypes(manual, scan)
     assert_trees_close(manual, scan, rtol=1e-4, atol=1e-5)
@@ -420,7 +425,7 @@ def test_traced_once_for_all_values(name, backend):
     chex.assert_trees_all_equal_shapes_and_dtypes(new_carry, cell.init_carry((B,), H, jnp.float64))
 
 
-@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("backend", LONG)
 def test_the_step_is_traced_as_often_for_any_number_of_steps(backend, monkeypatch):
     lstm, calls = cells.get("lstm"), []
 
@@ -564,7 +569,7 @@ def test_the_gradient_is_a_sum_over_time(name):
 
 XS = jnp.zeros((T, B, I))
 ERRORS = {
-    "backend": ({"backend": "fast"}, "unknown backend 'fast': take one of auto, scan, manual, without_dc"),
+    "backend": ({"backend": "fast"}, "unknown backend 'fast': take one of auto, scan, manual, cudnn, pallas, without_dc"),
     "checkpoint_every": ({"checkpoint_every": 0}, "checkpoint_every must be at least 1, got 0"),
     "truncate_every": ({"truncate_every": -2}, "truncate_every must be at least 1, got -2"),
     "xs_rank": ({"xs": jnp.zeros(I)}, r"xs must be \[T, \*batch, I\], got shape \(3,\)"),

@@ -43,6 +43,8 @@ class Peer:
 PEERS = {
     "scan": Peer("ours", "scan", ragged="holds the carry", ours=True),
     "manual": Peer("ours", "manual", ragged="holds the carry", ours=True),
+    "cudnn": Peer("ours", "cudnn", cells=("lstm",), ragged="packs the sequences", ours=True),
+    "pallas": Peer("ours", "pallas", ragged="holds the carry", ours=True),
     "torch": Peer("pytorch", "packed", ("torch",), ragged="packs the sequences"),
     "torch_one_thread": Peer("pytorch", "one_thread", ("torch",), ragged="packs the sequences"),
     "torch_padded": Peer("pytorch", "padded", ("torch",), even=False),

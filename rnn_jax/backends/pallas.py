@@ -1,28 +1,29 @@
 """`backend="pallas"`: a persistent kernel for RNN, LSTM and GRU, forward and with the hand-derived backward pass.
 
 A scan on a GPU starts kernels at every step and reads W_hh from memory at every step. Here one kernel runs all steps
-and reads W_hh once: it stays in the registers and the shared memory of a processor, and so does the carry. A program
-owns 16 sequences for their whole length, so programs never wait for each other; the price is that all of W_hh has to
-fit one processor:
+and reads W_hh once: it stays in the shared memory of a processor, the carry in its registers. A program owns 16
+sequences for their whole length, so programs never wait for each other; the price is that all of W_hh has to fit:
 
-    G * H' * H' * bytes <= 128 KiB        H': H rounded up to a power of two, at least 16
+    G * H' * H' * bytes + 24 KiB <= shared memory        H': H rounded up to a power of two, at least 16
 
-of the 256 KiB of registers and 227 KiB of shared memory that a processor of a data-centre GPU has; the rest is for a
-step's operands. In float32 that is H <= 64 for LSTM and GRU and 128 for RNN, in bfloat16 128 and 256. Around the
-kernels there are large products as in `rnn_jax.backends.manual`: the projection of the inputs before, gates again and
-the gradients of weights and inputs after, by the same rules of `rnn_jax.bptt`.
+The 24 KiB are for a step's operands, the most that the compiler took at any size. An H100 or H200 has 227 KiB: in
+float32 that is H <= 64 for the LSTM and 128 for GRU and RNN, in bfloat16 128 for LSTM and GRU and 256 for the RNN.
+Around the kernels there are large products as in `rnn_jax.backends.manual`: the projection of the inputs before, the
+gates again and the gradients of weights and inputs after, by the same rules of `rnn_jax.bptt`.
 
 Values and gradients are those of the other back ends: padding, resets, cuts, reverse, initial carry; bfloat16 with sums
 and c in float32. Products follow `jax_default_matmul_precision` as anywhere in JAX: unset, a GPU rounds the factors of
 float32 to TF32, and "highest" keeps them. The backward pass has itself no derivative: second derivatives need `scan`.
 
-Built and tested in interpret mode, in which a CPU runs the kernels as ordinary operations, slowly; the kernels are also
-lowered to Triton by a test. Nobody has measured it on a GPU yet, so `auto` does not choose it. Triton is for NVIDIA
-GPUs; a TPU is not covered. JAX 0.11 warns that it will drop its Triton lowering in a future version.
+Tested in interpret mode, in which a CPU runs the kernels as ordinary operations, slowly; a test lowers them to Triton;
+and Triton and ptxas have compiled them for compute capability 9.0. They have not run on a GPU yet, so `auto` does not
+choose them. Triton is for GPUs, of which NVIDIA's are allowed here; a TPU is not covered. JAX 0.11 warns that a future
+version drops its Triton lowering.
 
 Source: Diamos et al., "Persistent RNNs: stashing recurrent weights on-chip", 2016.
 """
 
+import importlib.util
 from functools import partial
 from typing import Any
 
@@ -38,8 +39,8 @@ from rnn_jax.cells.cell import Cell, gates
 from rnn_jax.sequence import Controls, like, select
 from rnn_jax.types import Array, Carry, Params
 
-ON_CHIP_BYTES = 128 * 1024
-"""What W_hh may take: half of a processor."""
+OPERANDS_KIB = 24
+"""Shared memory for what is not W_hh."""
 
 
 def refusal(cell: Cell, params: Params, carry: Carry, xs: Array, controls: Controls) -> str | None:
@@ -49,6 +50,10 @@ def refusal(cell: Cell, params: Params, carry: Carry, xs: Array, controls: Contr
     """
     if reason := manual.refusal(cell, params, carry, xs, controls):
         return reason
+    if device.kind() not in ("cuda", "cpu"):
+        return f"needs an NVIDIA GPU, or a CPU to interpret it, and this is {device.kind()}"
+    if not interpreted() and importlib.util.find_spec("jax.experimental.pallas.triton") is None:
+        return "needs a JAX that lowers Pallas to Triton"
     if not xs.size:
         return f"has nothing to run for in xs {xs.shape}"
     dtype = params.w_hh.dtype
@@ -57,19 +62,17 @@ def refusal(cell: Cell, params: Params, carry: Carry, xs: Array, controls: Contr
     if found != {dtype} or jax.tree.map(lambda c: c.dtype, carry) != jax.tree.map(lambda c: c.dtype, wanted):
         carried = ", ".join(f"{name} {part.dtype}" for name, part in carry._asdict().items())
         return f"needs one type: w_hh is {dtype}, xs {xs.dtype}, the carry {carried}"
-    on_gpu = device.kind() == "cuda"
-    types = ("float32", "bfloat16") if on_gpu else ("float32", "bfloat16", "float64")
-    if dtype.name not in types:
-        return f"computes in {' and '.join(types)} here, not in {dtype}"
+    if dtype.name not in ("float32", "bfloat16", "float64"):
+        return f"has no kernel in {dtype}"
+    if dtype == jnp.float64 and not interpreted():
+        return "computes in float64 on a CPU alone"
     size = padded_size(params.w_hh.shape[0])
-    needed = cell.num_gates * size**2 * dtype.itemsize
-    if needed > ON_CHIP_BYTES:
+    needed, room = cell.num_gates * size**2 * dtype.itemsize / 1024, device.shared_kib() - OPERANDS_KIB
+    if needed > room:
         return (
-            f"keeps w_hh on chip: {cell.num_gates} * {size}^2 * {dtype.itemsize} = {needed // 1024} KiB of it, "
-            f"for a hidden size of {params.w_hh.shape[0]}, are more than {ON_CHIP_BYTES // 1024} KiB"
+            f"keeps w_hh on chip, which has {room} KiB for it: a hidden size of {params.w_hh.shape[0]} takes "
+            f"{cell.num_gates} * {size} * {size} * {dtype.itemsize} bytes, {needed:.0f} KiB"
         )
-    if not on_gpu and not interpreted():
-        return f"needs an NVIDIA GPU, or a CPU to interpret it, and this is {device.kind()}"
     return None
 
 

@@ -19,7 +19,6 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 from jax.experimental import pallas as pl
-from jax.experimental.pallas import triton
 
 from rnn_jax.backends.pallas_steps import STEPS, OnChip
 from rnn_jax.backends.scan import controlled_step
@@ -158,7 +157,6 @@ def over_tiles(
     in_specs = [*map(whole_of, jax.tree.leaves(whole)), *map(rows_of, jax.tree.leaves(states))]
     in_specs += map(rows_of_steps, jax.tree.leaves(per_step))
     out_specs = [*map(rows_of, jax.tree.leaves(outputs[0])), *map(rows_of_steps, jax.tree.leaves(outputs[1]))]
-    bytes_of_weights = sum(math.prod(a.shape) * a.dtype.itemsize for a in jax.tree.leaves(whole))
     run = pl.pallas_call(
         flat_kernel,
         grid=(shapes[0].shape[0] // TILE,),
@@ -166,11 +164,19 @@ def over_tiles(
         out_specs=out_specs,
         out_shape=[jax.ShapeDtypeStruct(s.shape, s.dtype) for s in shapes],
         interpret=interpret,
-        # A thread has 255 registers of 4 bytes: 8 warps have twice the room of 4, which wait less for each other.
-        # One stage: a step needs the one before, so there is nothing to fetch ahead with.
-        compiler_params=triton.CompilerParams(num_warps=4 if bytes_of_weights <= 2**15 else 8, num_stages=1),
+        compiler_params=None if interpret else compiler_params(whole),
     )
     return output_structure.unflatten(run(*inputs))
+
+
+def compiler_params(whole: Any) -> Any:
+    """Triton, and how many threads share the work on `whole`."""
+    from jax.experimental.pallas import triton  # 0.2 s, for those who use it
+
+    num_bytes = sum(math.prod(array.shape) * array.dtype.itemsize for array in jax.tree.leaves(whole))
+    # A thread has up to 255 registers: 8 warps hold twice as much as 4, and 4 wait less for each other.
+    # One stage: a step needs the one before it, so there is nothing to fetch ahead.
+    return triton.CompilerParams(num_warps=4 if num_bytes <= 2**15 else 8, num_stages=1)
 
 
 def whole_of(array: Any) -> pl.BlockSpec:

@@ -9,11 +9,12 @@ import pytest
 
 from benchmarks import contest, peers, shapes
 from benchmarks.peers import PEERS, Peer, jax_cudnn, ours
+from benchmarks.peers.runner import NotHere
 from benchmarks.problem import NUM_GATES, draw, relative_errors, sample
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # of the peers, which are not ours to mend
 
-NOT_HERE = ("scan", "jax_cudnn", "torch_one_thread")  # the last would set the threads of all tests that follow
+NOT_HERE = ("scan", "cudnn", "pallas", "jax_cudnn", "torch_one_thread")  # the last would set the threads of all tests that follow
 THEIRS = [(name, cell) for name, peer in PEERS.items() for cell in peer.cells if name not in NOT_HERE]
 
 
@@ -107,6 +108,14 @@ def test_sampled_places():
     np.testing.assert_array_equal(2 * first, second)
     mask[2:] = 0
     np.testing.assert_array_equal(sample({"ys": np.full((3, 2, 1), np.nan)}, mask[:3, :2])["ys"][4:], 0)
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"), [("cudnn", "needs an NVIDIA GPU, and this is cpu"), ("pallas", "is interpreted on a CPU")]
+)
+def test_ours_for_a_gpu_take_no_part_on_a_cpu(name, reason):
+    with pytest.raises(NotHere, match=reason):
+        peers.make(name, problem_of("lstm", True))
 
 
 def test_cudnn_weights_without_a_gpu():

@@ -253,6 +253,20 @@ class TestModel:
                 "--backend=manual: --cell=lstm_coupled has no hand-derived gradient; take auto or scan",
             ),
             (
+                ["--zoneout=0.5", "--backend=pallas"],
+                "--zoneout=0.5: --backend=pallas does not have it; take auto or scan",
+            ),
+            (
+                ["--cell=lstm_coupled", "--backend=pallas"],
+                "--backend=pallas: --cell=lstm_coupled has no hand-derived gradient; take auto or scan",
+            ),
+            (["--cell=gru", "--backend=cudnn"], "--cell=gru: --backend=cudnn does not have it; take auto or scan"),
+            (
+                ["--truncate_every=9", "--backend=cudnn"],
+                "--truncate_every=9: --backend=cudnn does not have it; take auto or scan",
+            ),
+            (["--num_seeds=2", "--backend=cudnn"], "--num_seeds=2: --backend=cudnn does not have it; take auto or scan"),
+            (
                 ["--cell=gru", "--backend=without_dc"],
                 "--backend=without_dc is a fault of the LSTM's gradient, not of --cell=gru",
             ),
