@@ -11,7 +11,7 @@ from collections.abc import Callable
 from functools import cache
 from typing import NamedTuple
 
-from rnn_jax.backends import cudnn, manual, pallas, scan
+from rnn_jax.backends import cudnn, manual, native, pallas, scan
 from rnn_jax.backends.manual import has_rule
 from rnn_jax.cells.cell import Cell
 from rnn_jax.sequence import Controls
@@ -28,6 +28,7 @@ class Backend(NamedTuple):
 BACKENDS: dict[str, Backend] = {
     "scan": Backend(scan.run, scan.refusal),
     "manual": Backend(manual.run, manual.refusal),
+    "native": Backend(native.run, native.refusal),
     "cudnn": Backend(cudnn.run, cudnn.refusal),
     "pallas": Backend(pallas.run, pallas.refusal),
 }
@@ -37,10 +38,11 @@ WRONG: dict[str, Backend] = {"without_dc": Backend(manual.run_without_dc, manual
 CHOICES = ("auto", *BACKENDS, *WRONG)
 """What `unroll` takes as `backend`."""
 
-AUTO = ("manual", "scan")
-"""What `auto` tries, in this order. `cudnn` and `pallas` are not measured on a GPU yet, so it does not take them."""
+AUTO = ("native", "manual", "scan")
+"""What `auto` tries, in this order: the fastest first, at every shape that was measured on a CPU (benchmarks/README.md).
+`cudnn` and `pallas` are not measured on a GPU yet, so it does not take them."""
 
-FALL_BACK = ("cudnn", "pallas")
+FALL_BACK = ("native", "cudnn", "pallas")
 """Back ends for some machines and shapes: what they cannot compute is left to `auto`, with a warning."""
 
 
