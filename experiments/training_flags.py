@@ -157,7 +157,9 @@ def recurrent_options(config: TrainConfig) -> dict[str, Any]:
             ("num_seeds", config.num_seeds == 1),
         ):
             if not fits:
-                raise UsageError(f"--{name}={getattr(config, name)}: --backend=cudnn does not have it; take auto or scan")
+                raise UsageError(
+                    f"--{name}={getattr(config, name)}: --backend=cudnn does not have it; take auto or scan"
+                )
     return options
 
 

@@ -1,5 +1,6 @@
 """Strictness for every test: 64-bit types exist (tests name their dtypes), plots need no display."""
 
+import contextlib
 import os
 
 os.environ["MPLBACKEND"] = "Agg"  # before anything imports matplotlib
@@ -12,7 +13,16 @@ import chex
 import jax
 import pytest
 
+from rnn_jax import native
+
 jax.config.update("jax_enable_x64", True)
+
+
+def pytest_configure(config):
+    """Compiles the native back end once, where there is a compiler, before any test asks which back end `auto` is."""
+    if not hasattr(config, "workerinput"):
+        with contextlib.suppress(RuntimeError):
+            native.build()
 
 
 @pytest.fixture(autouse=True)

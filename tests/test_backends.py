@@ -148,6 +148,6 @@ def test_a_gpu(monkeypatch):
 
 
 def test_unknown():
-    assert CHOICES == ("auto", *BACKENDS, "without_dc")
+    assert ("auto", *BACKENDS, "without_dc") == CHOICES
     with pytest.raises(ValueError, match="unknown backend 'gpu': take one of auto, scan"):
         choose("gpu", *arguments())

@@ -80,7 +80,8 @@ def test_gradients_of_a_stack_agree_between_back_ends():
         return jnp.sum(ys * weights) + sum(jnp.sum(jnp.sin(leaf)) for leaf in jax.tree.leaves(finals))
 
     scan, manual = (
-        quick_jit(jax.grad(partial(loss, backend=backend), (0, 1, 2)))(params, xs, carries) for backend in ("scan", "manual")
+        quick_jit(jax.grad(partial(loss, backend=backend), (0, 1, 2)))(params, xs, carries)
+        for backend in ("scan", "manual")
     )
     assert_leaves_close(manual, scan, rtol=1e-10, atol=1e-11)
     assert all(jnp.any(leaf != 0) for leaf in jax.tree.leaves(scan))

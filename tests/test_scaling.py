@@ -10,8 +10,8 @@ import pytest
 
 from rnn_jax import cells, unroll
 
-
-BACKENDS = ("scan", "manual")  # the others need a GPU, or are interpreted on a CPU
+BACKENDS = ("scan", "manual", "native")
+"""Those for a CPU: the others need a GPU, or are interpreted."""
 
 
 def gradient(name, backend, num_steps, batch, hidden, **options):

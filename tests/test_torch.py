@@ -93,7 +93,7 @@ def test_float64(cell_name, num_layers, bidirectional, case):
     assert max(errors.values()) < 1e-12, errors
 
 
-@pytest.mark.parametrize("backend", ["scan", "manual", "pallas"])
+@pytest.mark.parametrize("backend", ["scan", "manual", "native", "pallas"])
 @pytest.mark.parametrize("cell_name", KINDS)
 def test_float32(cell_name, backend):
     errors = compare(cell_name, module_of(cell_name, 2, True, torch.float32), LENGTHS, True, backend)

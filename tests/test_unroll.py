@@ -569,7 +569,10 @@ def test_the_gradient_is_a_sum_over_time(name):
 
 XS = jnp.zeros((T, B, I))
 ERRORS = {
-    "backend": ({"backend": "fast"}, "unknown backend 'fast': take one of auto, scan, manual, cudnn, pallas, without_dc"),
+    "backend": (
+        {"backend": "fast"},
+        "unknown backend 'fast': take one of auto, scan, manual, native, cudnn, pallas, without_dc",
+    ),
     "checkpoint_every": ({"checkpoint_every": 0}, "checkpoint_every must be at least 1, got 0"),
     "truncate_every": ({"truncate_every": -2}, "truncate_every must be at least 1, got -2"),
     "xs_rank": ({"xs": jnp.zeros(I)}, r"xs must be \[T, \*batch, I\], got shape \(3,\)"),

@@ -39,7 +39,7 @@ CHOICES = ("auto", *BACKENDS, *WRONG)
 """What `unroll` takes as `backend`."""
 
 AUTO = ("native", "manual", "scan")
-"""What `auto` tries, in this order: the fastest first, at every shape that was measured on a CPU (benchmarks/README.md).
+"""What `auto` tries, in this order: the fastest first at every shape measured on a CPU (benchmarks/README.md).
 `cudnn` and `pallas` are not measured on a GPU yet, so it does not take them."""
 
 FALL_BACK = ("native", "cudnn", "pallas")

@@ -56,25 +56,19 @@ def run(cell: Cell, reverse: bool, params: Params, carry: Carry, xs: Array, cont
     if controls.valid is not None:
         lengths = controls.valid.reshape(num_steps, -1).sum(0, dtype=jnp.int32)
     flat_carry = jax.tree.map(lambda a: a.reshape(-1, a.shape[-1]), carry)
-    final, hs = run_flat(cell, reverse, params, flat_carry, flat, lengths)
+    final, hs, _ = forward(cell, reverse, False, params, flat_carry, flat, lengths)
     ys = hs.reshape(num_steps, *batch_shape, -1)
     if controls.valid is not None:
         ys = select(controls.valid, ys, jnp.zeros_like(ys))
     return jax.tree.map(lambda a, b: a.reshape(b.shape), final, carry), ys
 
 
-@partial(jax.custom_vjp, nondiff_argnums=(0, 1))
-def run_flat(
-    cell: Cell, reverse: bool, params: Params, carry: Carry, xs: Array, lengths: Array
-) -> tuple[Carry, Array]:
-    """The final carry and h after each step `[T, B, H]`, held past the end, for xs `[T, B, I]` and lengths `[B]`."""
-    return forward(cell, reverse, params, carry, xs, lengths, save=False)[:2]
-
-
+@partial(jax.custom_vjp, nondiff_argnums=(0, 1, 2))
 def forward(
-    cell: Cell, reverse: bool, params: Params, carry: Carry, xs: Array, lengths: Array, save: bool
+    cell: Cell, reverse: bool, save: bool, params: Params, carry: Carry, xs: Array, lengths: Array
 ) -> tuple[Carry, Array, Array]:
-    """`run_flat`, and what the backward pass needs of it, in the library's own order; empty without `save`."""
+    """For xs `[T, B, I]` and lengths `[B]` the final carry, h after each step `[T, B, H]`, held past the end, and what
+    the backward pass needs, in the library's own order; empty without `save`."""
     num_steps, batch_size, _ = xs.shape
     hidden_size, width = params.w_hh.shape[0], native.vector_width()
     assert width is not None
@@ -90,24 +84,27 @@ def forward(
     return (final._replace(c=c) if hasattr(final, "c") else final), hs, saved
 
 
-def call(name: str, shapes: tuple[tuple[int, ...], ...], cell: Cell, reverse: bool, arguments: tuple[Array, ...]) -> Any:
+def call(
+    name: str, shapes: tuple[tuple[int, ...], ...], cell: Cell, reverse: bool, arguments: tuple[Array, ...]
+) -> Any:
     """The library's function of that name: results of these shapes."""
     results = [jax.ShapeDtypeStruct(shape, jnp.float32) for shape in shapes]
     return jax.ffi.ffi_call(name, results, vmap_method="sequential")(*arguments, cell=cell.name, reverse=reverse)
 
 
-def run_forward(cell, reverse, params, carry, xs, lengths):
-    """`run_flat`, and what its backward pass needs."""
-    final, hs, saved = forward(cell, reverse, params, carry, xs, lengths, save=True)
-    return (final, hs), (params, carry, xs, lengths, hs, saved)
+def run_forward(cell, reverse, save, params, carry, xs, lengths):
+    """`forward`, and what its backward pass needs."""
+    final, hs, saved = forward(cell, reverse, True, params, carry, xs, lengths)
+    return (final, hs, saved if save else saved.ravel()[:0]), (params, carry, xs, lengths, hs, saved)
 
 
-def run_backward(cell, reverse, residuals, cotangents):
-    """The gradient of every array that `run_flat` takes from a derivative with respect to its outputs."""
-    return *gradient(cell, reverse, *residuals, *cotangents), None
+def run_backward(cell, reverse, save, residuals, cotangents):
+    """The gradient of every array that `forward` takes from a derivative with respect to its outputs."""
+    dfinal, dhs, _ = cotangents
+    return *gradient(cell, reverse, *residuals, dfinal, dhs), None
 
 
-run_flat.defvjp(run_forward, run_backward)
+forward.defvjp(run_forward, run_backward)
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(0, 1))

@@ -80,9 +80,7 @@ def lstm_recur(weights: OnChip, carry: LSTMCarry, projected: tuple[Array, ...]) 
     return LSTMCarry(h, c), h
 
 
-def lstm_step(
-    blocks: tuple[Array, ...], local: LSTMLocal, dcarry: LSTMCarry
-) -> tuple[LSTMCarry, tuple[Array, ...]]:
+def lstm_step(blocks: tuple[Array, ...], local: LSTMLocal, dcarry: LSTMCarry) -> tuple[LSTMCarry, tuple[Array, ...]]:
     """`rnn_jax.bptt.lstm.step`."""
     i, f, g, o, c_before, tanh_c = local
     dh, dc = dcarry

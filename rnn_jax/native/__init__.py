@@ -15,8 +15,8 @@ backward pass forms the gradients of weights and inputs from derivatives that ha
     forward.h, backward.h    a cell over time
     native.cc    threads, and the functions that XLA calls
 
-Sources: Goto and van de Geijn, "Anatomy of high-performance matrix multiplication", 2008, for the packed product; Diamos
-et al., "Persistent RNNs: stashing recurrent weights on-chip", 2016, for a worker that owns its sequences.
+Sources: Goto and van de Geijn, "Anatomy of high-performance matrix multiplication", 2008, for the packed product;
+Diamos et al., "Persistent RNNs: stashing recurrent weights on-chip", 2016, for a worker that owns its sequences.
 """
 
 import ctypes

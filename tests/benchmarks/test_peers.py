@@ -14,7 +14,13 @@ from benchmarks.problem import NUM_GATES, draw, relative_errors, sample
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # of the peers, which are not ours to mend
 
-NOT_HERE = ("scan", "cudnn", "pallas", "jax_cudnn", "torch_one_thread")  # the last would set the threads of all tests that follow
+NOT_HERE = (
+    "scan",
+    "cudnn",
+    "pallas",
+    "jax_cudnn",
+    "torch_one_thread",
+)  # the last would set the threads of all tests that follow
 THEIRS = [(name, cell) for name, peer in PEERS.items() for cell in peer.cells if name not in NOT_HERE]
 
 

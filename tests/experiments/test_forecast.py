@@ -265,7 +265,10 @@ class TestModel:
                 ["--truncate_every=9", "--backend=cudnn"],
                 "--truncate_every=9: --backend=cudnn does not have it; take auto or scan",
             ),
-            (["--num_seeds=2", "--backend=cudnn"], "--num_seeds=2: --backend=cudnn does not have it; take auto or scan"),
+            (
+                ["--num_seeds=2", "--backend=cudnn"],
+                "--num_seeds=2: --backend=cudnn does not have it; take auto or scan",
+            ),
             (
                 ["--cell=gru", "--backend=without_dc"],
                 "--backend=without_dc is a fault of the LSTM's gradient, not of --cell=gru",
