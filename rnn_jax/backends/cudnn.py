@@ -1,8 +1,8 @@
 """`backend="cudnn"`: NVIDIA's LSTM, through `jax.experimental.rnn`, on the parameters of `rnn_jax.cells.lstm`.
 
-Our gates and cuDNN's run i, f, g, o and both have the reset-free LSTM of 1997 to 2000; it keeps weights the other way
-round (`[4H, I]`), all in one array, with a second bias that is zero here. It is batch-major and knows lengths; backwards
-it runs only as half of a pair, so `reverse` turns each sequence round within its length, and its outputs back.
+Our gates and cuDNN's run i, f, g, o. It wants weights as `[4H, I]` and `[4H, H]`, all in one array, with a second bias
+that is zero here. It is batch-major and knows lengths; backwards it runs only as half of a pair, so for `reverse` each
+sequence is turned round within its length, and its outputs back.
 
 What one gets: float32 products in full precision unless `jax_default_matmul_precision` (or the context
 `jax.default_matmul_precision`) names something less, such as "tensorfloat32" or "high": then cuDNN may round their
@@ -113,7 +113,7 @@ def turned(values: Array, lengths: Array) -> Array:
 
 def precision() -> lax.Precision:
     """HIGHEST, float32 throughout, unless JAX's setting names less; then HIGH, by which cuDNN may take TF32."""
-    named = jax.config.jax_default_matmul_precision
+    named = jax.config.jax_default_matmul_precision  # type: ignore[attr-defined]
     if named is None:
         return lax.Precision.HIGHEST
     less = named in LESS_THAN_FLOAT32 or "tf32" in named.lower() or "bf16" in named.lower()

@@ -137,9 +137,10 @@ def forward(
     size = padded_size(params.w_hh.shape[0])
     b_hn = getattr(params, "b_hn", None)
     weights = OnChip(blocks(params, cell), None if b_hn is None else jnp.pad(b_hn, (0, size - b_hn.shape[0])))
-    inputs = pad(params, (initial, cell.project(params, xs)))
+    initial, projected = pad(params, (initial, cell.project(params, xs)))
+    switches = pad_switches(controls)
     final, after = pallas_kernels.forward(
-        cell, reverse, weights, *inputs, pad_switches(controls), keep=keep, interpret=interpreted()
+        cell, reverse, weights, initial, projected, switches, keep=keep, interpret=interpreted()
     )
     return unpad(params, xs.shape[1], (final, after))
 
@@ -157,11 +158,11 @@ def back(
     """`rnn_jax.bptt.through_time.scan_back` in one kernel."""
     del rule  # its step is the kernel's
     transposed = tuple(block.T for block in blocks(params, cell))
-    inputs = pad(params, (dfinal, local, dys))
-    dinitial, dz = pallas_kernels.back(
-        cell, reverse, transposed, *inputs, pad_switches(controls), interpret=interpreted()
-    )
-    dinitial, dz = unpad(params, dys.shape[1], (dinitial, dz))
+    batch_size = dys.shape[1]
+    dfinal, local, dys = pad(params, (dfinal, local, dys))
+    switches = pad_switches(controls)
+    dinitial, dz = pallas_kernels.back(cell, reverse, transposed, dfinal, local, dys, switches, interpret=interpreted())
+    dinitial, dz = unpad(params, batch_size, (dinitial, dz))
     return dinitial, join(*dz)
 
 

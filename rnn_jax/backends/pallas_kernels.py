@@ -152,7 +152,8 @@ def over_tiles(
     shapes, output_structure = jax.tree.flatten(outputs)
 
     def flat_kernel(*refs: Any) -> None:
-        kernel(structure.unflatten(refs[: len(inputs)]), output_structure.unflatten(refs[len(inputs) :]))
+        reads, writes = refs[: len(inputs)], refs[len(inputs) :]
+        kernel(jax.tree.unflatten(structure, reads), jax.tree.unflatten(output_structure, writes))
 
     in_specs = [*map(whole_of, jax.tree.leaves(whole)), *map(rows_of, jax.tree.leaves(states))]
     in_specs += map(rows_of_steps, jax.tree.leaves(per_step))
@@ -166,7 +167,7 @@ def over_tiles(
         interpret=interpret,
         compiler_params=None if interpret else compiler_params(whole),
     )
-    return output_structure.unflatten(run(*inputs))
+    return jax.tree.unflatten(output_structure, run(*inputs))
 
 
 def compiler_params(whole: Any) -> Any:

@@ -26,7 +26,7 @@ class OnChip(NamedTuple):
     """What a kernel keeps for all steps: the blocks of W_hh, G arrays `[H, H]`, and the GRU's `b_hn [H]`."""
 
     w_hh: tuple[Array, ...]
-    b_hn: Array | None = None
+    b_hn: Any = None
 
 
 class Steps(NamedTuple):

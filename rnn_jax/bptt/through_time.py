@@ -7,7 +7,7 @@ Source: Werbos, "Backpropagation through time: what it does and how to do it", 1
 
 from collections.abc import Callable
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 
@@ -25,8 +25,8 @@ class Gradients(NamedTuple):
 
 
 def controlled_step_back(
-    step: Callable[[Local, Carry], tuple[Carry, Array]], dcarry: Carry, local: Local, dy: Array, now: Controls
-) -> tuple[Carry, Array]:
+    step: Callable[[Local, Carry], tuple[Carry, Any]], dcarry: Carry, local: Local, dy: Array, now: Controls
+) -> tuple[Carry, Any]:
     """One step back between its controls: dcarry, as the later steps left it, to that of the step before, and dz.
 
     Args:
