@@ -56,7 +56,7 @@ def test_the_same_as_the_scan(asked, lengths, reverse, carry):
 
 
 def test_segments_of_recomputation(asked):
-    """7 steps by 3 and 1, in which the last segments of short sequences have no step of theirs; and by 7, with no rest."""
+    """With and without a remainder; short sequences have segments without a step of theirs."""
     arguments, options, cotangents = problem("lstm", case(carry=True, lengths=LENGTHS))
     arguments, cotangents = jax.tree.map(lambda a: a.astype(jnp.float32), (arguments, cotangents))
 
