@@ -32,7 +32,7 @@ def unroll(
     """Runs a cell over a sequence: carry_t, y_t = step(params, carry_{t-1}, x_t).
 
     Args:
-        cell: any `Cell`; `backend="manual"` needs one with a hand-derived rule.
+        cell: any `Cell`; `backend="manual"` and `"pallas"` need one with a hand-derived rule.
         params: the cell's parameters.
         xs: inputs `[T, *batch, I]`; T may be 0.
         carry: the carry before the first step, arrays `[*batch, H]`; None: zeros.
@@ -42,17 +42,20 @@ def unroll(
         reverse: runs from the last valid step of each sequence to the first; y_t stays at its x_t.
         backend: how values and gradients are computed. `scan`: differentiated by JAX; the definition, and the one
             that has forward-mode derivatives. `manual`: the hand-derived backward pass, which stores the carries
-            alone and recomputes the gates. `auto`: `manual` where it can be, else `scan`. `without_dc`: wrong on
-            purpose, see `rnn_jax.bptt.lstm_without_dc`.
+            alone and recomputes the gates. For an NVIDIA GPU, tested without one and not yet measured: `pallas`, one
+            kernel for all steps with W_hh on chip, see `rnn_jax.backends.pallas`, and `cudnn`, NVIDIA's LSTM, see
+            `rnn_jax.backends.cudnn`; where they cannot compute a call, `auto` does, with a warning that says why.
+            `auto`: `manual` where it can be, else `scan`. `without_dc`: wrong on purpose, see
+            `rnn_jax.bptt.lstm_without_dc`.
         checkpoint_every: k keeps the carry at every k-th step and recomputes what lies between: memory for the
             gradient grows as T/k + k instead of T, and it takes one more forward pass.
         truncate_every: k cuts the gradient before every k-th step after the first, in the order of processing and
             counted in each sequence by itself (truncated backpropagation).
         zoneout: `[T, *batch, H]`, the share of the carry before each step that stays, for cells with a carry of
             `h` and perhaps `c`: 0 or 1 at random in training (Krueger et al., "Zoneout: regularizing RNNs by randomly
-            preserving hidden activations", 2017), in evaluation the rate. Not with `manual`.
+            preserving hidden activations", 2017), in evaluation the rate. `scan` alone has it, and so `auto`.
         taps: arrays `[T, *batch, H]` in the form of the carry, added to it after each step: with zeros, the
-            derivative with respect to them is dL/dh_t (and dL/dc_t) for every t. Not with `manual`.
+            derivative with respect to them is dL/dh_t (and dL/dc_t) for every t. `scan` alone has it, and so `auto`.
 
     Returns:
         The final carry, arrays `[*batch, H]`, and ys `[T, *batch, H]`. Of a padded sequence the final carry is the one
@@ -60,6 +63,8 @@ def unroll(
 
     Raises:
         ValueError: shapes or options that do not fit, with the shapes.
+
+    Warns: `UserWarning`, once, where another back end takes the place of the one that was asked for.
 
     Example:
 
