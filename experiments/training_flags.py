@@ -43,7 +43,7 @@ class TrainConfig(RunConfig):
     backend: str = flag(
         "auto",
         "how values and gradients are computed; auto: manual where the cell has a rule; cudnn and pallas: for a GPU, "
-        "and auto where they cannot",
+        "auto where they cannot (a CPU interprets pallas, slowly)",
         choices=CHOICES,
     )
     checkpoint_every: int | None = flag(

@@ -43,8 +43,9 @@ def unroll(
         backend: how values and gradients are computed. `scan`: differentiated by JAX; the definition, and the one
             that has forward-mode derivatives. `manual`: the hand-derived backward pass, which stores the carries
             alone and recomputes the gates. For an NVIDIA GPU, tested without one and not yet measured: `pallas`, one
-            kernel for all steps with W_hh on chip, see `rnn_jax.backends.pallas`, and `cudnn`, NVIDIA's LSTM, see
-            `rnn_jax.backends.cudnn`; where they cannot compute a call, `auto` does, with a warning that says why.
+            kernel for all steps with W_hh on chip (a CPU interprets it, slowly), see `rnn_jax.backends.pallas`, and
+            `cudnn`, NVIDIA's LSTM, see `rnn_jax.backends.cudnn`. Where they cannot compute a call, `auto` does, with a
+            warning that says why.
             `auto`: `manual` where it can be, else `scan`. `without_dc`: wrong on purpose, see
             `rnn_jax.bptt.lstm_without_dc`.
         checkpoint_every: k keeps the carry at every k-th step and recomputes what lies between: memory for the
