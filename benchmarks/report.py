@@ -1,6 +1,7 @@
 """What a contest leaves for people: a line, a Markdown table, a plot."""
 
 import importlib.metadata
+import statistics
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -28,10 +29,10 @@ def versions() -> dict[str, str | None]:
     return found
 
 
-def best_peer(rows: Sequence[Mapping[str, Any]]) -> Mapping[str, Any] | None:
-    """Of one contest the fastest row, by gradient, that agrees and is not ours; None where there is none."""
+def best_peer(rows: Sequence[Mapping[str, Any]], what: str = "forward_backward") -> Mapping[str, Any] | None:
+    """Of one contest the row that is fastest in `what`, agrees and is not ours; None where there is none."""
     others = [row for row in rows if "ratio_to" in row and not PEERS[row["peer"]].ours]
-    return min(others, key=lambda row: row["forward_backward"]["median"], default=None)
+    return min(others, key=lambda row: row[what]["median"], default=None)
 
 
 def cell_of(row: Mapping[str, Any]) -> str:
@@ -61,22 +62,31 @@ def tables(found: Mapping[str, Any]) -> str:
 def _table(dtype: str, rows: list[Mapping[str, Any]]) -> str:
     names = list(dict.fromkeys(row["peer"] for row in rows))
     body = []
+    ratios: dict[str, list[float]] = {"forward_backward": [], "forward": []}
     reasons: dict[str, tuple[dict[str, None], dict[str, None]]] = {}
     for cell, shape, sizes in dict.fromkeys((row["cell"], row["shape"], row["sizes"]) for row in rows):
         contest = {row["peer"]: row for row in rows if (row["cell"], row["shape"]) == (cell, shape)}
-        best = best_peer(list(contest.values()))
-        ratio = "" if best is None else f"{best['forward_backward']['ratio']:.2f} ({best['peer']})"
+        shown = []
+        for what in ratios:
+            best = best_peer(list(contest.values()), what)
+            shown.append("" if best is None else f"{best[what]['ratio']:.2f} ({best['peer']})")
+            ratios[what] += [] if best is None else [best[what]["ratio"]]
         where = shape if shape == sizes else f"{shape} {sizes}"
-        body.append([cell, where, *(cell_of(contest[name]) if name in contest else "" for name in names), ratio])
+        body.append([cell, where, *(cell_of(contest[name]) if name in contest else "" for name in names), *shown])
         for name, row in contest.items():
             reason = row.get("reason", row.get("remark"))
             if reason and row["status"] != "not_asked":
                 peers, places = reasons.setdefault(reason, ({}, {}))
                 peers[name] = places[f"{cell} {shape}"] = None
-    headers = ["cell", "shape", *names, "best peer / ours"]
+    headers = ["cell", "shape", *names, "best peer / ours", "forward alone"]
     table = tabulate(body, headers=headers, tablefmt="pipe", disable_numparse=True)
     head = f"{dtype}: median ms, forward and backward / forward alone; (in brackets: not ranked)"
-    notes = [f"- {', '.join(peers)}: {reason} ({', '.join(places)})" for reason, (peers, places) in reasons.items()]
+    notes = [
+        f"- best peer / ours, {what.replace('_', ' and ')}: median {statistics.median(of):.2f}, least {min(of):.2f}"
+        for what, of in ratios.items()
+        if of
+    ]
+    notes += [f"- {', '.join(peers)}: {reason} ({', '.join(places)})" for reason, (peers, places) in reasons.items()]
     return "\n".join([head, "", table, "", *notes, *([""] if notes else [])])
 
 

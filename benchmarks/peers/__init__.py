@@ -43,6 +43,7 @@ class Peer:
 PEERS = {
     "scan": Peer("ours", "scan", ragged="holds the carry", ours=True),
     "manual": Peer("ours", "manual", ragged="holds the carry", ours=True),
+    "native": Peer("ours", "native", ragged="skips the padding", ours=True),
     "cudnn": Peer("ours", "cudnn", cells=("lstm",), ragged="packs the sequences", ours=True),
     "pallas": Peer("ours", "pallas", ragged="holds the carry", ours=True),
     "torch": Peer("pytorch", "packed", ("torch",), ragged="packs the sequences"),

@@ -67,7 +67,7 @@ def test_every_call_is_kept(finished):
 def test_the_table(finished):
     folder, ran = finished
     head = next(line for line in ran.out.splitlines() if line.startswith("| cell"))
-    names = ["cell", "shape", "scan", "manual", "jax_cudnn", "flax_optimized", "best peer / ours"]
+    names = ["cell", "shape", "scan", "manual", "jax_cudnn", "flax_optimized", "best peer / ours", "forward alone"]
     assert [column.strip() for column in head.strip("|").split("|")] == names
     written = (folder / "table.md").read_text()
     assert head in written
@@ -180,7 +180,7 @@ def test_nothing_ran(tmp_path, monkeypatch):
     [
         ("--cells=lstm,mgu", f"--cells: unknown 'mgu': take some of {','.join(NUM_GATES)}"),
         ("--peers=scan,tensorflow", f"--peers: unknown 'tensorflow': take some of {','.join(PEERS)}"),
-        ("--peers=torch", "--peers: name one of scan,manual too: the others are compared with it"),
+        ("--peers=torch", "--peers: name one of scan,manual,native,cudnn,pallas too: the others are compared with it"),
         ("--dtypes=float16", "--dtypes: unknown 'float16': take some of float32,float64,bfloat16"),
         (
             "--shapes=S1,S8",
