@@ -25,6 +25,7 @@ from experiments.command import main as run_command
 from experiments.flags import UsageError, flag
 from experiments.training_flags import (
     TrainConfig,
+    backend_in_use,
     make_config_optimizer,
     make_schedule,
     recurrent_options,
@@ -213,6 +214,7 @@ def _train_and_evaluate(config: Config, workdir: Path) -> None:
             "dataset": forecast.dataset,
             "protocol": forecast.protocol,
             "cell": config.cell,
+            "backend": backend_in_use(config),
             "num_params": models.num_params(model),
             "seeds": seeds(config),
             "metrics": evaluate(predictions),

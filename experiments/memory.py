@@ -32,7 +32,14 @@ from experiments.memory_task import (
     mean_measures,
     read_problem,
 )
-from experiments.training_flags import make_config_optimizer, make_schedule, seeds, set_devices, set_precision
+from experiments.training_flags import (
+    backend_in_use,
+    make_config_optimizer,
+    make_schedule,
+    seeds,
+    set_devices,
+    set_precision,
+)
 from rnn_jax import models, plotting_gradients, plotting_memory
 from rnn_jax.training.checkpoints import save_params
 from rnn_jax.training.loop import Schedule, steps_per_dispatch, train
@@ -99,6 +106,7 @@ def _train_and_evaluate(config: Config, workdir: Path) -> None:
             "dataset": problem.name,
             "protocol": f"length {problem.length}",
             "cell": config.cell,
+            "backend": backend_in_use(config),
             "num_params": models.num_params(model),
             "seeds": seeds(config),
             "metrics": by_length[problem.length]["metrics"],

@@ -93,9 +93,10 @@ def with_seeds(found: Mapping[str, Any]) -> dict[str, Any]:
 
 def costs(found: Mapping[str, Any]) -> str:
     """Size, time and device of a finished run, two lines."""
+    backend = found.get("backend", "not noted")
     return (
         f"{found['num_params']:,} parameters, {found['steps']:,} steps in {found['train_seconds']:.1f} s of training, "
-        f"{found['compile_seconds']:.1f} s of compiling\n{found['device']}"
+        f"{found['compile_seconds']:.1f} s of compiling\n{found['device']}, back end {backend}"
     )
 
 

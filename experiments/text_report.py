@@ -10,7 +10,7 @@ import numpy as np
 from experiments import results
 from experiments.text_flags import TextConfig
 from experiments.text_task import Corpus
-from experiments.training_flags import seeds
+from experiments.training_flags import backend_in_use, seeds
 from rnn_jax import metrics, plotting, plotting_gradients, plotting_text
 from rnn_jax.data import vocabulary
 from rnn_jax.data.reviews import repeated_in_train
@@ -55,6 +55,7 @@ def write(
             "dataset": corpus.data.name,
             "protocol": "lecture" if config.lecture else "standard",
             "cell": config.cell,
+            "backend": backend_in_use(config),
             "num_params": fitted.num_params,
             "seeds": seeds(config),
             "metrics": evaluate(list(fitted.probabilities)),

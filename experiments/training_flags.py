@@ -12,9 +12,10 @@ import optax
 
 from experiments.command import RunConfig
 from experiments.flags import UsageError, flag
-from rnn_jax.backends import CHOICES, has_rule
+from rnn_jax.backends import CHOICES, choose, has_rule
 from rnn_jax.cells import CELLS
 from rnn_jax.initializers import SCHEMES
+from rnn_jax.sequence import Controls
 from rnn_jax.training.optimizers import OPTIMIZERS, SCHEDULES, learning_rate_schedule, make_optimizer
 
 DTYPES = {"float32": jnp.float32, "bfloat16": jnp.bfloat16, "float64": jnp.float64}
@@ -108,6 +109,18 @@ def set_devices(config: TrainConfig) -> int:
     if config.batch_size % config.num_devices:
         raise UsageError(f"--num_devices={config.num_devices}: does not divide --batch_size={config.batch_size}")
     return config.num_devices
+
+
+def backend_in_use(config: TrainConfig) -> str:
+    """The back end that computes a layer of that training: what `auto`, or one that cannot, stands for."""
+    cell, dtype = CELLS[config.cell], DTYPES[config.dtype]
+    sizes = (config.batch_size, config.hidden_size)
+    params = jax.eval_shape(lambda: cell.init_params(jax.random.key(0), config.hidden_size, config.hidden_size, dtype))
+    carry = jax.eval_shape(lambda: cell.init_carry(sizes[:1], config.hidden_size, dtype))
+    cut = None if config.truncate_every is None else jnp.zeros(1, bool)
+    zoneout = jnp.zeros((1, *sizes), dtype) if config.zoneout else None
+    xs = jax.ShapeDtypeStruct((1, *sizes), dtype)
+    return choose(config.backend, cell, params, carry, xs, Controls(cut=cut, zoneout=zoneout))
 
 
 def recurrent_options(config: TrainConfig) -> dict[str, Any]:
