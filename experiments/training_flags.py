@@ -119,7 +119,7 @@ def backend_in_use(config: TrainConfig) -> str:
     carry = jax.eval_shape(lambda: cell.init_carry(sizes[:1], config.hidden_size, dtype))
     cut = None if config.truncate_every is None else jnp.zeros(1, bool)
     zoneout = jnp.zeros((1, *sizes), dtype) if config.zoneout else None
-    xs = jax.ShapeDtypeStruct((1, *sizes), dtype)
+    xs: Any = jax.ShapeDtypeStruct((1, *sizes), dtype)
     return choose(config.backend, cell, params, carry, xs, Controls(cut=cut, zoneout=zoneout))
 
 

@@ -40,14 +40,15 @@ def unroll(
             what the inputs hold there changes neither values nor gradients.
         resets: `[T, *batch]` bool. True: the carry is zeros again just before that step, in the order of processing.
         reverse: runs from the last valid step of each sequence to the first; y_t stays at its x_t.
-        backend: how values and gradients are computed. `scan`: differentiated by JAX; the definition, and the one
-            that has forward-mode derivatives. `manual`: the hand-derived backward pass, which stores the carries
-            alone and recomputes the gates. For an NVIDIA GPU, tested without one and not yet measured: `pallas`, one
-            kernel for all steps with W_hh on chip (a CPU interprets it, slowly), see `rnn_jax.backends.pallas`, and
-            `cudnn`, NVIDIA's LSTM, see `rnn_jax.backends.cudnn`. Where they cannot compute a call, `auto` does, with a
-            warning that says why.
-            `auto`: `manual` where it can be, else `scan`. `without_dc`: wrong on purpose, see
-            `rnn_jax.bptt.lstm_without_dc`.
+        backend: how values and gradients are computed.
+            `scan`: differentiated by JAX; the definition, and the one that has forward-mode derivatives.
+            `manual`: the hand-derived backward pass, which stores the carries alone and recomputes the gates.
+            `native`: both passes in C++, for a CPU and float32, compiled by `python -m rnn_jax.native`.
+            `cudnn`, `pallas`: for an NVIDIA GPU, tested without one and not yet measured: its library's LSTM, and one
+            kernel for all steps with W_hh on chip (a CPU interprets it, slowly).
+            `auto`: the first of `native`, `manual` and `scan` that can compute the call. It also computes what
+            `native`, `cudnn` and `pallas` are asked for and cannot, with a warning that says why.
+            `without_dc`: wrong on purpose, see `rnn_jax.bptt.lstm_without_dc`.
         checkpoint_every: k keeps the carry at every k-th step and recomputes what lies between: memory for the
             gradient grows as T/k + k instead of T, and it takes one more forward pass.
         truncate_every: k cuts the gradient before every k-th step after the first, in the order of processing and
