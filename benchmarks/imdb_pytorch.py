@@ -1,0 +1,157 @@
+"""PyTorch's side of `benchmarks.imdb_epoch`: the same classifier, trained on the same batches. Imports no JAX.
+
+    python -m benchmarks.imdb_pytorch start.npz packed 20
+
+Two ways to read texts of unequal length, the same function: `packed` hands `pack_padded_sequence` to one `nn.LSTM`, as
+most do; `padded` computes the padding, which is at the end also for a backward direction if the valid steps alone are
+reversed. It skips the packing, and PyTorch has faster kernels for what is not packed.
+"""
+
+import sys
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
+
+from benchmarks.children import answer
+
+VARIANTS = ("packed", "padded")
+
+
+class Batch(NamedTuple):
+    """Texts, longest first, padded to the longest.
+
+    Attributes:
+        tokens: `[T, B]`.
+        lengths: `[B]`.
+        valid: `[T, B, 1]` bool.
+        mirrored: `[T * B]`, where each step and text finds its input for the backward direction: the valid steps in
+            reverse, then the padding. Its own inverse.
+        labels: `[B]`.
+    """
+
+    tokens: torch.Tensor
+    lengths: torch.Tensor
+    valid: torch.Tensor
+    mirrored: torch.Tensor
+    labels: torch.Tensor
+
+
+def make_batch(given: dict[str, np.ndarray], texts: np.ndarray) -> Batch:
+    """The batch of the given texts `[B]`."""
+    texts = texts[np.argsort(-given["lengths"][texts], kind="stable")]
+    lengths = given["lengths"][texts]
+    steps = np.arange(lengths[0])[:, None]
+    valid = steps < lengths
+    tokens = np.where(valid, given["tokens"][given["starts"][texts] + steps], 0)
+    mirrored = np.where(valid, lengths - 1 - steps, steps) * len(texts) + np.arange(len(texts))
+
+    def long(array: np.ndarray) -> torch.Tensor:
+        return torch.tensor(array).long()
+
+    valid_steps = torch.tensor(valid[..., None])
+    return Batch(long(tokens), long(lengths), valid_steps, long(mirrored.ravel()), long(given["labels"][texts]))
+
+
+class Packed(torch.nn.Module):
+    """Outputs `[T, B, D * H]` of one `nn.LSTM`, zero in the padding."""
+
+    def __init__(self, weights: dict[str, torch.Tensor], sizes: tuple[int, int], num_layers: int, bidirectional: bool):
+        super().__init__()
+        self.lstm = torch.nn.LSTM(*sizes, num_layers, bidirectional=bidirectional)
+        self.lstm.load_state_dict(weights)
+
+    def forward(self, xs: torch.Tensor, batch: Batch) -> torch.Tensor:
+        """Of inputs `[T, B, I]`."""
+        return pad_packed_sequence(self.lstm(pack_padded_sequence(xs, batch.lengths))[0])[0]
+
+
+class Padded(torch.nn.Module):
+    """The same outputs of an `nn.LSTM` for each layer and direction, anything in the padding."""
+
+    def __init__(self, weights: dict[str, torch.Tensor], sizes: tuple[int, int], num_layers: int, bidirectional: bool):
+        super().__init__()
+        input_size, hidden_size = sizes
+        suffixes = ("", "_reverse")[: 1 + bidirectional]
+        self.layers = torch.nn.ModuleList()
+        for layer in range(num_layers):
+            directions = torch.nn.ModuleList(torch.nn.LSTM(input_size, hidden_size) for _ in suffixes)
+            for direction, suffix in zip(directions, suffixes, strict=True):
+                names = {name: name.replace("l0", f"l{layer}{suffix}") for name in direction.state_dict()}
+                direction.load_state_dict({name: weights[of] for name, of in names.items()})
+            self.layers.append(directions)
+            input_size = len(suffixes) * hidden_size
+
+    def forward(self, xs: torch.Tensor, batch: Batch) -> torch.Tensor:
+        """Of inputs `[T, B, I]`."""
+
+        def mirror(steps: torch.Tensor) -> torch.Tensor:
+            return steps.flatten(0, 1).index_select(0, batch.mirrored).view(steps.shape)
+
+        directions: Any
+        for directions in self.layers:
+            ys = [directions[0](xs)[0]]
+            if len(directions) == 2:
+                ys.append(mirror(directions[1](mirror(xs))[0]))
+            xs = torch.cat(ys, dim=-1) if len(ys) == 2 else ys[0]
+        return xs
+
+
+class Classifier(torch.nn.Module):
+    """Embedding, recurrent layers, mean and maximum over the valid steps, a linear layer."""
+
+    def __init__(self, given: dict[str, np.ndarray], variant: str):
+        super().__init__()
+        weights = {name: torch.tensor(value) for name, value in given.items() if value.dtype == np.float32}
+        self.embedding = torch.nn.Embedding.from_pretrained(weights.pop("embedding"), freeze=False)
+        kernel, bias = weights.pop("head_weight"), weights.pop("head_bias")
+        self.head = torch.nn.Linear(kernel.shape[1], kernel.shape[0])
+        self.head.load_state_dict({"weight": kernel, "bias": bias})
+        sizes = (weights["weight_ih_l0"].shape[1], weights["weight_hh_l0"].shape[1])
+        num_layers = sum(name.startswith("weight_ih") and not name.endswith("_reverse") for name in weights)
+        bidirectional = "weight_ih_l0_reverse" in weights
+        self.recurrent = {"packed": Packed, "padded": Padded}[variant](weights, sizes, num_layers, bidirectional)
+
+    def forward(self, batch: Batch) -> torch.Tensor:
+        """Scores `[B, 2]`."""
+        ys = self.recurrent(self.embedding(batch.tokens), batch)
+        mean = ys.masked_fill(~batch.valid, 0).sum(dim=0) / batch.lengths[:, None]
+        largest = ys.masked_fill(~batch.valid, -torch.inf).amax(dim=0)
+        return self.head(torch.cat((mean, largest), dim=-1))
+
+
+class Training:
+    """The loop; its batches are cut and sorted in advance."""
+
+    def __init__(self, given: dict[str, np.ndarray], variant: str):
+        self.model = Classifier(given, variant)
+        # PyTorch trains both of its biases, so that their sum moves twice as fast: one is held for equal training.
+        for name, weight in self.model.named_parameters():
+            weight.requires_grad_("bias_hh" not in name)
+        self.params = [weight for weight in self.model.parameters() if weight.requires_grad]
+        self.optimizer = torch.optim.Adam(self.params, lr=float(given["learning_rate"]), fused=True)
+        self.clip_norm = float(given["clip_norm"])
+        self.batches = [make_batch(given, texts) for texts in given["order"]]
+
+    def train(self, steps: int) -> list[Any]:
+        """The losses of the first steps of an epoch."""
+        losses = []
+        for batch in self.batches[:steps]:
+            self.optimizer.zero_grad(set_to_none=True)
+            loss = torch.nn.functional.cross_entropy(self.model(batch), batch.labels)
+            loss.backward()
+            torch.nn.utils.clip_grad_norm_(self.params, self.clip_norm)
+            self.optimizer.step()
+            losses.append(loss.detach())
+        return losses
+
+
+def main(start: str, variant: str, compared_steps: str) -> None:
+    """Trains whenever it is asked."""
+    training = Training(dict(np.load(start)), variant)
+    answer(training.train(int(compared_steps)), lambda: training.train(len(training.batches)))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
