@@ -137,7 +137,7 @@ def main() -> None:
             for name in [*OURS, "pytorch"]
         }
         with started(commands) as (children, difference):
-            print(f"largest relative difference of the first {COMPARED_STEPS} losses: {difference:.1e}")
+            print(f"largest relative difference of the first {COMPARED_STEPS} losses: {difference:.1e}", flush=True)
             contenders = {name: child.epoch for name, child in children.items()}
             seconds = interleaved(contenders, arguments.repeats, warm_up=1)
     ratios = {name: ratio(seconds, name, "pytorch") for name in seconds}

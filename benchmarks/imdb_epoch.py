@@ -213,7 +213,7 @@ def main() -> None:
         "auto": auto,
         "models": {},
     }
-    print(f"auto is {auto}; at least {corpus.padding():.1%} of our steps are padding")
+    print(f"auto is {auto}; at least {corpus.padding():.1%} of our steps are padding", flush=True)
     seconds: dict[str, list[float]] = {}
     for model in MODELS:
         found, times = contest(model, arguments.reviews, arguments.repeats)
