@@ -98,7 +98,8 @@ def _train_and_evaluate(config: Config, workdir: Path) -> None:
 
     by_length = {length: _test(problem, apply, trained.replicas.best_params, length) for length in lengths}
     level = by_length[problem.length]["baselines"]["trivial"]
-    _plot(workdir, problem, by_length, f"{config.cell} ({len(seeds(config))} seeds)")  # before the results
+    several = len(seeds(config))
+    _plot(workdir, problem, by_length, f"{config.cell} ({several} seed{'s' * (several > 1)})")  # before the results
     results.write(
         workdir,
         {
