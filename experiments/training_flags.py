@@ -69,7 +69,8 @@ class TrainConfig(RunConfig):
     steps_per_dispatch: int = flag(200, "steps in one call of the device, at most", minimum=1, maximum=MANY)
     num_devices: int | None = flag(
         None,
-        "devices that share a batch; without it the cores of a CPU, 16 examples each at least, or one accelerator",
+        "devices that share a batch; without it one, but the cores of a CPU, 16 examples each at least, for other back "
+        "ends than native",
         minimum=1,
         below=4097,
     )
@@ -101,7 +102,7 @@ def set_devices(config: TrainConfig) -> int:
         jax.config.update("jax_num_cpu_devices", config.num_devices or cores)
     available = jax.local_device_count()
     if config.num_devices is None:
-        if jax.default_backend() != "cpu":
+        if jax.default_backend() != "cpu" or backend_in_use(config) == "native":  # which has threads of its own
             return 1
         return max(n for n in range(1, available + 1) if n == 1 or config.batch_size % (n * 16) == 0)
     if config.num_devices > available:
