@@ -23,6 +23,7 @@ from jax import lax
 from jax.experimental import rnn
 
 from rnn_jax.backends import device
+from rnn_jax.backends.refusals import of_lengths_in_float32
 from rnn_jax.cells import CELLS
 from rnn_jax.cells.cell import Cell
 from rnn_jax.cells.lstm import LSTMCarry, LSTMParams
@@ -40,17 +41,10 @@ def refusal(cell: Cell, params: Params, carry: Carry, xs: Array, controls: Contr
     """
     if cell != CELLS["lstm"]:
         return f"has the cell 'lstm' alone, not this {cell.name!r}"
-    for name in ("reset", "cut", "zoneout", "taps"):
-        if getattr(controls, name) is not None:
-            option = {"reset": "resets", "cut": "truncate_every"}.get(name, name)
-            return f"does not take {option}"
     if xs.ndim != 3:
         return f"takes one batch axis, and xs is {xs.shape}"
-    if not xs.size:
-        return f"has nothing to run for in xs {xs.shape}"
-    types = {a.dtype.name for a in jax.tree.leaves((params, carry, xs))}
-    if types != {"float32"}:
-        return f"computes in float32 alone, not in {' and '.join(sorted(types - {'float32'}))}"
+    if reason := of_lengths_in_float32(params, carry, xs, controls):
+        return reason
     if device.kind() != "cuda":
         return f"needs an NVIDIA GPU, and this is {device.kind()}"
     return None

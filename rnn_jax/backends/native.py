@@ -12,6 +12,7 @@ import jax.numpy as jnp
 
 from rnn_jax import native
 from rnn_jax.backends import device, manual
+from rnn_jax.backends.refusals import of_lengths_in_float32
 from rnn_jax.cells.cell import Cell
 from rnn_jax.cells.gru import GRUParams
 from rnn_jax.sequence import Controls, length_mask, select
@@ -34,15 +35,8 @@ def refusal(cell: Cell, params: Params, carry: Carry, xs: Array, controls: Contr
         return f"has no loop for this cell, {cell.name!r}: only for {', '.join(KINDS)}"
     if device.kind() != "cpu":
         return f"is for a CPU, and this is {device.kind()}"
-    types = {array.dtype.name for array in jax.tree.leaves((params, carry, xs))}
-    if types != {"float32"}:
-        return f"computes in float32 alone, not in {', '.join(sorted(types - {'float32'}))}"
-    options = {"reset": "resets", "cut": "truncate_every", "zoneout": "zoneout", "taps": "taps"}
-    used = [option for name, option in options.items() if getattr(controls, name) is not None]
-    if used:
-        return f"does not take {', '.join(used)}"
-    if 0 in (*xs.shape, params.w_hh.shape[0]):
-        return f"has nothing to run for in xs {xs.shape}"
+    if reason := of_lengths_in_float32(params, carry, xs, controls):
+        return reason
     if native.vector_width() is None:
         return "is not compiled: python -m rnn_jax.native"
     return None
