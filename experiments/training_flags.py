@@ -102,7 +102,8 @@ def set_devices(config: TrainConfig) -> int:
         jax.config.update("jax_num_cpu_devices", config.num_devices or cores)
     available = jax.local_device_count()
     if config.num_devices is None:
-        if jax.default_backend() != "cpu" or backend_in_use(config) == "native":  # which has threads of its own
+        own_threads = config.backend in ("auto", "native") and backend_in_use(config) == "native"
+        if jax.default_backend() != "cpu" or own_threads:
             return 1
         return max(n for n in range(1, available + 1) if n == 1 or config.batch_size % (n * 16) == 0)
     if config.num_devices > available:
