@@ -43,8 +43,8 @@ class TrainConfig(RunConfig):
     variational: bool = flag(False, "one dropout mask per sequence instead of one per step")
     backend: str = flag(
         "auto",
-        "how values and gradients are computed; auto: manual where the cell has a rule; cudnn and pallas: for a GPU, "
-        "auto where they cannot (a CPU interprets pallas, slowly)",
+        "how values and gradients are computed; auto: on a CPU native, if compiled (python -m rnn_jax.native), else "
+        "manual where the cell has a rule; cudnn and pallas: for a GPU, auto where they cannot",
         choices=CHOICES,
     )
     checkpoint_every: int | None = flag(
