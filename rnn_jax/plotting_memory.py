@@ -53,6 +53,7 @@ def metric_by_length(
         means, stds = [each["mean"] for each in ours], [each["std"] for each in ours]
         axes.errorbar(lengths, means, yerr=stds, marker="o", capsize=3, color=COLOURS[0], label=name)
         axes.plot(lengths, trivial, "o:", color="black", linewidth=1, markersize=3, label="without a memory")
+        axes.set_xlim(lengths[0] / 1.5, 1.5 * lengths[-1])  # one length alone has no limits of its own
         axes.axvline(trained, color=COLOURS[2], linewidth=1, label="length of training")
         axes.set(
             xlabel="length T of the test sequences",
