@@ -147,5 +147,8 @@ def plot_sweep(path: Path, rows: Sequence[Mapping[str, Any]], letter: str) -> No
             axes.set(
                 xscale="log", yscale="log", xlabel=letter, ylabel="ms, forward and backward", title=f"{cell}, {dtype}"
             )
+            sizes = sorted({getattr(shapes.get(row["shape"]), shapes.LETTERS[letter]) for row in rows})
+            axes.set_xticks(sizes, [f"{size:,}" for size in sizes])
+            axes.set_xticks([], minor=True)
         several[0][0].legend(fontsize=8)
         save(figure, path)
