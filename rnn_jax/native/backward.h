@@ -1,7 +1,7 @@
 // Backpropagation through time for some sequences of a batch.
 //
-// Steps are taken in chunks. dz of a chunk stays in cache, where the gradients of inputs and weights are formed from it:
-// sums over (step, sequence) pairs, a product of few rows and columns and great depth.
+// Steps are taken in chunks. dz of a chunk stays in cache, where the gradients of inputs and weights are formed from
+// it: sums over (step, sequence) pairs, a product of few rows and columns and great depth.
 
 #pragma once
 
@@ -60,10 +60,6 @@ struct Backward {
     void clear() { z.clear(), xs.clear(), hs.clear(), dxs.clear(); }
   };
 
-  const Vector* saved_at(int64_t t, int64_t row, int64_t block) const {
-    return saved + ((t * sizes.batch + row) * sizes.units().vectors() + block) * Cell::kSaved;
-  }
-
   // One step back in time.
   void back(const Group& group, int64_t step, Chunk& chunk) const {
     int64_t t = sizes.time(step), valid = group.valid(t), first = chunk.z.size();
@@ -94,12 +90,13 @@ struct Backward {
       int lanes = sizes.units().lanes(block);
       Vector dz[kColumns], c_before = {}, state = {};
       if (Cell::kCell >= 0) {
-        c_before = previous < 0 ? load(c0 + start + j, lanes) : saved_at(previous, row, block)[Cell::kCell];
+        c_before = previous < 0 ? load(c0 + start + j, lanes)
+                                : saved_at<Cell>(saved, sizes, previous, row, block)[Cell::kCell];
         state = load(dc + start + j, lanes);
       }
       Vector total = load(dh + start + j, lanes) + load(dys + now + j, lanes);
-      Vector direct = Cell::backward(saved_at(t, row, block), load(hs + now + j, lanes), load(h_before + j, lanes),
-                                     c_before, total, state, dz);
+      Vector direct = Cell::backward(saved_at<Cell>(saved, sizes, t, row, block), load(hs + now + j, lanes),
+                                     load(h_before + j, lanes), c_before, total, state, dz);
       for (int k = 0; k < kColumns; ++k) store(z + k * sizes.hidden + j, dz[k], lanes);
       store(dh + start + j, direct, lanes);
       if (Cell::kCell >= 0) store(dc + start + j, state, lanes);

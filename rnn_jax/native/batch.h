@@ -16,6 +16,12 @@ struct Sizes {
   int64_t time(int64_t step) const { return reverse ? steps - 1 - step : step; }
 };
 
+// Where a block of units of a sequence at step t lies in what the forward pass saves, [T, B, blocks, Cell::kSaved].
+template <class Cell, class AnyVector>
+inline AnyVector* saved_at(AnyVector* saved, const Sizes& s, int64_t t, int64_t row, int64_t block) {
+  return saved + ((t * s.batch + row) * s.units().vectors() + block) * Cell::kSaved;
+}
+
 // The sequences of one thread, longest first.
 struct Group {
   std::vector<int> rows;

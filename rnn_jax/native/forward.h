@@ -28,10 +28,6 @@ struct Forward {
   }
 
  private:
-  Vector* saved_at(int64_t t, int64_t row, int64_t block) const {
-    return saved + ((t * sizes.batch + row) * sizes.units().vectors() + block) * Cell::kSaved;
-  }
-
   template <int M>
   void tile(int64_t t, const float* before, const int* rows, int64_t block) const {
     constexpr int N = Cell::kGates;
@@ -50,7 +46,7 @@ struct Forward {
       Vector state = {};
       if (Cell::kCell >= 0) state = load(c + at, lanes);
       Vector h = load(h_rows.at[m] + block * kWidth, lanes);
-      h = Cell::forward(x[m], r[m], h, state, saved ? saved_at(t, rows[m], block) : unused);
+      h = Cell::forward(x[m], r[m], h, state, saved ? saved_at<Cell>(saved, sizes, t, rows[m], block) : unused);
       store(hs + t * sizes.batch * sizes.hidden + at, h, lanes);
       if (Cell::kCell >= 0) store(c + at, state, lanes);
     }
@@ -62,7 +58,8 @@ struct Forward {
     std::copy(h, h + sizes.hidden, hs + (t * sizes.batch + row) * sizes.hidden);
     if (Cell::kCell < 0 || !saved) return;
     for (int64_t block = 0; block < sizes.units().vectors(); ++block)
-      saved_at(t, row, block)[Cell::kCell] = load(c + row * sizes.hidden + block * kWidth, sizes.units().lanes(block));
+      saved_at<Cell>(saved, sizes, t, row, block)[Cell::kCell] =
+          load(c + row * sizes.hidden + block * kWidth, sizes.units().lanes(block));
   }
 };
 
