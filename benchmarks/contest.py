@@ -27,7 +27,7 @@ from benchmarks.problem import NUM_GATES, draw, relative_errors
 from benchmarks.shapes import Shape
 from benchmarks.turns import Refused, calls_per_turn, closing_all, start, take_turns
 from benchmarks.worker import WHATS, Task
-from experiments.process_memory import resident_bytes
+from rnn_jax.machine import resident_bytes
 
 TOLERANCES = {"float32": 1e-4, "float64": 1e-10, "bfloat16": 1e-1}
 """How far, ||theirs - ours|| / ||ours||, an output or a derivative may be from ours. In bfloat16 ours sums in float32

@@ -6,8 +6,8 @@ Lag 64, H 32, batch 64, Adam at 1e-3, clip at 1, mean squared error of the last 
 many windows as the Szeged training split has (67,472). Both begin with the same weights and see the same windows in the
 same order; the losses of the first 50 steps are compared before anything is timed. PyTorch gets its fused Adam and its
 windows cut in advance; ours takes the windows from the series, as in training. Ours are `--backend=auto`, which is
-`native` where that is compiled (`python -m rnn_jax.native`), and `manual`, each on one JAX device and with the batch
-split over the cores.
+`native` where that is compiled (`python -m rnn_jax.backends.native`), and `manual`, each on one JAX device and with the
+batch split over the cores.
 """
 
 import argparse
@@ -23,13 +23,15 @@ from flax import nnx
 
 from benchmarks.children import answer, started
 from benchmarks.measure import interleaved, ratio, save
-from experiments import forecast
-from experiments.flags import parse
-from experiments.training_flags import make_config_optimizer, set_devices
-from rnn_jax import convert, models, native
+from experiments.common.flags import parse
+from experiments.common.training_flags import make_config_optimizer, set_devices
+from experiments.forecast import main as forecast
+from rnn_jax import models
+from rnn_jax.backends import native
 from rnn_jax.cells import LSTMParams
-from rnn_jax.data import synthetic
-from rnn_jax.data.forecasting import make_task
+from rnn_jax.convert import torch as convert
+from rnn_jax.data.series import synthetic
+from rnn_jax.data.series.forecasting import make_task
 from rnn_jax.training.step import make_functions
 
 TRAINING_WINDOWS = 67_472
@@ -61,9 +63,9 @@ def ours(start: Path, config: forecast.Config) -> None:
     data = {"series": task.standardised, "train": task.train, "validation": task.validation}
     data = jax.device_put(data, functions.sharding)
     seeds = jax.device_put(jnp.zeros(1, jnp.uint32), functions.sharding)
-    replicas, order = functions.init(seeds), functions.order(seeds, 0)
+    states, order = functions.init(seeds), functions.order(seeds, 0)
 
-    params = jax.tree.map(lambda p: np.array(p[0]), replicas.params)
+    params = jax.tree.map(lambda p: np.array(p[0]), states.params)
     layer = LSTMParams(**{name: jnp.asarray(w) for name, w in params["recurrent"]["layers"][0].items()})
     given: Any = {
         **convert.to_torch((layer,)),
@@ -76,12 +78,12 @@ def ours(start: Path, config: forecast.Config) -> None:
     np.savez(start, **given)
     first_losses = []
     for step in range(COMPARED_STEPS):
-        replicas, metrics = functions.steps(replicas, order, data, 0, step, 1)
+        states, metrics = functions.steps(states, order, data, 0, step, 1)
         first_losses.append(metrics.loss[0])
 
     def epoch() -> None:
-        nonlocal replicas
-        replicas, metrics = functions.steps(replicas, order, data, 0, 0, STEPS)
+        nonlocal states
+        states, metrics = functions.steps(states, order, data, 0, 0, STEPS)
         jax.block_until_ready(metrics)
 
     answer(first_losses, epoch)

@@ -11,7 +11,7 @@ Both begin with the same weights and see the same batches in the same order; the
 before anything is timed. PyTorch gets its fused Adam and its batches cut and sorted in advance; what ours is compared
 with is the faster of packing and padding, see `benchmarks.imdb_pytorch`. Ours cuts its batches as it goes, as in
 training. Ours are `--backend=auto` on one JAX device, which is `native` where that is compiled (`python -m
-rnn_jax.native`), and `manual`, on one device and with the batch split over the cores.
+rnn_jax.backends.native`), and `manual`, on one device and with the batch split over the cores.
 """
 
 import argparse
@@ -32,17 +32,19 @@ from tokenizers import models as tokenizer_models
 from benchmarks.children import answer, started
 from benchmarks.measure import interleaved, ratio, save
 from benchmarks.shapes import LONGEST, Shape
-from experiments.flags import parse
-from experiments.text_flags import TextConfig, make_classifier
-from experiments.text_task import Corpus, device_data, make_task
-from experiments.training_flags import make_config_optimizer, set_devices
-from rnn_jax import convert, models, native
+from experiments.common.flags import parse
+from experiments.common.training_flags import make_config_optimizer, set_devices
+from experiments.text.flags import TextConfig, make_classifier
+from experiments.text.task import Corpus, device_data, make_task
+from rnn_jax import models
+from rnn_jax.backends import native
 from rnn_jax.cells import LSTMParams
 from rnn_jax.compose import Directions
-from rnn_jax.data.count_ratios import CountRatios
-from rnn_jax.data.lengths import choose_bounds
-from rnn_jax.data.reviews import ReviewData, Reviews
-from rnn_jax.data.vocabulary import UNK, Tokens
+from rnn_jax.convert import torch as convert
+from rnn_jax.data.text.count_ratios import CountRatios
+from rnn_jax.data.text.lengths import choose_bounds
+from rnn_jax.data.text.reviews import ReviewData, Reviews
+from rnn_jax.data.text.vocabulary import UNK, Tokens
 from rnn_jax.training.step import make_functions
 
 EPOCH = 22_600
@@ -138,16 +140,16 @@ def prepare(
     arrays = device_data(corpus)
     data = jax.device_put(arrays, functions.sharding)
     seeds = jax.device_put(jnp.zeros(1, jnp.uint32), functions.sharding)
-    replicas, order = functions.init(seeds), functions.order(seeds, 0)
+    states, order = functions.init(seeds), functions.order(seeds, 0)
     given = {
-        **torch_start(config, jax.tree.map(lambda leaf: np.array(leaf[0]), replicas.params)),
+        **torch_start(config, jax.tree.map(lambda leaf: np.array(leaf[0]), states.params)),
         **{name: arrays[name] for name in ("tokens", "starts", "lengths", "labels")},
         "order": np.array(order[0]).reshape(-1, config.batch_size),
     }
 
     def train(first: int, count: int) -> jax.Array:
-        nonlocal replicas
-        replicas, metrics = functions.steps(replicas, order, data, 0, first, count)
+        nonlocal states
+        states, metrics = functions.steps(states, order, data, 0, first, count)
         return jax.block_until_ready(metrics.loss[0])
 
     return given, train

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from experiments.results import device_name, versions
+from experiments.common.results import device_name, versions
 
 RAW = Path(__file__).parent / "raw"
 

@@ -6,12 +6,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import matplotlib.pyplot as plt
 from tabulate import tabulate
 
 from benchmarks import shapes
 from benchmarks.peers import PEERS
-from rnn_jax.plotting import COLOURS, STYLE, save
+from rnn_jax.plotting.style import COLOURS, STYLE, rc_context, save, subplots
 
 SHORT = {"not_asked": "", "missing": "missing", "not_here": "not here", "memory": "memory", "time": "time"}
 """What stands in the table instead of a time; the reasons stand below it."""
@@ -127,8 +126,8 @@ def plot_sweep(path: Path, rows: Sequence[Mapping[str, Any]], letter: str) -> No
     """
     panels = list(dict.fromkeys((row["cell"], row["dtype"]) for row in rows))
     names = list(dict.fromkeys(row["peer"] for row in rows if row["status"] == "ran"))
-    with plt.rc_context(STYLE):
-        figure, several = plt.subplots(1, len(panels), figsize=(1 + 4.5 * len(panels), 4.5), squeeze=False)
+    with rc_context(STYLE):
+        figure, several = subplots(1, len(panels), figsize=(1 + 4.5 * len(panels), 4.5), squeeze=False)
         for axes, (cell, dtype) in zip(several[0], panels, strict=True):
             for at, name in enumerate(names):
                 points = sorted(

@@ -1,8 +1,8 @@
-"""S replicas of the temperature LSTM in one program: at once (vmap) or one after another (lax.map).
+"""S states of the temperature LSTM in one program: at once (vmap) or one after another (lax.map).
 
     python -m benchmarks.seeds
 
-B 64, T 64, H 32, Adam. The figure is seconds per step of all replicas together. `rnn_jax.training.step` chooses by it:
+B 64, T 64, H 32, Adam. The figure is seconds per step of all states together. `rnn_jax.training.step` chooses by it:
 one after another on a CPU, at once elsewhere.
 """
 
@@ -13,17 +13,17 @@ import jax.numpy as jnp
 from flax import nnx
 
 from benchmarks.measure import interleaved, ratio, save
-from experiments import forecast
-from experiments.flags import parse
-from experiments.training_flags import make_config_optimizer
+from experiments.common.flags import parse
+from experiments.common.training_flags import make_config_optimizer
+from experiments.forecast import main as forecast
 from rnn_jax import models
-from rnn_jax.data import synthetic
-from rnn_jax.data.forecasting import make_task
+from rnn_jax.data.series import synthetic
+from rnn_jax.data.series.forecasting import make_task
 from rnn_jax.training.step import make_functions
 
 
 def main() -> None:
-    """Times 1, 4 and 8 replicas both ways and saves the raw numbers."""
+    """Times 1, 4 and 8 states both ways and saves the raw numbers."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--repeats", type=int, default=7)
     parser.add_argument("--steps", type=int, default=50)
@@ -40,11 +40,11 @@ def main() -> None:
         functions = make_functions(training, optimizer, batch_size=config.batch_size, parallel=parallel)
         seeds = jnp.arange(num_seeds, dtype=jnp.uint32)
         order = functions.order(seeds, 0)
-        replicas = functions.init(seeds)
+        states = functions.init(seeds)
 
         def call() -> None:
-            nonlocal replicas
-            replicas, metrics = functions.steps(replicas, order, data, 0, 0, arguments.steps)
+            nonlocal states
+            states, metrics = functions.steps(states, order, data, 0, 0, arguments.steps)
             jax.block_until_ready(metrics)
 
         return call
@@ -57,7 +57,7 @@ def main() -> None:
     slowdown = {name: ratio(seconds, "one_after_another_1", name) for name in contenders}
     path = save("seeds", {"steps": arguments.steps, "times_one_replica": slowdown}, seconds)
     for name, factor in slowdown.items():
-        print(f"{name:<22} {factor:5.2f} times one replica")
+        print(f"{name:<22} {factor:5.2f} times one state")
     print(f"raw numbers: {path}")
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.worker import WHATS, Task
-from experiments.process_memory import resident_bytes
+from rnn_jax.machine import resident_bytes
 
 ROOT = Path(__file__).resolve().parent.parent
 MOST_CALLS = 20

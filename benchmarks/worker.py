@@ -20,7 +20,7 @@ import numpy as np
 from benchmarks import peers
 from benchmarks.problem import draw, sample
 from benchmarks.shapes import Shape
-from experiments.process_memory import forget_peak, peak_bytes, resident_bytes
+from rnn_jax.machine import forget_peak, peak_bytes, resident_bytes
 
 WARM_UP = 3
 WHATS = ("forward", "forward_backward")

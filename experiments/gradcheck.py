@@ -11,8 +11,8 @@ from dataclasses import dataclass
 
 import jax
 
-from experiments.command import main as run_command
-from experiments.flags import flag, listed
+from experiments.common.command import main as run_command
+from experiments.common.flags import flag, listed
 from rnn_jax.diagnostics import gradcheck
 
 

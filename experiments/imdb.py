@@ -11,8 +11,8 @@ experiments/README.md lists commands, times and figures to expect.
 
 from collections.abc import Sequence
 
-from experiments.text_command import main as text_main
-from experiments.text_flags import LectureConfig, TextConfig
+from experiments.text.command import main as text_main
+from experiments.text.flags import LectureConfig, TextConfig
 
 
 def main(arguments: Sequence[str]) -> int:

@@ -9,8 +9,8 @@ experiments/README.md lists commands, times and figures to expect.
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from experiments.text_command import main as text_main
-from experiments.text_flags import LectureConfig, TextConfig, redefined
+from experiments.text.command import main as text_main
+from experiments.text.flags import LectureConfig, TextConfig, redefined
 
 
 @dataclass(frozen=True)

@@ -18,16 +18,16 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments import results
-from experiments.command import RunConfig
-from experiments.command import main as run_command
-from experiments.flags import UsageError, flag
+from experiments.common import results
+from experiments.common.command import RunConfig
+from experiments.common.command import main as run_command
+from experiments.common.flags import UsageError, flag
 from rnn_jax import cells, plotting
 from rnn_jax.backends import manual
 from rnn_jax.bptt import RULES, backward
-from rnn_jax.data.synthetic import noisy_sine_with_trend
-from rnn_jax.data.windows import gather, window_starts
-from rnn_jax.sequence import Controls, zeros_like
+from rnn_jax.controls import StepMasks, zeros_like
+from rnn_jax.data.series.synthetic import noisy_sine_with_trend
+from rnn_jax.data.series.windows import gather, window_starts
 from rnn_jax.types import Array, Key, Params
 
 CELLS = ("rnn", "lstm")
@@ -64,7 +64,7 @@ class Model(NamedTuple):
 def predict(cell: cells.Cell, model: Model, xs: Array) -> tuple[Array, Any, Array]:
     """Forward: windows `[T, B, 1]` to a prediction after every step `[T, B]`; also the carries and the outputs."""
     initial = cell.init_carry((xs.shape[1],), model.weights.shape[0])
-    _, ys, carries = manual.forward(cell, False, model.cell, initial, xs, Controls())
+    _, ys, carries = manual.forward(cell, False, model.cell, initial, xs, StepMasks())
     return ys @ model.weights + model.bias, (initial, carries), ys
 
 
@@ -78,7 +78,7 @@ def loss_and_gradient(cell: cells.Cell, model: Model, xs: Array, targets: Array)
     errors = predictions - targets
     dp = 2 * errors / errors.size
     dys = dp[..., None] * model.weights
-    through_time = backward(RULES[cell.name], model.cell, xs, initial, carries, dys, zeros_like(initial), Controls())
+    through_time = backward(RULES[cell.name], model.cell, xs, initial, carries, dys, zeros_like(initial), StepMasks())
     gradient = Model(through_time.params, jnp.einsum("tb,tbh->h", dp, ys), dp.sum())
     return jnp.mean(errors**2), gradient
 

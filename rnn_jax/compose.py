@@ -55,7 +55,7 @@ def unroll_bidirectional(
     *,
     carry: Directions | None = None,
     resets: Array | None = None,
-    taps: Directions | None = None,
+    perturbations: Directions | None = None,
     **options,
 ) -> tuple[Directions, Array]:
     """One pass each way over xs `[T, *batch, I]`.
@@ -66,7 +66,7 @@ def unroll_bidirectional(
         xs: inputs `[T, *batch, I]`.
         carry: `Directions` of carries before each pass; None: zeros.
         resets: `[T, *batch]` bool, True where a new segment begins: no pass carries anything across its border.
-        taps: `Directions` of the taps of `unroll`.
+        perturbations: `Directions` of the perturbations of `unroll`.
         options: further arguments of `unroll`, for both passes (`lengths`, `backend`, ...).
 
     Returns: `Directions` of final carries, and ys `[T, *batch, 2H]`, forward features first. y_t of the backward pass
@@ -79,19 +79,21 @@ def unroll_bidirectional(
     if "reverse" in options:
         raise ValueError("reverse goes with one direction; a bidirectional layer runs both")
     carry = carry if carry is not None else Directions(None, None)
-    taps = taps if taps is not None else Directions(None, None)
+    perturbations = perturbations if perturbations is not None else Directions(None, None)
     backward_resets = None
     if resets is not None:  # coming from behind, a segment is entered at its last step
         backward_resets = jnp.concatenate((resets[1:], jnp.zeros_like(resets[:1])))
     finals, ys = zip(
-        unroll(cell, params.forward, xs, carry=carry.forward, resets=resets, taps=taps.forward, **options),
+        unroll(
+            cell, params.forward, xs, carry=carry.forward, resets=resets, perturbations=perturbations.forward, **options
+        ),
         unroll(
             cell,
             params.backward,
             xs,
             carry=carry.backward,
             resets=backward_resets,
-            taps=taps.backward,
+            perturbations=perturbations.backward,
             reverse=True,
             **options,
         ),
@@ -140,7 +142,7 @@ def unroll_stack(
     variational: bool = False,
     zoneout_rate: float = 0.0,
     key: Key | None = None,
-    taps: tuple[Carry, ...] | None = None,
+    perturbations: tuple[Carry, ...] | None = None,
     **options,
 ) -> tuple[tuple[Carry, ...], Array]:
     """Layers on top of each other: layer k reads the outputs of layer k-1, in one direction or in both.
@@ -154,7 +156,7 @@ def unroll_stack(
         variational: one dropout mask per sequence instead of one per step.
         zoneout_rate: share of the units that skip a step, h and c alike; the same units in both directions.
         key: draws the masks of dropout and zoneout; None: evaluation, no dropout, and every unit skips its share.
-        taps: of `unroll`, one entry per layer.
+        perturbations: of `unroll`, one entry per layer.
         options: further arguments of `unroll`, for every layer (`lengths`, `resets`, `backend`, ...).
 
     Returns: a tuple of final carries, one per layer, and the last layer's ys `[T, *batch, D * H]`.
@@ -186,8 +188,8 @@ def unroll_stack(
             zone_key = None if key is None else jax.random.fold_in(key, len(params) + layer)
             shape = (*xs.shape[:-1], w_hh.shape[0])
             options["zoneout"] = zoneout_shares(zone_key, zoneout_rate, shape, w_hh.dtype)
-        if taps is not None:
-            options["taps"] = taps[layer]
+        if perturbations is not None:
+            options["perturbations"] = perturbations[layer]
         final, xs = (unroll_bidirectional if both else unroll)(cell, layer_params, xs, carry=layer_carry, **options)
         finals.append(final)
     return tuple(finals), xs

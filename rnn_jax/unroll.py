@@ -10,7 +10,8 @@ from jax import lax
 
 from rnn_jax.backends import BACKENDS, WRONG, choose
 from rnn_jax.cells import Cell
-from rnn_jax.sequence import Controls, cut_steps, length_mask, like, merge, select, split, widen
+from rnn_jax.controls import StepMasks, length_mask, select, truncation_mask
+from rnn_jax.segments import like, merge, split, widen
 from rnn_jax.types import Array, Carry, Params
 
 
@@ -27,7 +28,7 @@ def unroll(
     checkpoint_every: int | None = None,
     truncate_every: int | None = None,
     zoneout: Array | None = None,
-    taps: Carry | None = None,
+    perturbations: Carry | None = None,
 ) -> tuple[Carry, Array]:
     """Runs a cell over a sequence: carry_t, y_t = step(params, carry_{t-1}, x_t).
 
@@ -43,7 +44,7 @@ def unroll(
         backend: how values and gradients are computed.
             `scan`: differentiated by JAX; the definition, and the one that has forward-mode derivatives.
             `manual`: the hand-derived backward pass, which stores the carries alone and recomputes the gates.
-            `native`: both passes in C++, for a CPU and float32, compiled by `python -m rnn_jax.native`.
+            `native`: both passes in C++, for a CPU and float32, compiled by `python -m rnn_jax.backends.native`.
             `cudnn`, `pallas`: for an NVIDIA GPU, tested without one and not yet measured: its library's LSTM, and one
             kernel for all steps with W_hh on chip (a CPU interprets it, slowly).
             `auto`: the first of `native`, `manual` and `scan` that can compute the call. It also computes what
@@ -56,7 +57,7 @@ def unroll(
         zoneout: `[T, *batch, H]`, the share of the carry before each step that stays, for cells with a carry of
             `h` and perhaps `c`: 0 or 1 at random in training (Krueger et al., "Zoneout: regularizing RNNs by randomly
             preserving hidden activations", 2017), in evaluation the rate. `scan` alone has it, and so `auto`.
-        taps: arrays `[T, *batch, H]` in the form of the carry, added to it after each step: with zeros, the
+        perturbations: arrays `[T, *batch, H]` in the form of the carry, added to it after each step: with zeros, the
             derivative with respect to them is dL/dh_t (and dL/dc_t) for every t. `scan` alone has it, and so `auto`.
 
     Returns:
@@ -84,37 +85,37 @@ def unroll(
     _check_inputs(params, xs)
     num_steps, batch_shape = xs.shape[0], xs.shape[1:-1]
     carry = _initial_carry(cell, params, carry, batch_shape)
-    for name, per_step in (("zoneout", zoneout), ("taps", taps)):
+    for name, per_step in (("zoneout", zoneout), ("perturbations", perturbations)):
         _check_per_step(name, per_step, carry, num_steps)
     lengths = _lengths(lengths, num_steps, batch_shape)
-    controls = Controls(
+    masks = StepMasks(
         valid=None if lengths is None else length_mask(lengths, num_steps),
         reset=_resets(resets, num_steps, batch_shape),
-        cut=None if truncate_every is None else cut_steps(num_steps, truncate_every, reverse, lengths),
+        truncate=None if truncate_every is None else truncation_mask(num_steps, truncate_every, reverse, lengths),
         zoneout=None if zoneout is None else jnp.asarray(zoneout),
-        taps=taps,
+        perturbations=perturbations,
     )
-    if controls.valid is not None:  # so that inf or NaN in the padding cannot reach a gradient as 0 * inf
-        xs = select(controls.valid, xs, jnp.zeros_like(xs))
-    backend = choose(backend, cell, params, carry, xs, controls)
+    if masks.valid is not None:  # so that inf or NaN in the padding cannot reach a gradient as 0 * inf
+        xs = select(masks.valid, xs, jnp.zeros_like(xs))
+    backend = choose(backend, cell, params, carry, xs, masks)
     run = partial((BACKENDS | WRONG)[backend].run, cell, reverse)
     if checkpoint_every is None or checkpoint_every >= num_steps:
-        return run(params, carry, xs, controls)
-    return _run_in_segments(run, params, carry, xs, controls, reverse, checkpoint_every)
+        return run(params, carry, xs, masks)
+    return _run_in_segments(run, params, carry, xs, masks, reverse, checkpoint_every)
 
 
 def _run_in_segments(
-    run: Any, params: Params, carry: Carry, xs: Array, controls: Controls, reverse: bool, every: int
+    run: Any, params: Params, carry: Carry, xs: Array, masks: StepMasks, reverse: bool, every: int
 ) -> tuple[Carry, Array]:
     """`run` over segments of `every` steps, each recomputed when its gradient is due."""
 
     wide = widen(params)  # narrowed inside the loop, so that the loop's sum of their gradients is wide
 
     @jax.checkpoint
-    def segment(carry: Carry, inputs: tuple[Array, Controls]) -> tuple[Carry, Array]:
+    def segment(carry: Carry, inputs: tuple[Array, StepMasks]) -> tuple[Carry, Array]:
         return run(like(wide, params), carry, *inputs)
 
-    segments, rest = split((xs, controls), xs.shape[0], every, reverse)
+    segments, rest = split((xs, masks), xs.shape[0], every, reverse)
     carry, ys = lax.scan(segment, carry, segments, reverse=reverse)
     if xs.shape[0] % every == 0:  # not every back end can run no steps
         return carry, merge(ys, ys[0, :0], reverse)

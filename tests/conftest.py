@@ -13,9 +13,10 @@ import chex
 import jax
 import pytest
 
-from rnn_jax import native
+from rnn_jax.backends.native import library as native
 
 jax.config.update("jax_enable_x64", True)
+pytest.register_assert_rewrite("helpers")
 
 
 def pytest_configure(config):

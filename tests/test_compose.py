@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-import reference
+from helpers import reference
 from numpy.testing import assert_allclose, assert_array_equal
 
 from rnn_jax import cells, compose, unroll

@@ -1,4 +1,4 @@
-"""What is new between two steps: zoneout, taps, the back end that is chosen, and the one that is wrong."""
+"""What is new between two steps: zoneout, perturbations, the back end that is chosen, and the one that is wrong."""
 
 import dataclasses
 
@@ -9,7 +9,7 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
 from rnn_jax import cells, compose, unroll
-from rnn_jax.modules import LSTM
+from rnn_jax.models.recurrent import LSTM
 
 T, B, I, H = 7, 4, 3, 5  # noqa: E741  # the axes' letters
 STATEFUL = ("rnn", "lstm", "gru", "lstm_coupled")
@@ -76,15 +76,15 @@ def test_zoneout_of_a_module_needs_a_rate_below_one():
 @pytest.mark.parametrize("reverse", [False, True], ids=["forward", "reverse"])
 @pytest.mark.parametrize("name", STATEFUL)
 def test_the_derivative_with_respect_to_taps_is_that_of_the_carry(name, reverse, lengths):
-    """dL/dh_t by taps, against a second run that begins with h_t as its initial carry."""
+    """dL/dh_t by perturbations, against a second run that begins with h_t as its initial carry."""
     cell, params, xs = draw(name)
     lengths = None if lengths is None else jnp.array(lengths)
     weights = jax.random.normal(jax.random.key(3), (T, B, H))
     size = len(cell.init_carry((B,), H))
     zeros = type(cell.init_carry((B,), H))(*jnp.zeros((size, T, B, H)))
 
-    def loss(taps):
-        ys = unroll(cell, params, xs, taps=taps, lengths=lengths, reverse=reverse)[1]
+    def loss(perturbations):
+        ys = unroll(cell, params, xs, perturbations=perturbations, lengths=lengths, reverse=reverse)[1]
         return jnp.vdot(weights, ys**2)
 
     assert_allclose(loss(zeros), jnp.vdot(weights, unroll(cell, params, xs, lengths=lengths, reverse=reverse)[1] ** 2))

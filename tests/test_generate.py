@@ -8,8 +8,8 @@ from flax import nnx
 
 from rnn_jax import cells, unroll
 from rnn_jax.generate import generate
-from rnn_jax.models import Forecaster
-from rnn_jax.modules import Recurrent
+from rnn_jax.models import SequenceModel
+from rnn_jax.models.recurrent import Recurrent
 
 NAMES = ("rnn", "lstm", "gru")
 
@@ -46,7 +46,7 @@ def test_a_prompt_is_continued_from_its_carry():
 @pytest.mark.parametrize("name", NAMES)
 def test_many_to_one_and_many_to_many_shapes(name):
     xs = jnp.ones((2, 7, 3), jnp.float32)
-    assert Forecaster(name, 3, 5, ahead=4, rngs=nnx.Rngs(0))(xs).shape == (2, 4)
+    assert SequenceModel(name, 3, 5, ahead=4, rngs=nnx.Rngs(0))(xs).shape == (2, 4)
     assert Recurrent(name, 3, 5, rngs=nnx.Rngs(0))(xs)[1].shape == (2, 7, 5)
 
 

@@ -14,41 +14,32 @@ BASE = {"types"}
 CORE = {
     "types": set(),
     "initializers": BASE,
+    "segments": BASE,
     "cells": BASE | {"initializers"},
-    "sequence": BASE,
-    "bptt": BASE | {"cells", "sequence"},
-    "native": set(),
-    "backends": BASE | {"cells", "sequence", "bptt", "native"},
-    "unroll": BASE | {"cells", "sequence", "bptt", "backends"},
-    "compose": BASE | {"cells", "sequence", "unroll"},
-    "diagnostics": BASE | {"initializers", "cells", "sequence", "bptt", "backends", "unroll", "compose"},
+    "controls": BASE | {"cells"},
+    "bptt": BASE | {"cells", "controls", "segments"},
+    "backends": BASE | {"cells", "controls", "segments", "bptt"},
+    "unroll": BASE | {"cells", "controls", "segments", "backends"},
+    "compose": BASE | {"cells", "unroll"},
+    "generate": BASE | {"cells"},
+    "diagnostics": BASE | {"cells", "controls", "segments", "bptt", "unroll", "compose"},
 }
-ALL_OF_CORE = set(CORE) - BASE
-MODELS = {"modules", "models", "classifiers"}
-PLOTS = {"plotting", "plotting_text", "plotting_gradients", "plotting_memory", "plotting_long"}
-RUNS = {"data", "training", "diagnostics", "flow", "projector"} | PLOTS
-# What the parts around the core may not import from rnn_jax.
+# What the parts around the core may import from rnn_jax.
 AROUND = {
-    "data": ALL_OF_CORE | MODELS | RUNS - {"data"},
-    "training": ALL_OF_CORE | MODELS | RUNS - {"training", "data"},
-    "modules": {"models"} | RUNS,
-    "models": {"classifiers"} | RUNS,
-    "classifiers": RUNS,
-    "pooling": MODELS | RUNS,
-    "flow": RUNS - {"diagnostics", "flow"},
-    "generate": RUNS,
-    "losses": ALL_OF_CORE | MODELS | RUNS,
-    "metrics": ALL_OF_CORE | MODELS | RUNS,
-    "convert": MODELS | RUNS,
-    "convert_flax": MODELS | RUNS,
-    **{plot: MODELS | RUNS - {"plotting", plot} for plot in sorted(PLOTS)},
-    "projector": MODELS | RUNS - {"projector"},
+    "files": set(),
+    "machine": set(),
+    "metrics": set(),
+    "plotting": set(),
+    "data": {"files"},
+    "training": BASE | {"files", "data"},
+    "models": set(CORE) - {"generate"},
+    "convert": BASE | {"cells", "compose"},
 }
 
 
 def files_of(part: str) -> list[Path]:
     folder = ROOT / "rnn_jax" / part
-    return sorted(folder.rglob("*.py")) if folder.is_dir() else [folder.with_suffix(".py")]
+    return [path for path in (folder.with_suffix(".py"), *sorted(folder.rglob("*.py"))) if path.exists()]
 
 
 def imports(source: str, package: tuple[str, ...]) -> set[str]:
@@ -76,16 +67,16 @@ def parts_of(names: set[str]) -> set[str]:
 def test_imports_are_found():
     """The finder itself, on every form that an import has."""
     source = "import jax.numpy as jnp\nfrom rnn_jax.cells import lstm\nfrom rnn_jax import compose\n"
-    source += "def f():\n    from . import gru\n    from ..sequence import split\n"
+    source += "def f():\n    from . import gru\n    from ..segments import split\n"
     found = imports(source, ("rnn_jax", "cells"))
     assert found == {
         "jax.numpy",
         "rnn_jax.cells.lstm",
         "rnn_jax.compose",
         "rnn_jax.cells.gru",
-        "rnn_jax.sequence.split",
+        "rnn_jax.segments.split",
     }
-    assert parts_of(found) == {"cells", "compose", "sequence"}
+    assert parts_of(found) == {"cells", "compose", "segments"}
 
 
 def test_every_part_has_its_place():
@@ -94,11 +85,11 @@ def test_every_part_has_its_place():
     assert not unknown, f"say in {Path(__file__).name} what rnn_jax.{unknown} may import"
 
 
-@pytest.mark.parametrize("part", CORE)
-def test_the_core_imports_what_is_below_it(part):
-    assert files_of(part)
+@pytest.mark.parametrize("part", CORE | AROUND)
+def test_imports_point_one_way(part):
+    assert files_of(part), f"there is no rnn_jax.{part}"
     for path in files_of(part):
-        above = parts_of(imports_of(path)) - CORE[part] - {part}
+        above = parts_of(imports_of(path)) - (CORE | AROUND)[part] - {part}
         assert not above, f"{path.relative_to(ROOT)} imports rnn_jax.{above}"
 
 
@@ -110,17 +101,13 @@ def test_the_core_needs_jax_and_numpy_only(part):
         assert not others, f"{path.relative_to(ROOT)} imports {others}"
 
 
-@pytest.mark.parametrize("part", AROUND)
-def test_what_surrounds_the_core_keeps_apart(part):
-    for path in files_of(part):
-        if path.exists():
-            wrong = parts_of(imports_of(path)) & AROUND[part]
-            assert not wrong, f"{path.relative_to(ROOT)} imports rnn_jax.{wrong}"
-
-
-def test_the_library_imports_neither_experiments_nor_benchmarks():
-    for path in sorted((ROOT / "rnn_jax").rglob("*.py")):
-        wrong = {name for name in imports_of(path) if name.split(".")[0] in {"experiments", "benchmarks", "launch"}}
+@pytest.mark.parametrize(
+    ("folder", "above"),
+    [("rnn_jax", {"experiments", "benchmarks", "launch"}), ("experiments", {"benchmarks", "launch"})],
+)
+def test_the_library_imports_no_experiment_and_these_no_benchmark(folder, above):
+    for path in sorted((ROOT / folder).rglob("*.py")):
+        wrong = {name for name in imports_of(path) if name.split(".")[0] in above}
         assert not wrong, f"{path.relative_to(ROOT)} imports {wrong}"
 
 

@@ -9,7 +9,7 @@ from flax import nnx
 from benchmarks.peers.runner import JaxRunner
 from benchmarks.problem import Problem
 from rnn_jax import cells
-from rnn_jax.convert_flax import from_flax, to_flax
+from rnn_jax.convert.flax import from_flax, to_flax
 
 CELLS = {
     ("rnn", "plain"): nnx.SimpleCell,

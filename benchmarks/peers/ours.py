@@ -7,7 +7,7 @@ from benchmarks.peers.runner import JaxRunner, NotHere
 from benchmarks.problem import Problem
 from rnn_jax import cells, unroll
 from rnn_jax.backends import BACKENDS, FALL_BACK, device
-from rnn_jax.sequence import Controls
+from rnn_jax.controls import StepMasks
 
 
 def make(problem: Problem, backend: str) -> JaxRunner:
@@ -19,7 +19,7 @@ def make(problem: Problem, backend: str) -> JaxRunner:
     if backend in FALL_BACK:
         xs = jnp.asarray(problem.xs, problem.dtype)
         carry = cell.init_carry(xs.shape[1:2], params.w_hh.shape[0], xs.dtype)
-        if (reason := BACKENDS[backend].refusal(cell, params, carry, xs, Controls())) is not None:
+        if (reason := BACKENDS[backend].refusal(cell, params, carry, xs, StepMasks())) is not None:
             raise NotHere(reason)
         if backend == "pallas" and device.kind() == "cpu":
             raise NotHere("is interpreted on a CPU, which says nothing about its speed")

@@ -2,8 +2,8 @@
 
 A back end is two functions of the same arguments:
 
-    run(cell, reverse, params, carry, xs [T, *batch, I], controls) -> (final carry, ys [T, *batch, H])
-    refusal(cell, params, carry, xs, controls) -> why it cannot compute this, in words, or None
+    run(cell, reverse, params, carry, xs [T, *batch, I], masks) -> (final carry, ys [T, *batch, H])
+    refusal(cell, params, carry, xs, masks) -> why it cannot compute this, in words, or None
 """
 
 import warnings
@@ -14,7 +14,7 @@ from typing import NamedTuple
 from rnn_jax.backends import cudnn, manual, native, pallas, scan
 from rnn_jax.backends.manual import has_rule
 from rnn_jax.cells.cell import Cell
-from rnn_jax.sequence import Controls
+from rnn_jax.controls import StepMasks
 from rnn_jax.types import Array, Carry, Params
 
 
@@ -22,7 +22,7 @@ class Backend(NamedTuple):
     """A way to compute: see above."""
 
     run: Callable[..., tuple[Carry, Array]]
-    refusal: Callable[[Cell, Params, Carry, Array, Controls], str | None]
+    refusal: Callable[[Cell, Params, Carry, Array, StepMasks], str | None]
 
 
 BACKENDS: dict[str, Backend] = {
@@ -46,7 +46,7 @@ FALL_BACK = ("native", "cudnn", "pallas")
 """Back ends for some machines and shapes: what they cannot compute is left to `auto`, with a warning."""
 
 
-def choose(backend: str, cell: Cell, params: Params, carry: Carry, xs: Array, controls: Controls) -> str:
+def choose(backend: str, cell: Cell, params: Params, carry: Carry, xs: Array, masks: StepMasks) -> str:
     """The back end that computes this: `backend`, or the one that takes its place.
 
     `auto` is the first of `AUTO` that can. One of `FALL_BACK` that cannot gives way to `auto` and warns, once.
@@ -54,7 +54,7 @@ def choose(backend: str, cell: Cell, params: Params, carry: Carry, xs: Array, co
     """
     if backend not in CHOICES:
         raise ValueError(f"unknown backend {backend!r}: take one of {', '.join(CHOICES)}")
-    arguments = (cell, params, carry, xs, controls)
+    arguments = (cell, params, carry, xs, masks)
     if backend == "auto":
         return next(name for name in AUTO if BACKENDS[name].refusal(*arguments) is None)
     reason = (BACKENDS | WRONG)[backend].refusal(*arguments)

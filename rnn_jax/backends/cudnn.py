@@ -27,14 +27,14 @@ from rnn_jax.backends.refusals import of_lengths_in_float32
 from rnn_jax.cells import CELLS
 from rnn_jax.cells.cell import Cell
 from rnn_jax.cells.lstm import LSTMCarry, LSTMParams
-from rnn_jax.sequence import Controls, select
+from rnn_jax.controls import StepMasks, select
 from rnn_jax.types import Array, Carry, Params
 
 LESS_THAN_FLOAT32 = ("default", "high", "fastest", "bfloat16", "bfloat16_3x", "tensorfloat32")
 """Values of `jax_default_matmul_precision` that allow TF32; also any that name a TF32 or bfloat16 algorithm."""
 
 
-def refusal(cell: Cell, params: Params, carry: Carry, xs: Array, controls: Controls) -> str | None:
+def refusal(cell: Cell, params: Params, carry: Carry, xs: Array, masks: StepMasks) -> str | None:
     """Why cuDNN cannot compute this, or None.
 
     Args: those of `run`, of which shapes and types alone count.
@@ -43,18 +43,18 @@ def refusal(cell: Cell, params: Params, carry: Carry, xs: Array, controls: Contr
         return f"has the cell 'lstm' alone, not this {cell.name!r}"
     if xs.ndim != 3:
         return f"takes one batch axis, and xs is {xs.shape}"
-    if reason := of_lengths_in_float32(params, carry, xs, controls):
+    if reason := of_lengths_in_float32(params, carry, xs, masks):
         return reason
     if device.kind() != "cuda":
         return f"needs an NVIDIA GPU, and this is {device.kind()}"
     return None
 
 
-def run(cell: Cell, reverse: bool, params: Params, carry: Carry, xs: Array, controls: Controls) -> tuple[Carry, Array]:
+def run(cell: Cell, reverse: bool, params: Params, carry: Carry, xs: Array, masks: StepMasks) -> tuple[Carry, Array]:
     """Runs the LSTM over xs `[T, B, I]`: the final carry and ys `[T, B, H]`. The caller has asked `refusal`."""
     del cell
     (num_steps, batch_size, input_size), hidden_size = xs.shape, params.w_hh.shape[0]
-    valid = controls.valid
+    valid = masks.valid
     lengths = jnp.full(batch_size, num_steps, jnp.int32)
     if valid is not None:
         # cuDNN takes no sequence without a step: such a one runs over a step of padding, which is then undone.

@@ -12,11 +12,11 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from rnn_jax.backends.scan import controlled_step
 from rnn_jax.bptt import RULES, Rule, backward, lstm_without_dc
 from rnn_jax.cells import CELLS
 from rnn_jax.cells.cell import Cell
-from rnn_jax.sequence import Controls, like, merge, previous, select, split, widen
+from rnn_jax.controls import StepMasks, controlled_step, select
+from rnn_jax.segments import like, merge, previous, split, widen
 from rnn_jax.types import Array, Carry, Params
 
 LARGEST_CHUNK = 64
@@ -27,25 +27,25 @@ def has_rule(cell: Cell) -> bool:
     return cell.name in RULES and cell == CELLS[cell.name]
 
 
-def refusal(cell: Cell, params: Params, carry: Carry, xs: Array, controls: Controls) -> str | None:
+def refusal(cell: Cell, params: Params, carry: Carry, xs: Array, masks: StepMasks) -> str | None:
     """Why the rules cannot compute this, or None."""
     del params, carry, xs
-    return refusal_of_rules(tuple(RULES), cell, controls)
+    return refusal_of_rules(tuple(RULES), cell, masks)
 
 
-def refusal_without_dc(cell: Cell, params: Params, carry: Carry, xs: Array, controls: Controls) -> str | None:
+def refusal_without_dc(cell: Cell, params: Params, carry: Carry, xs: Array, masks: StepMasks) -> str | None:
     """`refusal` of `run_without_dc`."""
     del params, carry, xs
-    return refusal_of_rules(("lstm",), cell, controls)
+    return refusal_of_rules(("lstm",), cell, masks)
 
 
-def refusal_of_rules(rules: tuple[str, ...], cell: Cell, controls: Controls) -> str | None:
+def refusal_of_rules(rules: tuple[str, ...], cell: Cell, masks: StepMasks) -> str | None:
     """Why the rules of the cells called `rules` cannot compute this, or None."""
     if cell.name not in rules or not has_rule(cell):
         known = ", ".join(f"cells.get({name!r})" for name in rules)
         return f"has no hand-derived rule for this cell, {cell.name!r}: only for {known}"
-    if controls.zoneout is not None or controls.taps is not None:
-        return "takes neither zoneout nor taps: take 'scan'"
+    if masks.zoneout is not None or masks.perturbations is not None:
+        return "takes neither zoneout nor perturbations: take 'scan'"
     return None
 
 
@@ -62,67 +62,67 @@ def chunk_length(num_steps: int) -> int:
 
 
 def forward(
-    cell: Cell, reverse: bool, params: Params, initial: Carry, xs: Array, controls: Controls
+    cell: Cell, reverse: bool, params: Params, initial: Carry, xs: Array, masks: StepMasks
 ) -> tuple[Carry, Array, Carry]:
     """The final carry, ys `[T, B, H]` and the carry after each step, arrays `[T, B, H]`."""
 
-    def chunk(carry: Carry, inputs: tuple[Array, Controls]) -> tuple[Carry, Carry]:
-        xs, controls = inputs
+    def chunk(carry: Carry, inputs: tuple[Array, StepMasks]) -> tuple[Carry, Carry]:
+        xs, masks = inputs
 
         def step(carry, inputs):
             carry, _ = controlled_step(cell, params, carry, *inputs)
             return carry, carry
 
-        return lax.scan(step, carry, (cell.project(params, xs), controls), reverse=reverse)
+        return lax.scan(step, carry, (cell.project(params, xs), masks), reverse=reverse)
 
-    chunks, rest = split((xs, controls), xs.shape[0], chunk_length(xs.shape[0]), reverse)
+    chunks, rest = split((xs, masks), xs.shape[0], chunk_length(xs.shape[0]), reverse)
     carry, carries = lax.scan(chunk, initial, chunks, reverse=reverse)
     carry, last_carries = chunk(carry, rest)
     carries = merge(carries, last_carries, reverse)
     ys = carries.h  # of every cell with a rule
-    if controls.valid is not None:
-        ys = select(controls.valid, ys, jnp.zeros_like(ys))
+    if masks.valid is not None:
+        ys = select(masks.valid, ys, jnp.zeros_like(ys))
     return carry, ys, carries
 
 
-def run(cell: Cell, reverse: bool, params: Params, carry: Carry, xs: Array, controls: Controls) -> tuple[Carry, Array]:
+def run(cell: Cell, reverse: bool, params: Params, carry: Carry, xs: Array, masks: StepMasks) -> tuple[Carry, Array]:
     """Runs the cell over xs `[T, B, I]`: the final carry and ys `[T, B, H]`, with the hand-derived gradient."""
-    return run_with_rule(RULES[cell.name], cell, reverse, params, carry, xs, controls)
+    return run_with_rule(RULES[cell.name], cell, reverse, params, carry, xs, masks)
 
 
 def run_without_dc(
-    cell: Cell, reverse: bool, params: Params, carry: Carry, xs: Array, controls: Controls
+    cell: Cell, reverse: bool, params: Params, carry: Carry, xs: Array, masks: StepMasks
 ) -> tuple[Carry, Array]:
     """`run` for an LSTM with a gradient that is wrong on purpose: see `rnn_jax.bptt.lstm_without_dc`."""
-    return run_with_rule(lstm_without_dc.make(), cell, reverse, params, carry, xs, controls)
+    return run_with_rule(lstm_without_dc.make(), cell, reverse, params, carry, xs, masks)
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(0, 1, 2))
 def run_with_rule(
-    rule: Rule, cell: Cell, reverse: bool, params: Params, carry: Carry, xs: Array, controls: Controls
+    rule: Rule, cell: Cell, reverse: bool, params: Params, carry: Carry, xs: Array, masks: StepMasks
 ) -> tuple[Carry, Array]:
     """Runs the cell with the gradient of `rule`."""
-    return forward(cell, reverse, params, carry, xs, controls)[:2]
+    return forward(cell, reverse, params, carry, xs, masks)[:2]
 
 
-def run_forward(rule, cell, reverse, params, carry, xs, controls):
+def run_forward(rule, cell, reverse, params, carry, xs, masks):
     """`run_with_rule`, and what the backward pass needs of it."""
-    final, ys, carries = forward(cell, reverse, params, carry, xs, controls)
-    return (final, ys), (params, carry, xs, controls, carries)
+    final, ys, carries = forward(cell, reverse, params, carry, xs, masks)
+    return (final, ys), (params, carry, xs, masks, carries)
 
 
 def run_backward(rule, cell, reverse, residuals, cotangents):
     """The gradient of every array that `run_with_rule` takes from a derivative with respect to every output."""
-    params, initial, xs, controls, carries = residuals
+    params, initial, xs, masks, carries = residuals
     dfinal, dys = cotangents
 
     def chunk(state, inputs):
         dcarry, dparams = state
-        start, xs, carries, dys, controls = inputs
-        gradients = backward(rule, params, xs, start, carries, dys, dcarry, controls, reverse)
+        start, xs, carries, dys, masks = inputs
+        gradients = backward(rule, params, xs, start, carries, dys, dcarry, masks, reverse)
         return (gradients.carry, jax.tree.map(jnp.add, dparams, like(gradients.params, dparams))), gradients.xs
 
-    chunks, rest = split((xs, carries, dys, controls), xs.shape[0], chunk_length(xs.shape[0]), reverse)
+    chunks, rest = split((xs, carries, dys, masks), xs.shape[0], chunk_length(xs.shape[0]), reverse)
     # The carry at the start of each chunk is the one at the end of the chunk before it.
     ends = jax.tree.map(lambda c: c[:, 0 if reverse else -1], chunks[1])
     starts = previous(initial, ends, reverse)

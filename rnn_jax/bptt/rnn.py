@@ -11,7 +11,7 @@ from rnn_jax.bptt.products import input_gradient, outer_sum, total
 from rnn_jax.bptt.rule import Rule
 from rnn_jax.cells.cell import matmul
 from rnn_jax.cells.rnn import RNNCarry, RNNParams
-from rnn_jax.sequence import widen
+from rnn_jax.segments import widen
 from rnn_jax.types import Array
 
 

@@ -12,7 +12,8 @@ from typing import Any, NamedTuple
 import jax
 
 from rnn_jax.bptt.rule import Local, Rule
-from rnn_jax.sequence import Controls, like, previous, select, widen, zeros_like
+from rnn_jax.controls import StepMasks, select, zeros_like
+from rnn_jax.segments import like, previous, widen
 from rnn_jax.types import Array, Carry, Params
 
 
@@ -25,16 +26,16 @@ class Gradients(NamedTuple):
 
 
 def controlled_step_back(
-    step: Callable[[Local, Carry], tuple[Carry, Any]], dcarry: Carry, local: Local, dy: Array, now: Controls
+    step: Callable[[Local, Carry], tuple[Carry, Any]], dcarry: Carry, local: Local, dy: Array, now: StepMasks
 ) -> tuple[Carry, Any]:
-    """One step back between its controls: dcarry, as the later steps left it, to that of the step before, and dz.
+    """One step back between its masks: dcarry, as the later steps left it, to that of the step before, and dz.
 
     Args:
         step: `Rule.step` with its parameters.
         dcarry: dL/dcarry_t through all later steps, arrays `[B, H]`.
         local: what `step` needs to know of the forward step.
         dy: dL/dy_t, `[B, H]`.
-        now: the controls of this step, `[B]` each.
+        now: the masks of this step, `[B]` each.
     """
     dafter = dcarry._replace(h=dcarry.h + dy)  # y_t = h_t
     if now.valid is not None:  # padding took no step: nothing reaches its gates or its weights
@@ -45,20 +46,20 @@ def controlled_step_back(
         dbefore = select(now.reset, zeros_like(dbefore), dbefore)
     if now.valid is not None:  # padding handed the carry on as it was
         dbefore = select(now.valid, dbefore, dcarry)
-    if now.cut is not None:
-        dbefore = select(now.cut, zeros_like(dbefore), dbefore)
+    if now.truncate is not None:
+        dbefore = select(now.truncate, zeros_like(dbefore), dbefore)
     return dbefore, dz
 
 
 def scan_back(
-    rule: Rule, params: Params, local: Local, dys: Array, dfinal: Carry, controls: Controls, reverse: bool
+    rule: Rule, params: Params, local: Local, dys: Array, dfinal: Carry, masks: StepMasks, reverse: bool
 ) -> tuple[Carry, Array]:
     """All steps back, in a scan: dL/d(initial carry), arrays `[B, H]`, and dz `[T, B, G*H]`."""
 
-    def step(dcarry: Carry, inputs: tuple[Local, Array, Controls]) -> tuple[Carry, Array]:
+    def step(dcarry: Carry, inputs: tuple[Local, Array, StepMasks]) -> tuple[Carry, Array]:
         return controlled_step_back(partial(rule.step, params), dcarry, *inputs)
 
-    return jax.lax.scan(step, widen(dfinal), (local, dys, controls), reverse=not reverse)
+    return jax.lax.scan(step, widen(dfinal), (local, dys, masks), reverse=not reverse)
 
 
 def backward(
@@ -69,7 +70,7 @@ def backward(
     carries: Carry,
     dys: Array,
     dfinal: Carry,
-    controls: Controls,
+    masks: StepMasks,
     reverse: bool = False,
     loop: Callable[..., tuple[Carry, Array]] = scan_back,
 ) -> Gradients:
@@ -83,16 +84,16 @@ def backward(
         carries: the carry after each step, arrays `[T, B, H]`.
         dys: dL/dy_t, `[T, B, H]`.
         dfinal: dL/d(final carry), arrays `[B, H]`.
-        controls: padding, resets and cuts of the forward pass.
+        masks: padding, resets and cuts of the forward pass.
         reverse: whether the forward pass ran from the last step to the first.
         loop: takes the steps back: `scan_back`, or something else with its signature.
 
     Returns: `Gradients`, summed in float32 or wider.
     """
     before = previous(initial, carries, reverse)
-    if controls.reset is not None:
-        before = select(controls.reset, zeros_like(before), before)
+    if masks.reset is not None:
+        before = select(masks.reset, zeros_like(before), before)
     local = rule.recompute(params, xs, before, carries)
 
-    dinitial, dz = loop(rule, params, local, dys, dfinal, controls, reverse)
+    dinitial, dz = loop(rule, params, local, dys, dfinal, masks, reverse)
     return Gradients(rule.weights(xs, before, local, dz), dinitial, rule.inputs(params, dz))

@@ -69,7 +69,7 @@ CASES = {
         Case("reverse", reverse=True),
         Case("stacked", num_layers=2),
         Case("bidirectional", bidirectional=True),
-        # More steps than one chunk of the manual back end, and no multiple of a chunk; all controls at once.
+        # More steps than one chunk of the manual back end, and no multiple of a chunk; all masks at once.
         Case("long", num_steps=67, lengths=True, resets=True, reverse=True),
     )
 }
@@ -84,7 +84,7 @@ class Inputs(NamedTuple):
 
 
 class Point(NamedTuple):
-    """Where a gradient is taken: the inputs, dL/d(final carries, ys), and the controls (None where unused)."""
+    """Where a gradient is taken: the inputs, dL/d(final carries, ys), and the masks (None where unused)."""
 
     inputs: Inputs
     cotangents: tuple[Carry, Array]

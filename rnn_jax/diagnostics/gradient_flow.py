@@ -17,7 +17,7 @@ import jax
 import jax.numpy as jnp
 
 from rnn_jax.diagnostics.steps import Step, add_exactly, carries_before, log_norm
-from rnn_jax.sequence import previous
+from rnn_jax.segments import previous
 from rnn_jax.types import Array, Carry
 
 Pair = tuple[Array, Array]

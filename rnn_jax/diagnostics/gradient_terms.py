@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 
 from rnn_jax.diagnostics.steps import carries_before
-from rnn_jax.sequence import previous
+from rnn_jax.segments import previous
 from rnn_jax.types import Array, Carry, Params
 
 

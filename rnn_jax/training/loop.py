@@ -14,8 +14,8 @@ from tqdm import tqdm
 from rnn_jax.training.checkpoints import Checkpoints
 from rnn_jax.training.errors import Interrupted, TrainingError
 from rnn_jax.training.interrupt import InterruptRequest
-from rnn_jax.training.metrics import MetricsLog
-from rnn_jax.training.step import Functions, Replica, StepMetrics
+from rnn_jax.training.log import TrainingLog
+from rnn_jax.training.step import Functions, StepSummary, TrainState
 
 
 class Schedule(NamedTuple):
@@ -40,7 +40,7 @@ class Probe(NamedTuple):
     Attributes:
         name: of its entry in the log.
         every: steps between two looks; the first is before the first step.
-        look: `(params of the first replica, data) -> {name: array}`, jitted by the loop.
+        look: `(params of the first state, data) -> {name: array}`, jitted by the loop.
     """
 
     name: str
@@ -52,14 +52,14 @@ class Trained(NamedTuple):
     """What training leaves.
 
     Attributes:
-        replicas: the final state, leading axis S, on the host.
+        states: the final state, leading axis S, on the host.
         steps: how many steps the run made.
         compile_seconds: compiling the step, in this process.
         train_seconds: inside training steps, over all processes that worked on the run, without compiling,
             evaluating and saving.
     """
 
-    replicas: Replica
+    states: TrainState
     steps: int
     compile_seconds: float
     train_seconds: float
@@ -74,7 +74,7 @@ def train(
     learning_rate: Callable[[int], Any] | None = None,
     probe: Probe | None = None,
 ) -> Trained:
-    """Trains one replica per seed until the last epoch or until early stopping has ended all of them.
+    """Trains one state per seed until the last epoch or until early stopping has ended all of them.
 
     Starts from the newest checkpoint in `workdir`, if there is one. The state after a step is the same to the bit
     whether the run went through or was stopped and continued: all that moves is in the checkpoint, the order of the
@@ -95,68 +95,68 @@ def train(
     """
     per_epoch = schedule.steps_per_epoch
     data = jax.device_put(data, functions.sharding)
-    replicas = functions.init(jax.device_put(jnp.asarray(seeds, jnp.uint32), functions.sharding))
+    states = functions.init(jax.device_put(jnp.asarray(seeds, jnp.uint32), functions.sharding))
     checkpoints = Checkpoints(workdir, schedule.keep)
-    restored = checkpoints.restore_latest(replicas)
+    restored = checkpoints.restore_latest(states)
     step, clocks = 0, {"train_seconds": 0.0}
     if restored is not None:
         step, clocks = restored.step, restored.clocks
-        replicas = jax.device_put(restored.state, functions.sharding)
-    order = functions.order(replicas.seed, step // per_epoch)
+        states = jax.device_put(restored.state, functions.sharding)
+    order = functions.order(states.seed, step // per_epoch)
 
     started = time.perf_counter()
-    run_steps = functions.steps.lower(replicas, order, data, 0, 0, 0).compile()  # type: ignore[attr-defined]  # jitted
+    run_steps = functions.steps.lower(states, order, data, 0, 0, 0).compile()  # type: ignore[attr-defined]  # jitted
     compile_seconds = time.perf_counter() - started
 
     look = None if probe is None else jax.jit(probe.look)
-    log = MetricsLog(workdir, step)
+    log = TrainingLog(workdir, step)
     total = schedule.epochs * per_epoch
     bar = tqdm(total=total, initial=step, unit="step", mininterval=0.5, dynamic_ncols=True)
     try:
         with InterruptRequest() as interrupt:
             if probe is not None and look is not None and step == 0:
-                log.write({"step": 0, probe.name: _lists(look(_first(replicas.params), data))})
-            while step < total and bool(replicas.active.any()):
+                log.write({"step": 0, probe.name: _lists(look(_first(states.params), data))})
+            while step < total and bool(states.active.any()):
                 epoch, first = divmod(step, per_epoch)
                 if first == 0:
-                    order = functions.order(replicas.seed, epoch)
+                    order = functions.order(states.seed, epoch)
                 count = min(schedule.steps_per_dispatch, per_epoch - first)
                 if probe is not None:
                     count = min(count, probe.every - step % probe.every)
 
                 started = time.perf_counter()
-                replicas, metrics = run_steps(replicas, order, data, epoch, first, count)
+                states, metrics = run_steps(states, order, data, epoch, first, count)
                 metrics = jax.block_until_ready(metrics)
                 clocks["train_seconds"] += time.perf_counter() - started
                 _check_finite(_by_name(metrics), f"within steps {step + 1} to {step + count}", seeds, checkpoints)
                 step += count
 
-                record = _record(metrics, np.asarray(replicas.active), step, epoch, learning_rate, clocks)
+                record = _record(metrics, np.asarray(states.active), step, epoch, learning_rate, clocks)
                 bar.update(count)
                 bar.set_postfix(loss=f"{record['loss']:.4g}", refresh=False)
                 validation_loss = math.inf  # of a checkpoint between two evaluations: it is not the best
                 if step % per_epoch == 0:
-                    replicas, measures = functions.evaluate(replicas, data, epoch)
+                    states, measures = functions.evaluate(states, data, epoch)
                     measures = {f"validation_{name}": values for name, values in measures.items()}
                     _check_finite(measures, f"after step {step}", seeds, checkpoints)
-                    record |= _validation_record(replicas, measures)
+                    record |= _validation_record(states, measures)
                     validation_loss = record["validation_loss"]
                 if probe is not None and look is not None and step % probe.every == 0:
-                    record[probe.name] = _lists(look(_first(replicas.params), data))
+                    record[probe.name] = _lists(look(_first(states.params), data))
                 log.write(record)
                 if step % per_epoch == 0 or interrupt.signal_number is not None:
-                    checkpoints.save(step, replicas, clocks, validation_loss)
+                    checkpoints.save(step, states, clocks, validation_loss)
                 if interrupt.signal_number is not None:
                     raise Interrupted(interrupt.signal_number, step)
     finally:
         bar.close()
         log.close()
         checkpoints.close()
-    return Trained(jax.device_get(replicas), step, compile_seconds, clocks["train_seconds"])
+    return Trained(jax.device_get(states), step, compile_seconds, clocks["train_seconds"])
 
 
-def _first(replicas: Any) -> Any:
-    return jax.tree.map(lambda leaf: leaf[0], replicas)
+def _first(states: Any) -> Any:
+    return jax.tree.map(lambda leaf: leaf[0], states)
 
 
 def _lists(found: Mapping[str, Any]) -> dict[str, list[float | None]]:
@@ -168,7 +168,7 @@ def _mean(values: Any) -> float:
     return float(np.mean(np.asarray(values)))
 
 
-def _by_name(metrics: StepMetrics) -> dict[str, Any]:
+def _by_name(metrics: StepSummary) -> dict[str, Any]:
     named = metrics._asdict()
     return named | named.pop("measures")
 
@@ -187,7 +187,7 @@ def _check_finite(found: Mapping[str, Any], when: str, seeds: Sequence[int], che
 
 
 def _record(
-    metrics: StepMetrics,
+    metrics: StepSummary,
     active: np.ndarray,
     step: int,
     epoch: int,
@@ -195,7 +195,7 @@ def _record(
     clocks: dict[str, float],
 ) -> dict[str, Any]:
     record: dict[str, Any] = {"step": step, "epoch": epoch}
-    # A replica that has stopped made no step: it has no loss here, and no part in the means.
+    # A state that has stopped made no step: it has no loss here, and no part in the means.
     record |= {name: _mean(np.asarray(values)[active]) for name, values in _by_name(metrics).items()}
     if len(active) > 1:
         record["losses"] = [float(loss) if on else None for loss, on in zip(metrics.loss, active, strict=True)]
@@ -204,13 +204,13 @@ def _record(
     return record | {"train_seconds": clocks["train_seconds"]}
 
 
-def _validation_record(replicas: Replica, measures: Mapping[str, Any]) -> dict[str, Any]:
+def _validation_record(states: TrainState, measures: Mapping[str, Any]) -> dict[str, Any]:
     record: dict[str, Any] = {name: _mean(values) for name, values in measures.items()}
-    record["best_validation_loss"] = _mean(replicas.best_loss)
+    record["best_validation_loss"] = _mean(states.best_loss)
     losses = np.asarray(measures["validation_loss"])
     if len(losses) > 1:
         record["validation_losses"] = losses.tolist()
-    return record | {"active_seeds": int(np.asarray(replicas.active).sum())}
+    return record | {"active_seeds": int(np.asarray(states.active).sum())}
 
 
 def steps_per_dispatch(steps_per_epoch: int, at_most: int = 200) -> int:

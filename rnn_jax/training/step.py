@@ -1,6 +1,6 @@
-"""The device's part of training: pure functions of the state, for S replicas at once.
+"""The device's part of training: pure functions of the state, for S states at once.
 
-Every replica is trained as if it were alone: its parameters, its order of the data and its dropout masks are functions
+Every state is trained as if it were alone: its parameters, its order of the data and its dropout masks are functions
 of its own seed, and it stops when its own validation loss says so.
 
 A batch may be split over several devices, which then exchange gradients at every step. The cores of a CPU can be such
@@ -46,7 +46,7 @@ class Task(NamedTuple):
     length_index: np.ndarray | None = None
 
 
-class Replica(NamedTuple):
+class TrainState(NamedTuple):
     """All that moves while one seed is trained; with S seeds every array has a leading axis S.
 
     Attributes:
@@ -71,7 +71,7 @@ class Replica(NamedTuple):
     active: Array
 
 
-class StepMetrics(NamedTuple):
+class StepSummary(NamedTuple):
     """What training says of itself, `[]` each: means over the steps of a dispatch, parameter norm after the last.
 
     `measures` are those that the task's loss returns beside it.
@@ -99,16 +99,16 @@ class Functions(NamedTuple):
     Attributes:
         init: `seeds [S] -> states`.
         order: `(seeds, epoch) -> [S, N]`: the order of the data in an epoch, a function of (seed, epoch) alone.
-        steps: `(states, orders, data, epoch, first, count) -> (states, StepMetrics)`: `count` steps of the epoch
+        steps: `(states, orders, data, epoch, first, count) -> (states, StepSummary)`: `count` steps of the epoch
             from its step `first` on. The states passed in are consumed.
         evaluate: `(states, data, epoch) -> (states, {"loss": [S], ...})`: validation, choice of the best, early end.
         sharding: where states and data lie: on every device in full.
     """
 
-    init: Callable[..., Replica]
+    init: Callable[..., TrainState]
     order: Callable[..., Array]
-    steps: Callable[..., tuple[Replica, StepMetrics]]
-    evaluate: Callable[..., tuple[Replica, dict[str, Array]]]
+    steps: Callable[..., tuple[TrainState, StepSummary]]
+    evaluate: Callable[..., tuple[TrainState, dict[str, Array]]]
     sharding: NamedSharding
 
 
@@ -116,7 +116,7 @@ def map_over_seeds(function: Callable[..., Any], parallel: bool) -> Callable[...
     """Applies `function` to each entry of the leading axes, at once (`vmap`) or one after another (`lax.map`).
 
     On a CPU one after another is faster: vmapped products with S different weights are S small products, and S
-    replicas side by side leave the cache (benchmarks/README.md has the measurement).
+    states side by side leave the cache (benchmarks/README.md has the measurement).
     """
     return jax.vmap(function) if parallel else lambda *args: lax.map(lambda each: function(*each), args)
 
@@ -141,8 +141,8 @@ def make_functions(
         task: what to train.
         optimizer: an optax optimizer.
         batch_size: B. An epoch has `num_examples // B` steps: what is left over is seen in another epoch.
-        patience: evaluations without improvement after which a replica stops; None: never.
-        parallel: how replicas run, see `map_over_seeds`; None: at once, but on a CPU one after another.
+        patience: evaluations without improvement after which a state stops; None: never.
+        parallel: how states run, see `map_over_seeds`; None: at once, but on a CPU one after another.
         num_devices: over how many of the local devices a batch is split.
         average_decay: d of the average of the parameters, average = d average + (1 - d) params after each step, with
             the smaller d = (1 + t) / (10 + t) in the first steps t. Evaluated and kept as the best is then the average
@@ -158,19 +158,19 @@ def make_functions(
     parallel = jax.default_backend() != "cpu" if parallel is None else parallel
     steps_per_epoch = task.num_examples // batch_size
 
-    def init(seed: Array) -> Replica:
+    def init(seed: Array) -> TrainState:
         params = task.init(seed_key(seed, INIT))
         zero = jnp.zeros((), jnp.int32)
         best_loss = jnp.full((), jnp.inf, jnp.result_type(float))
         # Buffers of their own: `steps` consumes the ones it is given.
         best = jax.tree.map(jnp.copy, params)
         average = None if average_decay is None else jax.tree.map(jnp.copy, params)
-        return Replica(seed, params, optimizer.init(params), average, best, best_loss, zero, zero, jnp.array(True))
+        return TrainState(seed, params, optimizer.init(params), average, best, best_loss, zero, zero, jnp.array(True))
 
     def plan(epoch: Array) -> tuple[Array, Array, Array]:
         """Of an epoch with lengths: the examples it uses, the order of its batches and the length of each.
 
-        Not a function of the seed: side by side on an accelerator, replicas have batches of one length at a time.
+        Not a function of the seed: side by side on an accelerator, states have batches of one length at a time.
         """
         keys = jax.random.split(jax.random.fold_in(seed_key(jnp.uint32(0), PLAN), epoch))
         used = jax.random.permutation(keys[0], task.num_examples)[: steps_per_epoch * batch_size]
@@ -198,59 +198,59 @@ def make_functions(
 
     by_length = [partial(_with_length, gradient, length) for length in task.lengths or ()]
 
-    def one_step(replica: Replica, order: Array, lengths: Array, data: Any, epoch: Array, position: Array):
+    def one_step(state: TrainState, order: Array, lengths: Array, data: Any, epoch: Array, position: Array):
         device = lax.axis_index("data")
         indices = lax.dynamic_slice_in_dim(order, position * batch_size + device * share, share)
-        key = jax.random.fold_in(seed_key(replica.seed, DROPOUT), epoch * steps_per_epoch + position)
+        key = jax.random.fold_in(seed_key(state.seed, DROPOUT), epoch * steps_per_epoch + position)
         key = jax.random.fold_in(key, device)
         if task.lengths is None:
-            found = gradient(replica.params, indices, data, key)
+            found = gradient(state.params, indices, data, key)
         else:
-            found = lax.switch(lengths[position], by_length, replica.params, indices, data, key)
+            found = lax.switch(lengths[position], by_length, state.params, indices, data, key)
         (loss, measures), grads = mean_over_devices(found)
-        updates, opt_state = optimizer.update(grads, replica.opt_state, replica.params)
-        params = optax.apply_updates(replica.params, updates)
+        updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
+        params = optax.apply_updates(state.params, updates)
         grad_norm, update_norm, param_norm = (optax.tree.norm(tree) for tree in (grads, updates, params))
-        average = replica.average
+        average = state.average
         if average_decay is not None:
             t = (epoch * steps_per_epoch + position).astype(jnp.float32)
             decay = jnp.minimum(average_decay, (1 + t) / (10 + t))
             average = optax.incremental_update(params, average, 1 - decay)
-        replica = replica._replace(params=params, opt_state=opt_state, average=average)
-        return replica, StepMetrics(loss, grad_norm, update_norm, param_norm, measures)
+        state = state._replace(params=params, opt_state=opt_state, average=average)
+        return state, StepSummary(loss, grad_norm, update_norm, param_norm, measures)
 
-    def steps(replica: Replica, order: Array, data: Any, epoch: Array, first: Array, count: Array):
-        def body(i: Array, state: tuple[Replica, StepMetrics]) -> tuple[Replica, StepMetrics]:
-            replica, sums = state
-            replica, now = one_step(replica, order, lengths, data, epoch, first + i)
-            return replica, jax.tree.map(jnp.add, sums, now)._replace(param_norm=now.param_norm)
+    def steps(state: TrainState, order: Array, data: Any, epoch: Array, first: Array, count: Array):
+        def body(i: Array, state: tuple[TrainState, StepSummary]) -> tuple[TrainState, StepSummary]:
+            state, sums = state
+            state, now = one_step(state, order, lengths, data, epoch, first + i)
+            return state, jax.tree.map(jnp.add, sums, now)._replace(param_norm=now.param_norm)
 
         lengths = jnp.zeros(0, jnp.int32) if task.lengths is None else plan(epoch)[2]
-        shapes = jax.eval_shape(one_step, replica, order, lengths, data, epoch, first)[1]
+        shapes = jax.eval_shape(one_step, state, order, lengths, data, epoch, first)[1]
         sums = jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), shapes)
-        # A bound that is data, not shape: one program serves every count, and a stopped replica does no step.
-        count = jnp.where(replica.active, count, 0)
-        replica, sums = lax.fori_loop(0, count, body, (replica, sums))
+        # A bound that is data, not shape: one program serves every count, and a stopped state does no step.
+        count = jnp.where(state.active, count, 0)
+        state, sums = lax.fori_loop(0, count, body, (state, sums))
         mean = jax.tree.map(lambda s: s / jnp.maximum(count, 1).astype(s.dtype), sums)
-        return replica, mean._replace(param_norm=optax.tree.norm(replica.params))
+        return state, mean._replace(param_norm=optax.tree.norm(state.params))
 
-    def evaluate(replica: Replica, data: Any, epoch: Array) -> tuple[Replica, dict[str, Array]]:
-        params = replica.params if average_decay is None else replica.average
+    def evaluate(state: TrainState, data: Any, epoch: Array) -> tuple[TrainState, dict[str, Array]]:
+        params = state.params if average_decay is None else state.average
         measures = task.evaluate(params, data)
-        loss = measures["loss"].astype(replica.best_loss.dtype)
-        better = replica.active & (loss < replica.best_loss)
-        stale = jnp.where(better, 0, replica.stale + replica.active)
-        best_params = jax.tree.map(lambda a, b: jnp.where(better, a, b), params, replica.best_params)
-        return replica._replace(
+        loss = measures["loss"].astype(state.best_loss.dtype)
+        better = state.active & (loss < state.best_loss)
+        stale = jnp.where(better, 0, state.stale + state.active)
+        best_params = jax.tree.map(lambda a, b: jnp.where(better, a, b), params, state.best_params)
+        return state._replace(
             best_params=best_params,
-            best_loss=jnp.where(better, loss, replica.best_loss),
-            best_epoch=jnp.where(better, epoch + 1, replica.best_epoch),
+            best_loss=jnp.where(better, loss, state.best_loss),
+            best_epoch=jnp.where(better, epoch + 1, state.best_epoch),
             stale=stale,
-            active=replica.active if patience is None else replica.active & (stale < patience),
+            active=state.active if patience is None else state.active & (stale < patience),
         ), measures
 
     def over_seeds(function, shared):
-        """Jits `function` over S replicas; its last `shared` arguments are the same for all."""
+        """Jits `function` over S states; its last `shared` arguments are the same for all."""
 
         def mapped(*args):
             per_seed, common = args[: len(args) - shared], args[len(args) - shared :]

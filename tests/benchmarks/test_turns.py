@@ -28,7 +28,7 @@ def test_without_any_peer():
     """Nor what other experiments need."""
     absent = ["torch", "equinox", "haiku", "keras", "tensorflow_datasets", "tokenizers", "tensorboardX"]
     code = f"import sys\nfor name in {absent!r}:\n    sys.modules[name] = None\n"
-    ended = run_python(f"{code}import benchmarks.contest, benchmarks.report, benchmarks.worker, experiments.benchmark")
+    ended = run_python(f"{code}import benchmarks.contest, benchmarks.report, benchmarks.worker, benchmarks.layer")
     assert ended.returncode == 0, ended.stderr
 
 

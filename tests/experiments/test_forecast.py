@@ -11,15 +11,15 @@ import orbax.checkpoint as ocp
 import pandas as pd
 import pytest
 from flax import nnx
+from helpers.running import Ran, once, run
 from matplotlib import image
-from running import Ran, once, run
 
-from experiments import forecast
-from experiments.flags import parse
+from experiments.common.flags import parse
+from experiments.forecast import main as forecast
 from rnn_jax import models
 from rnn_jax.training.errors import TrainingError
+from rnn_jax.training.log import read_log
 from rnn_jax.training.loop import Trained
-from rnn_jax.training.metrics import read_metrics
 
 TINY = ("--num_hours=3000", "--lag=24", "--hidden_size=8", "--batch_size=16", "--learning_rate=0.03", "--residual")
 LEARNING = (*TINY, "--cell=gru", "--epochs=8", "--num_seeds=2")
@@ -37,7 +37,7 @@ def run_in(folder, *arguments) -> Ran:
 
 
 def validation_losses(folder):
-    return [r["validation_loss"] for r in read_metrics(folder / "metrics.jsonl") if "validation_loss" in r]
+    return [r["validation_loss"] for r in read_log(folder / "metrics.jsonl") if "validation_loss" in r]
 
 
 @pytest.fixture(scope="module")
@@ -113,11 +113,11 @@ class TestRunFolder:
         """The best ones here predict "no change", which is persistence to the digit; the last ones anything else."""
 
         def train(functions, seeds, data, schedule, workdir, learning_rate, probe):
-            replicas = functions.init(jnp.asarray(seeds, jnp.uint32))
-            params = replicas.params | {"head": jax.tree.map(jnp.zeros_like, replicas.params["head"])}
+            states = functions.init(jnp.asarray(seeds, jnp.uint32))
+            params = states.params | {"head": jax.tree.map(jnp.zeros_like, states.params["head"])}
             record = {"step": 1, "loss": 1.0, "grad_norm": 1.0, "update_norm": 1.0}
             (workdir / "metrics.jsonl").write_text(json.dumps(record) + "\n")
-            return Trained(replicas._replace(best_params=params), 1, 0.0, 0.0)
+            return Trained(states._replace(best_params=params), 1, 0.0, 0.0)
 
         monkeypatch.setattr(forecast, "train", train)
         assert run_in(tmp_path / "run", *SHORT, "--num_seeds=2").status == 0
@@ -127,7 +127,7 @@ class TestRunFolder:
         np.testing.assert_allclose(results["metrics"]["mae"]["values"], [expected] * 2, rtol=1e-5)
 
     def test_the_best_epochs_are_named(self, learned, results):
-        records = [r for r in read_metrics(learned[0] / "metrics.jsonl") if "validation_losses" in r]
+        records = [r for r in read_log(learned[0] / "metrics.jsonl") if "validation_losses" in r]
         losses = np.array([r["validation_losses"] for r in records])
         assert results["best_epochs"] == (losses.argmin(axis=0) + 1).tolist()
 
@@ -192,7 +192,7 @@ class TestBackendsAndTypes:
     def test_scan_and_manual_give_close_results(self, manual, tmp_path):
         """Two seeds here and one there: the first must not notice the second."""
         assert run_in(tmp_path / "scan", *SHORT, "--backend=scan", "--num_seeds=2").status == 0
-        for a, b in zip(*(read_metrics(f / "metrics.jsonl") for f in (tmp_path / "scan", manual)), strict=True):
+        for a, b in zip(*(read_log(f / "metrics.jsonl") for f in (tmp_path / "scan", manual)), strict=True):
             assert a["losses"][0] == pytest.approx(b["loss"], rel=1e-3)
             assert a["losses"][0] != a["losses"][1]
             assert a["validation_losses"][0] == pytest.approx(b["validation_loss"], rel=1e-3)

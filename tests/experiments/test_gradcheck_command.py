@@ -3,7 +3,7 @@
 import re
 
 import pytest
-from running import run
+from helpers.running import run
 
 from experiments import gradcheck
 from rnn_jax import bptt

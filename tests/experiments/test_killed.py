@@ -13,7 +13,7 @@ import numpy as np
 import orbax.checkpoint as ocp
 import pytest
 
-from rnn_jax.training.metrics import read_metrics
+from rnn_jax.training.log import read_log
 
 REPOSITORY = Path(__file__).parents[2]
 
@@ -78,7 +78,7 @@ def final_state(folder: Path) -> dict[str, np.ndarray]:
 def records_of(folder: Path):
     return [
         {name: value for name, value in record.items() if name != "train_seconds"}
-        for record in read_metrics(folder / "metrics.jsonl")
+        for record in read_log(folder / "metrics.jsonl")
     ]
 
 

@@ -7,10 +7,11 @@ from pathlib import Path
 import jax
 import numpy as np
 import pytest
-from running import as_in_a_new_process, once, run
+from helpers.running import as_in_a_new_process, once, run
 
-from experiments import long_measure, long_sequences
-from experiments.long_measure import Task
+from experiments.long_sequences import main as long_sequences
+from experiments.long_sequences import measure as long_measure
+from experiments.long_sequences.measure import Task
 from rnn_jax import cells
 
 TINY = ("--hidden_size=4", "--bias_length=6", "--bias_batch_size=2", "--bias_cells=rnn", "--num_seeds=2")

@@ -9,14 +9,16 @@ import numpy as np
 import optax
 import pytest
 from flax import nnx
-from running import Ran, as_in_a_new_process, once, run
+from helpers.running import Ran, as_in_a_new_process, once, run
 
-from experiments import memory, memory_flossing, memory_task
-from experiments.flags import UsageError, parse
-from experiments.memory_task import Config, mean_measures, read_problem
+from experiments.common.flags import UsageError, parse
+from experiments.memory import flossing as memory_flossing
+from experiments.memory import main as memory
+from experiments.memory import task as memory_task
+from experiments.memory.task import Config, mean_measures, read_problem
 from rnn_jax import models
-from rnn_jax.data import memory_tasks
-from rnn_jax.training.metrics import read_metrics
+from rnn_jax.data.tasks import memory_tasks
+from rnn_jax.training.log import read_log
 
 TINY = ("--backend=scan", "--hidden_size=6", "--batch_size=16", "--num_evaluation=20")
 SUM = (
@@ -213,7 +215,7 @@ class TestOtherTasks:
         results = results_of(tmp_path / "run")
         assert (results["protocol"], results["steps"]) == ("length 12", 2 * 3)
         assert results["baselines"]["trivial"]["accuracy"]["mean"] < 0.5
-        records = [r for r in read_metrics(tmp_path / "run" / "metrics.jsonl") if "validation_loss" in r]
+        records = [r for r in read_log(tmp_path / "run" / "metrics.jsonl") if "validation_loss" in r]
         for record in records:
             assert record["validation_loss"] == pytest.approx(1 - record["validation_accuracy"])
         shutil.rmtree(tmp_path / "data")
@@ -276,7 +278,7 @@ def test_the_gradient_through_time_is_logged(tmp_path):
     arguments = ("--task=temporal_order", "--length=10", "--num_examples=32", "--epochs=1", "--evaluate_lengths=10")
     ran = run_in(tmp_path / "run", *TINY, *arguments, "--gradient_flow_every=1", "--chrono=10", "--zoneout=0.1")
     assert ran.status == 0, ran.err
-    logged = [r["gradient_flow"]["layer 0"] for r in read_metrics(tmp_path / "run" / "metrics.jsonl")]
+    logged = [r["gradient_flow"]["layer 0"] for r in read_log(tmp_path / "run" / "metrics.jsonl")]
     assert [len(values) for values in logged] == [10] * 3
     assert (tmp_path / "run" / "plots" / "gradient_flow_layer_0.png").is_file()
     assert (tmp_path / "run" / "model").is_dir()

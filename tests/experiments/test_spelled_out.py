@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from running import as_in_a_new_process, run
+from helpers.running import as_in_a_new_process, run
 
 from experiments import spelled_out
 from rnn_jax import bptt, cells

@@ -8,15 +8,16 @@ import shutil
 
 import numpy as np
 import pytest
+from helpers.running import as_in_a_new_process, once, run
 from matplotlib import image
-from running import as_in_a_new_process, once, run
 
-from experiments import imdb, ntc_scv, text_predict
-from experiments.flags import UsageError, parse
-from experiments.text_flags import LectureConfig, TextConfig
-from experiments.text_task import make_corpus, read_reviews
-from rnn_jax.data.reviews import CLASSES
-from rnn_jax.training.metrics import read_metrics
+from experiments import imdb, ntc_scv
+from experiments.common.flags import UsageError, parse
+from experiments.text import predict as text_predict
+from experiments.text.flags import LectureConfig, TextConfig
+from experiments.text.task import make_corpus, read_reviews
+from rnn_jax.data.text.reviews import CLASSES
+from rnn_jax.training.log import read_log
 
 # TensorStore reads all arrays at once; the reads that still run when the first one fails find their loop closed.
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
@@ -74,7 +75,7 @@ class TestTraining:
         assert len(results["metrics"]["accuracy"]["values"]) == 2
         assert results["compiled_lengths"] == sorted(results["compiled_lengths"])
         assert len(results["compiled_lengths"]) == 2
-        last = read_metrics(learned[0] / "metrics.jsonl")[-1]
+        last = read_log(learned[0] / "metrics.jsonl")[-1]
         assert {"accuracy", "validation_accuracy", "validation_loss"} <= set(last)
         assert last["validation_accuracy"] > 0.95
 

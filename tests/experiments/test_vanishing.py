@@ -4,10 +4,12 @@ import json
 
 import numpy as np
 import pytest
-from running import once, run
+from helpers.running import once, run
 
-from experiments import forecast, imdb, vanishing
-from rnn_jax.training.metrics import read_metrics
+from experiments import imdb
+from experiments.forecast import main as forecast
+from experiments.vanishing import main as vanishing
+from rnn_jax.training.log import read_log
 
 SMALL = ("--cells=rnn,lstm", "--inits=pytorch,forget_1,chrono", "--lengths=3,12", "--hidden_size=5", "--batch_size=2")
 
@@ -109,7 +111,7 @@ class TestOfATrainedRun:
     def test_the_log_has_the_gradient_every_so_many_steps(self, trained):
         folder, ran = trained
         assert ran.status == 0, ran.err
-        records = read_metrics(folder / "metrics.jsonl")
+        records = read_log(folder / "metrics.jsonl")
         looked = [record for record in records if "gradient_flow" in record]
         assert [record["step"] for record in looked] == list(range(0, records[-1]["step"] + 1, 20))
         for record in looked:

@@ -4,7 +4,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from toy_tasks import BATCH, EXAMPLES, PER_EPOCH, assert_same_bits, regression_data, regression_task, start
+from helpers.toy_tasks import BATCH, EXAMPLES, PER_EPOCH, assert_same_bits, regression_data, regression_task, start
 
 from rnn_jax.training.step import Task, make_functions
 
@@ -80,22 +80,22 @@ def test_average():
         regression_task(), optax.sgd(rate), batch_size=BATCH, parallel=False, average_decay=decay
     )
     data, average = regression_data(), None
-    replicas = start(functions, [5])
-    average = np.asarray(replicas.params["w"][0], np.float64)
+    states = start(functions, [5])
+    average = np.asarray(states.params["w"][0], np.float64)
     step = 0
     for epoch in range(3):
-        order = functions.order(replicas.seed, epoch)
+        order = functions.order(states.seed, epoch)
         for position in range(PER_EPOCH):
-            replicas, _ = functions.steps(replicas, order, data, epoch, position, 1)
+            states, _ = functions.steps(states, order, data, epoch, position, 1)
             d = min(decay, (1 + step) / (10 + step))
-            average = d * average + (1 - d) * np.asarray(replicas.params["w"][0], np.float64)
+            average = d * average + (1 - d) * np.asarray(states.params["w"][0], np.float64)
             step += 1
-    np.testing.assert_allclose(replicas.average["w"][0], average, rtol=1e-4)
-    assert np.abs(average - np.asarray(replicas.params["w"][0])).max() > 1e-3
-    evaluated, measures = functions.evaluate(replicas, data, 2)
-    w, b = replicas.average["w"][0], replicas.average["b"][0]
+    np.testing.assert_allclose(states.average["w"][0], average, rtol=1e-4)
+    assert np.abs(average - np.asarray(states.params["w"][0])).max() > 1e-3
+    evaluated, measures = functions.evaluate(states, data, 2)
+    w, b = states.average["w"][0], states.average["b"][0]
     np.testing.assert_allclose(measures["loss"][0], np.mean((data["x"] @ w + b - data["y"]) ** 2), rtol=1e-5)
-    np.testing.assert_array_equal(evaluated.best_params["w"], replicas.average["w"])
+    np.testing.assert_array_equal(evaluated.best_params["w"], states.average["w"])
 
 
 def test_without_average_nothing_is_kept():
@@ -105,14 +105,14 @@ def test_without_average_nothing_is_kept():
 
 def test_the_same_bits_however_an_epoch_is_cut(functions):
     def run(counts):
-        replicas, losses = start(functions, SEEDS), []
+        states, losses = start(functions, SEEDS), []
         for epoch in range(2):
-            order, first = functions.order(replicas.seed, epoch), 0
+            order, first = functions.order(states.seed, epoch), 0
             for count in counts:
-                replicas, metrics = functions.steps(replicas, order, None, epoch, first, count)
+                states, metrics = functions.steps(states, order, None, epoch, first, count)
                 losses.append(np.asarray(metrics.loss) * count)
                 first += count
-        return replicas, np.sum(losses, axis=0)
+        return states, np.sum(losses, axis=0)
 
     whole, losses = run([PER_EPOCH])
     parts, of_parts = run([2, 0, 4, PER_EPOCH - 6])

@@ -7,7 +7,7 @@ from functools import cache
 import jax
 import numpy as np
 import pytest
-from toy_tasks import PER_EPOCH, assert_same_bits, regression_data, regression_functions, start
+from helpers.toy_tasks import PER_EPOCH, assert_same_bits, regression_data, regression_functions, start
 
 from rnn_jax.training.checkpoints import Checkpoints, digest
 from rnn_jax.training.errors import TrainingError
@@ -17,15 +17,15 @@ SEEDS = [3, 11]
 
 @cache
 def states():
-    """The state of two replicas after 0 to 5 epochs, as NumPy arrays."""
+    """The state of two states after 0 to 5 epochs, as NumPy arrays."""
     functions, data = regression_functions(), regression_data()
-    replicas = start(functions, SEEDS)
-    found = [jax.tree.map(np.array, replicas)]
+    states = start(functions, SEEDS)
+    found = [jax.tree.map(np.array, states)]
     for epoch in range(5):
-        order = functions.order(replicas.seed, epoch)
-        replicas, _ = functions.steps(replicas, order, data, epoch, 0, PER_EPOCH)
-        replicas, _ = functions.evaluate(replicas, data, epoch)
-        found.append(jax.tree.map(np.array, replicas))
+        order = functions.order(states.seed, epoch)
+        states, _ = functions.steps(states, order, data, epoch, 0, PER_EPOCH)
+        states, _ = functions.evaluate(states, data, epoch)
+        found.append(jax.tree.map(np.array, states))
     return found
 
 
@@ -98,11 +98,11 @@ class TestRestoring:
     def test_training_goes_on_as_if_nothing_had_happened(self, tmp_path):
         save(tmp_path, [2])
         functions, data = regression_functions(), regression_data()
-        replicas = jax.device_put(restore(tmp_path)[0].state)
-        order = functions.order(replicas.seed, 2)
-        replicas, _ = functions.steps(replicas, order, data, 2, 0, PER_EPOCH)
-        replicas, _ = functions.evaluate(replicas, data, 2)
-        assert_same_bits(replicas, states()[3])
+        states = jax.device_put(restore(tmp_path)[0].state)
+        order = functions.order(states.seed, 2)
+        states, _ = functions.steps(states, order, data, 2, 0, PER_EPOCH)
+        states, _ = functions.evaluate(states, data, 2)
+        assert_same_bits(states, states()[3])
 
     def test_an_infinite_number(self, tmp_path):
         checkpoints = Checkpoints(tmp_path)

@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from toy_tasks import regression_task
+from helpers.toy_tasks import regression_task
 
 from rnn_jax.training.optimizers import make_optimizer
 from rnn_jax.training.step import make_functions
@@ -14,7 +14,7 @@ from rnn_jax.training.step import make_functions
 ON_FOUR_DEVICES = """
 import jax, jax.numpy as jnp, numpy as np, optax
 jax.config.update("jax_num_cpu_devices", 4)
-from toy_tasks import EXAMPLES, regression_data, regression_task, start
+from helpers.toy_tasks import EXAMPLES, regression_data, regression_task, start
 from rnn_jax.training.step import make_functions
 
 BATCH, SEEDS, data = 4, [3, 11], regression_data()
@@ -22,15 +22,15 @@ BATCH, SEEDS, data = 4, [3, 11], regression_data()
 
 def trained(task, num_devices, parallel):
     functions = make_functions(task, optax.adam(0.05), batch_size=BATCH, parallel=parallel, num_devices=num_devices)
-    replicas, seen = jax.device_put(start(functions, SEEDS), functions.sharding), []
+    states, seen = jax.device_put(start(functions, SEEDS), functions.sharding), []
     for epoch in range(2):
-        order = jax.device_put(functions.order(replicas.seed, epoch), functions.sharding)
-        replicas, metrics = functions.steps(replicas, order, data, epoch, 0, EXAMPLES // BATCH)
+        order = jax.device_put(functions.order(states.seed, epoch), functions.sharding)
+        states, metrics = functions.steps(states, order, data, epoch, 0, EXAMPLES // BATCH)
         seen.append(jax.tree.map(np.asarray, metrics))
-    assert len(replicas.params["w"].sharding.device_set) == num_devices
-    for shard in replicas.params["w"].addressable_shards:
-        assert np.asarray(shard.data).tobytes() == np.asarray(replicas.params["w"]).tobytes(), "devices disagree"
-    return jax.tree.map(np.asarray, replicas.params), seen
+    assert len(states.params["w"].sharding.device_set) == num_devices
+    for shard in states.params["w"].addressable_shards:
+        assert np.asarray(shard.data).tobytes() == np.asarray(states.params["w"]).tobytes(), "devices disagree"
+    return jax.tree.map(np.asarray, states.params), seen
 
 
 for parallel in (False, True):
@@ -50,8 +50,8 @@ print("agree")
 
 
 def test_one_two_and_four_devices_agree():
-    here = Path(__file__).parent
-    env = os.environ | {"PYTHONPATH": os.pathsep.join((str(here), str(here.parents[1])))}
+    tests = Path(__file__).parents[1]
+    env = os.environ | {"PYTHONPATH": os.pathsep.join((str(tests), str(tests.parent)))}
     ran = subprocess.run([sys.executable, "-c", ON_FOUR_DEVICES], env=env, capture_output=True, text=True, check=False)
     assert ran.returncode == 0, ran.stderr
     assert ran.stdout == "agree\n"

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from toy_tasks import (
+from helpers.toy_tasks import (
     BATCH,
     PER_EPOCH,
     assert_same_bits,
@@ -24,8 +24,8 @@ from toy_tasks import (
 from rnn_jax.training.checkpoints import Checkpoints
 from rnn_jax.training.errors import Interrupted, TrainingError
 from rnn_jax.training.interrupt import InterruptRequest
+from rnn_jax.training.log import read_log
 from rnn_jax.training.loop import Schedule, steps_per_dispatch, train
-from rnn_jax.training.metrics import read_metrics
 from rnn_jax.training.step import make_functions
 
 SEEDS = [3, 11]
@@ -46,7 +46,7 @@ def records_of(folder):
     """The log without what a clock says."""
     return [
         {name: value for name, value in record.items() if name != "train_seconds"}
-        for record in read_metrics(folder / "metrics.jsonl")
+        for record in read_log(folder / "metrics.jsonl")
     ]
 
 
@@ -70,10 +70,10 @@ def signal_in_learning_rate(number, at_step):
 def signal_in_evaluate(number, at_epoch):
     functions = regression_functions()
 
-    def evaluate(replicas, data, epoch):
+    def evaluate(states, data, epoch):
         if epoch == at_epoch:
             os.kill(os.getpid(), number)
-        return functions.evaluate(replicas, data, epoch)
+        return functions.evaluate(states, data, epoch)
 
     return functions._replace(evaluate=evaluate)
 
@@ -82,7 +82,7 @@ class TestThrough:
     def test_is_the_plain_loop(self, uninterrupted):
         trained, _ = uninterrupted
         expected, _ = run_epochs(regression_functions(), SEEDS, regression_data(), EPOCHS, (3, 3, 1))
-        assert_same_bits(trained.replicas, expected)
+        assert_same_bits(trained.states, expected)
         assert trained.steps == EPOCHS * PER_EPOCH
         assert trained.train_seconds > 0
 
@@ -96,8 +96,8 @@ class TestThrough:
         assert all(r["learning_rate"] == learning_rate(r["step"] - 1) for r in records)
         assert all(r["loss"] == pytest.approx(np.mean(r["losses"])) for r in records)
         last = records[-1]
-        assert last["validation_losses"] == _evaluate(trained.replicas.params)
-        assert last["best_validation_loss"] == pytest.approx(np.mean(trained.replicas.best_loss))
+        assert last["validation_losses"] == _evaluate(trained.states.params)
+        assert last["best_validation_loss"] == pytest.approx(np.mean(trained.states.best_loss))
         assert last["active_seeds"] == 2
 
     def test_a_finished_run_is_left_alone(self, tmp_path, uninterrupted):
@@ -105,7 +105,7 @@ class TestThrough:
         before = (tmp_path / "metrics.jsonl").read_bytes()
         again = run(tmp_path)
         assert (tmp_path / "metrics.jsonl").read_bytes() == before
-        assert_same_bits(again.replicas, uninterrupted[0].replicas)
+        assert_same_bits(again.states, uninterrupted[0].states)
         assert again.steps == EPOCHS * PER_EPOCH
 
     def test_checkpoints(self, tmp_path):
@@ -121,8 +121,8 @@ class TestThrough:
 
 def _evaluate(params):
     functions = regression_functions()
-    replicas = start(functions, SEEDS)._replace(params=params)
-    return np.asarray(functions.evaluate(replicas, regression_data(), 0)[1]["loss"]).tolist()
+    states = start(functions, SEEDS)._replace(params=params)
+    return np.asarray(functions.evaluate(states, regression_data(), 0)[1]["loss"]).tolist()
 
 
 class TestInterrupted:
@@ -135,7 +135,7 @@ class TestInterrupted:
         assert str(stopped.value) == f"stopped at step {at_step} and saved; the same command continues from there"
         assert records_of(tmp_path)[-1]["step"] == at_step
         trained = run(tmp_path)
-        assert_same_bits(trained.replicas, uninterrupted[0].replicas)
+        assert_same_bits(trained.states, uninterrupted[0].states)
         assert records_of(tmp_path) == uninterrupted[1]
 
     def test_again_and_again(self, tmp_path, uninterrupted):
@@ -150,12 +150,12 @@ class TestInterrupted:
         ):
             with pytest.raises(Interrupted) as stopped:
                 run(tmp_path, functions, rate=rate)
-            clocks.append((stopped.value.step, read_metrics(tmp_path / "metrics.jsonl")[-1]["train_seconds"]))
+            clocks.append((stopped.value.step, read_log(tmp_path / "metrics.jsonl")[-1]["train_seconds"]))
         assert [step for step, _ in clocks] == [14, 20, 21, 24, 35]
         trained = run(tmp_path)
-        assert_same_bits(trained.replicas, uninterrupted[0].replicas)
+        assert_same_bits(trained.states, uninterrupted[0].states)
         assert records_of(tmp_path) == uninterrupted[1]
-        seconds = [r["train_seconds"] for r in read_metrics(tmp_path / "metrics.jsonl")]
+        seconds = [r["train_seconds"] for r in read_log(tmp_path / "metrics.jsonl")]
         assert seconds == sorted(set(seconds)), "time of training goes on across restarts"
         assert trained.train_seconds == seconds[-1] == clocks[-1][1]
 
@@ -174,7 +174,7 @@ class TestInterrupted:
             run(tmp_path, rate=rate)
         assert records_of(tmp_path)[-1]["step"] == 17
         trained = run(tmp_path)
-        assert_same_bits(trained.replicas, uninterrupted[0].replicas)
+        assert_same_bits(trained.states, uninterrupted[0].states)
         assert records_of(tmp_path) == uninterrupted[1]
 
     def test_a_damaged_checkpoint_takes_its_steps_again(self, tmp_path, uninterrupted, capsys):
@@ -183,7 +183,7 @@ class TestInterrupted:
         (tmp_path / "checkpoints" / "24" / "about" / "metadata").write_text("{")
         trained = run(tmp_path)
         assert "checkpoint 24 is damaged and set aside" in capsys.readouterr().err
-        assert_same_bits(trained.replicas, uninterrupted[0].replicas)
+        assert_same_bits(trained.states, uninterrupted[0].states)
         assert records_of(tmp_path) == uninterrupted[1]
 
     def test_a_state_that_was_not_evaluated_is_not_the_best(self, tmp_path):
@@ -232,7 +232,7 @@ class TestEarlyStopping:
         better, worse = seeds_by_sign(functions)
         trained = train(functions, [worse, better], regression_data(), SCHEDULE, tmp_path)
         assert trained.steps == EPOCHS * PER_EPOCH
-        assert trained.replicas.best_epoch.tolist() == [1, EPOCHS]
+        assert trained.states.best_epoch.tolist() == [1, EPOCHS]
         records = records_of(tmp_path)
         early, late = ([r for r in records if (r["epoch"] < 3) == first] for first in (True, False))
         assert all((r["loss"], r["losses"]) == (10, [11, 9]) for r in early)

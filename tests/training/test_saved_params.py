@@ -3,7 +3,7 @@
 import jax
 import numpy as np
 import pytest
-from toy_tasks import assert_same_bits
+from helpers.toy_tasks import assert_same_bits
 
 from rnn_jax.training.checkpoints import load_params, save_params
 from rnn_jax.training.errors import TrainingError

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from toy_tasks import (
+from helpers.toy_tasks import (
     BATCH,
     EXAMPLES,
     PER_EPOCH,
@@ -29,7 +29,7 @@ SEEDS = [3, 11, 5]
 
 
 def take(tree, index):
-    """One replica out of many, with its leading axis."""
+    """One state out of many, with its leading axis."""
     return jax.tree.map(lambda a: a[index : index + 1], tree)
 
 
@@ -38,11 +38,11 @@ class TestOneStep:
         """Gradient descent on the squared error, written out in NumPy, over two epochs."""
         data, rate = regression_data(), 0.05
         functions = make_functions(regression_task(), optax.sgd(rate), batch_size=BATCH, parallel=False)
-        replicas = start(functions, [7])
-        w, b = np.asarray(replicas.params["w"][0], np.float64), 0.0
+        states = start(functions, [7])
+        w, b = np.asarray(states.params["w"][0], np.float64), 0.0
         for epoch in range(2):
-            order = functions.order(replicas.seed, epoch)
-            replicas, metrics = functions.steps(replicas, order, data, epoch, 0, PER_EPOCH)
+            order = functions.order(states.seed, epoch)
+            states, metrics = functions.steps(states, order, data, epoch, 0, PER_EPOCH)
             losses, grad_norms = [], []
             for position in range(PER_EPOCH):
                 batch = np.asarray(order[0])[position * BATCH : (position + 1) * BATCH]
@@ -51,8 +51,8 @@ class TestOneStep:
                 losses.append((error**2).mean())
                 grad_norms.append(np.sqrt(dw @ dw + db**2))
                 w, b = w - rate * dw, b - rate * db
-            np.testing.assert_allclose(replicas.params["w"][0], w, rtol=1e-5)
-            np.testing.assert_allclose(replicas.params["b"][0], b, rtol=1e-5)
+            np.testing.assert_allclose(states.params["w"][0], w, rtol=1e-5)
+            np.testing.assert_allclose(states.params["b"][0], b, rtol=1e-5)
             np.testing.assert_allclose(metrics.loss[0], np.mean(losses), rtol=1e-5)
             np.testing.assert_allclose(metrics.grad_norm[0], np.mean(grad_norms), rtol=1e-5)
             np.testing.assert_allclose(metrics.update_norm[0], rate * np.mean(grad_norms), rtol=1e-5)
@@ -61,12 +61,12 @@ class TestOneStep:
     def test_validation_loss(self):
         data = regression_data()
         functions = make_functions(regression_task(), optax.sgd(0.1), batch_size=BATCH, parallel=False)
-        replicas = start(functions, [7])
-        w = np.asarray(replicas.params["w"][0])
-        replicas, measures = functions.evaluate(replicas, data, 0)
+        states = start(functions, [7])
+        w = np.asarray(states.params["w"][0])
+        states, measures = functions.evaluate(states, data, 0)
         losses = measures["loss"]
         np.testing.assert_allclose(losses, [np.mean((data["x"] @ w - data["y"]) ** 2)], rtol=1e-5)
-        np.testing.assert_array_equal(replicas.best_loss, losses)
+        np.testing.assert_array_equal(states.best_loss, losses)
 
     def test_it_learns(self):
         losses = run_epochs(regression_functions(dropout=0.0), [0], regression_data(), 60)[1]
@@ -94,12 +94,12 @@ class TestSeveralSeeds:
     @pytest.mark.parametrize("parallel", [False, True])
     def test_leading_axis(self, parallel):
         functions = regression_functions(parallel=parallel)
-        replicas = start(functions, SEEDS)
-        order = functions.order(replicas.seed, 0)
+        states = start(functions, SEEDS)
+        order = functions.order(states.seed, 0)
         assert order.shape == (3, EXAMPLES)
-        replicas, metrics = functions.steps(replicas, order, regression_data(), 0, 0, 2)
-        assert {leaf.shape[0] for leaf in jax.tree.leaves((replicas, metrics))} == {3}
-        assert replicas.seed.tolist() == SEEDS
+        states, metrics = functions.steps(states, order, regression_data(), 0, 0, 2)
+        assert {leaf.shape[0] for leaf in jax.tree.leaves((states, metrics))} == {3}
+        assert states.seed.tolist() == SEEDS
 
 
 class TestOrder:
@@ -113,9 +113,9 @@ class TestOrder:
             assert sorted(order) == list(range(EXAMPLES))
         assert len({tuple(order) for order in orders.values()}) == len(orders)
         # Neither the other seeds, nor the model, the optimizer or what was trained before have a part in it.
-        replicas, _ = run_epochs(regression_functions(dropout=0.1), SEEDS[::-1], regression_data(), 2)
+        states, _ = run_epochs(regression_functions(dropout=0.1), SEEDS[::-1], regression_data(), 2)
         for index, seed in enumerate(SEEDS[::-1]):
-            np.testing.assert_array_equal(functions.order(replicas.seed, 3)[index], orders[seed, 3])
+            np.testing.assert_array_equal(functions.order(states.seed, 3)[index], orders[seed, 3])
 
     def test_steps_take_it_batch_by_batch_and_drop_the_rest(self):
         task = Task(
@@ -126,19 +126,19 @@ class TestOrder:
             num_examples=EXAMPLES,
         )
         functions = make_functions(task, optax.sgd(1.0), batch_size=BATCH, parallel=False)
-        replicas = start(functions, [0])
-        order = functions.order(replicas.seed, 0)
-        replicas, _ = functions.steps(replicas, order, None, 0, 2, 1)
-        in_order = np.asarray(replicas.params[0])[np.asarray(order[0])]
+        states = start(functions, [0])
+        order = functions.order(states.seed, 0)
+        states, _ = functions.steps(states, order, None, 0, 2, 1)
+        in_order = np.asarray(states.params[0])[np.asarray(order[0])]
         np.testing.assert_array_equal(np.flatnonzero(in_order), np.arange(2 * BATCH, 3 * BATCH))
 
-        replicas = start(functions, [0])
-        replicas, _ = functions.steps(replicas, order, None, 0, 0, PER_EPOCH)
-        in_order = np.asarray(replicas.params[0])[np.asarray(order[0])]
+        states = start(functions, [0])
+        states, _ = functions.steps(states, order, None, 0, 0, PER_EPOCH)
+        in_order = np.asarray(states.params[0])[np.asarray(order[0])]
         used = PER_EPOCH * BATCH
         np.testing.assert_array_equal(in_order, np.r_[np.ones(used), np.zeros(EXAMPLES - used)])
 
-        left_over = {tuple(sorted(np.asarray(functions.order(replicas.seed, e)[0])[used:])) for e in range(5)}
+        left_over = {tuple(sorted(np.asarray(functions.order(states.seed, e)[0])[used:])) for e in range(5)}
         assert len(left_over) > 1, "what is left over in one epoch must be seen in another"
 
 
@@ -153,11 +153,11 @@ class TestDispatches:
 
     def test_metrics_are_means_over_the_steps(self):
         functions, data = regression_functions(), regression_data()
-        replicas = start(functions, SEEDS)
-        order = functions.order(replicas.seed, 0)
+        states = start(functions, SEEDS)
+        order = functions.order(states.seed, 0)
         single = []
         for position in range(4):
-            replicas, metrics = functions.steps(replicas, order, data, 0, position, 1)
+            states, metrics = functions.steps(states, order, data, 0, position, 1)
             single.append(metrics)
         _, together = functions.steps(start(functions, SEEDS), order, data, 0, 0, 4)
         for name in ("loss", "grad_norm", "update_norm"):
@@ -184,10 +184,10 @@ class TestDispatches:
 
         functions = make_functions(task._replace(loss=loss), optax.sgd(0.1), batch_size=BATCH)
         data = regression_data()
-        replicas = jax.device_put(start(functions, SEEDS), functions.sharding)  # where `steps` leaves them
-        order, counts = functions.order(replicas.seed, 0), []
+        states = jax.device_put(start(functions, SEEDS), functions.sharding)  # where `steps` leaves them
+        order, counts = functions.order(states.seed, 0), []
         for epoch, first, count in ((0, 0, 3), (0, 3, 4), (1, 0, 7)):
-            replicas, _ = functions.steps(replicas, order, data, epoch, first, count)
+            states, _ = functions.steps(states, order, data, epoch, first, count)
             counts.append(len(traced))
         assert counts[0] == counts[1] == counts[2] > 0
 
@@ -196,10 +196,10 @@ class TestDropoutKeys:
     def losses(self, seeds, epochs=3):
         """The key of every step as a random number: `[epochs * PER_EPOCH, S]`."""
         functions, drawn = self.functions(), []
-        replicas = start(functions, seeds)
+        states = start(functions, seeds)
         for epoch, position in product(range(epochs), range(PER_EPOCH)):
-            order = functions.order(replicas.seed, epoch)
-            replicas, metrics = functions.steps(replicas, order, regression_data(), epoch, position, 1)
+            order = functions.order(states.seed, epoch)
+            states, metrics = functions.steps(states, order, regression_data(), epoch, position, 1)
             drawn.append(np.asarray(metrics.loss))
         return np.array(drawn)
 
@@ -228,28 +228,28 @@ class TestChoiceOfTheBest:
         """t counts 7 steps an epoch: 7, 14, 21, 28; a loss of (t - 15)^2 is lowest after the second."""
         task = counting_task(lambda t, sign: (t - 15) ** 2)
         functions = make_functions(task, counting_optimizer(), batch_size=BATCH, parallel=False)
-        replicas, losses = run_epochs(functions, [0], None, 4)
+        states, losses = run_epochs(functions, [0], None, 4)
         assert losses[:, 0].tolist() == [64, 1, 36, 169]
-        assert replicas.params["t"].tolist() == [28]
-        assert replicas.best_params["t"].tolist() == [14]
-        assert replicas.best_loss.tolist() == [1]
-        assert replicas.best_epoch.tolist() == [2]
-        assert replicas.stale.tolist() == [2]
-        assert replicas.active.tolist() == [True]
+        assert states.params["t"].tolist() == [28]
+        assert states.best_params["t"].tolist() == [14]
+        assert states.best_loss.tolist() == [1]
+        assert states.best_epoch.tolist() == [2]
+        assert states.stale.tolist() == [2]
+        assert states.active.tolist() == [True]
 
     def test_an_equal_loss_is_no_improvement(self):
         task = counting_task(lambda t, sign: jnp.float32(2))
         functions = make_functions(task, counting_optimizer(), batch_size=BATCH, parallel=False)
-        replicas, _ = run_epochs(functions, [0], None, 3)
-        assert replicas.best_params["t"].tolist() == [7]
-        assert replicas.best_epoch.tolist() == [1]
+        states, _ = run_epochs(functions, [0], None, 3)
+        assert states.best_params["t"].tolist() == [7]
+        assert states.best_epoch.tolist() == [1]
 
     def test_nan_is_never_the_best(self):
         task = counting_task(lambda t, sign: jnp.where(t < 8, jnp.nan, t))
         functions = make_functions(task, counting_optimizer(), batch_size=BATCH, parallel=False)
-        replicas, _ = run_epochs(functions, [0], None, 3)
-        assert replicas.best_loss.tolist() == [14]
-        assert replicas.best_epoch.tolist() == [2]
+        states, _ = run_epochs(functions, [0], None, 3)
+        assert states.best_loss.tolist() == [14]
+        assert states.best_epoch.tolist() == [2]
 
 
 class TestEarlyStopping:
@@ -259,31 +259,31 @@ class TestEarlyStopping:
         task = counting_task(lambda t, sign: sign * t)
         functions = make_functions(task, counting_optimizer(), batch_size=BATCH, patience=2, parallel=parallel)
         better, worse = seeds_by_sign(functions)
-        replicas, _ = run_epochs(functions, [worse, better], None, 6)
-        assert replicas.active.tolist() == [False, True]
-        assert replicas.params["t"].tolist() == [3 * PER_EPOCH, 6 * PER_EPOCH]
-        assert replicas.best_params["t"].tolist() == [PER_EPOCH, 6 * PER_EPOCH]
-        assert replicas.best_epoch.tolist() == [1, 6]
-        assert replicas.stale.tolist() == [2, 0]
+        states, _ = run_epochs(functions, [worse, better], None, 6)
+        assert states.active.tolist() == [False, True]
+        assert states.params["t"].tolist() == [3 * PER_EPOCH, 6 * PER_EPOCH]
+        assert states.best_params["t"].tolist() == [PER_EPOCH, 6 * PER_EPOCH]
+        assert states.best_epoch.tolist() == [1, 6]
+        assert states.stale.tolist() == [2, 0]
 
     def test_nothing_of_a_stopped_replica_moves(self):
         """Neither steps nor a better validation loss; it stands as it would with fewer epochs."""
         data = regression_data()
         functions = make_functions(regression_task(0.9), optax.adam(0.5), batch_size=BATCH, patience=1, parallel=False)
-        replicas, _ = run_epochs(functions, SEEDS, data, 30)
-        stopped = np.flatnonzero(~np.asarray(replicas.active))
-        assert stopped.size, "the test needs a replica that stops"
-        order = functions.order(replicas.seed, 30)
-        before = jax.tree.map(np.array, take(replicas, stopped[0]))
-        replicas, metrics = functions.steps(replicas, order, data, 30, 0, PER_EPOCH)
-        replicas, _ = functions.evaluate(replicas, jax.tree.map(np.zeros_like, data), 30)
-        assert_same_bits(before, jax.tree.map(np.array, take(replicas, stopped[0])))
+        states, _ = run_epochs(functions, SEEDS, data, 30)
+        stopped = np.flatnonzero(~np.asarray(states.active))
+        assert stopped.size, "the test needs a state that stops"
+        order = functions.order(states.seed, 30)
+        before = jax.tree.map(np.array, take(states, stopped[0]))
+        states, metrics = functions.steps(states, order, data, 30, 0, PER_EPOCH)
+        states, _ = functions.evaluate(states, jax.tree.map(np.zeros_like, data), 30)
+        assert_same_bits(before, jax.tree.map(np.array, take(states, stopped[0])))
         assert metrics.loss[stopped[0]] == 0
 
     def test_never_without_patience(self):
         functions = make_functions(
             counting_task(lambda t, sign: t), counting_optimizer(), batch_size=BATCH, parallel=False
         )
-        replicas, _ = run_epochs(functions, [0], None, 9)
-        assert replicas.active.tolist() == [True]
-        assert replicas.stale.tolist() == [8]
+        states, _ = run_epochs(functions, [0], None, 9)
+        assert states.active.tolist() == [True]
+        assert states.stale.tolist() == [8]

@@ -1,0 +1,1 @@
+"""What all experiments share: the command line, flags, a run's folder and results, the training run."""

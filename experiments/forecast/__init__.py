@@ -1,0 +1,1 @@
+"""`forecast`: an hourly series."""

@@ -1,0 +1,1 @@
+"""`long_sequences`: gradients through up to a million steps."""

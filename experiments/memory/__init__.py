@@ -1,0 +1,1 @@
+"""`memory`: what takes a long memory."""

@@ -1,0 +1,1 @@
+"""`imdb` and `ntc_scv`: classification of reviews."""

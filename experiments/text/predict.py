@@ -1,0 +1,128 @@
+"""Classifies texts with the model of a run folder: JSON lines on standard output."""
+
+import json
+import sys
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import jax
+import numpy as np
+from flax import nnx
+
+from experiments.common import results
+from experiments.common.flags import UsageError, flag, parse
+from experiments.common.training_flags import set_precision
+from experiments.text.flags import CLEANING, MODES, TextConfig, make_classifier
+from rnn_jax import models
+from rnn_jax.data.text import count_ratios, vocabulary
+from rnn_jax.data.text.reviews import CLASSES
+from rnn_jax.data.text.vocabulary import PAD, UNK
+from rnn_jax.training.checkpoints import load_params
+
+LINES_AT_ONCE = 32
+
+
+@dataclass(frozen=True)
+class PredictConfig:
+    """Flags of --mode=predict; all others are those of the run."""
+
+    mode: str = flag("predict", "train, or classify texts with the model in --workdir", choices=MODES)
+    workdir: str = flag("", "the folder of a run")
+    text: str | None = flag(None, "the text; without it one text per line of standard input")
+
+
+def predict(config: PredictConfig, _: None, lines: BinaryIO | None = None) -> None:
+    """Prints one JSON object per text: its label, the probability of each class, how many tokens it has and know.
+
+    Raises: `UsageError` for a folder without a model, or text that is not UTF-8.
+    """
+    classify = load(Path(config.workdir), config.workdir)
+    texts = [_checked(config.text)] if config.text is not None else _decoded(lines or sys.stdin.buffer)
+    for some in _batches(texts, LINES_AT_ONCE):
+        for answer in classify(some):
+            print(json.dumps(answer, ensure_ascii=False), flush=True)
+
+
+def load(folder: Path, given: str) -> Any:
+    """The function `texts -> answers` of a run folder, with the first seed's best parameters."""
+    if not given:
+        raise UsageError("--mode=predict needs --workdir=FOLDER, the folder of a run")
+    if not (folder / "flags.txt").is_file() or not (folder / results.MODEL).is_dir():
+        raise UsageError(f"--workdir={folder}: no trained text classifier there; train one to its end first")
+    run = parse(TextConfig, [f"--flagfile={folder / 'flags.txt'}"])
+    set_precision(run)
+    try:
+        words = vocabulary.load(folder / "tokenizer.json")
+        ratios = count_ratios.load(folder / "count_ratios.npz")
+    except ValueError as error:
+        raise UsageError(f"--workdir={folder}: {error}") from error
+    model = make_classifier(run, words.get_vocab_size(), len(CLASSES), nnx.Rngs(run.seed))
+    apply, params = models.pure(model)
+    params = jax.device_put(load_params(folder / results.MODEL, params))
+    clean = CLEANING[run.cleaning]
+
+    @jax.jit
+    def probabilities(tokens, lengths, features):
+        return jax.nn.softmax(apply(params, tokens, lengths, features if len(features) else None))
+
+    def classify(texts: list[str]) -> Iterator[dict[str, Any]]:
+        tokens = vocabulary.encode(words, [clean(text) for text in texts], run.max_tokens, run.truncate)
+        longest = run.max_tokens if run.read_padding else _rounded(int(tokens.lengths.max()), run.max_tokens)
+        rows = np.full((_rounded(len(texts), LINES_AT_ONCE), longest), PAD, np.int32)
+        values = count_ratios.lookup(ratios, tokens)
+        features = np.zeros((len(values), *rows.shape), np.float32)
+        for number, (start, length) in enumerate(zip(tokens.starts, tokens.lengths, strict=True)):
+            rows[number, :length] = tokens.text(number)
+            features[:, number, :length] = values[:, start : start + length]
+        lengths = np.zeros(len(rows), np.int32)
+        lengths[: len(texts)] = longest if run.read_padding else tokens.lengths
+        found = np.asarray(probabilities(rows, lengths, features), np.float64)
+        for number in range(len(texts)):
+            ids = tokens.text(number)
+            yield {
+                "label": CLASSES[int(found[number].argmax())],
+                "probabilities": {name: round(float(p), 6) for name, p in zip(CLASSES, found[number], strict=True)},
+                "tokens": len(ids),
+                "unknown": int((ids == UNK).sum()),
+            }
+
+    return classify
+
+
+def _rounded(number: int, at_most: int) -> int:
+    """The next power of 2, so that few shapes are compiled: at least 1 and at most `at_most`."""
+    return min(1 << max(number - 1, 0).bit_length(), at_most)
+
+
+def _checked(text: str) -> str:
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError as error:  # bytes of the command line that are not UTF-8 arrive as lone surrogates
+        raise UsageError("--text is not UTF-8 text") from error
+    return text
+
+
+def _decoded(lines: Iterable[bytes]) -> Iterator[str]:
+    for number, line in enumerate(lines, start=1):
+        try:
+            yield line.decode("utf-8").rstrip("\r\n")
+        except UnicodeDecodeError as error:
+            raise UsageError(f"standard input, line {number}: not UTF-8 text (byte {error.start + 1})") from error
+
+
+def _batches(texts: Iterable[str], size: int) -> Iterator[list[str]]:
+    some: list[str] = []
+    try:
+        for text in texts:
+            some.append(text)
+            if len(some) == size:
+                yield some
+                some = []
+    except UsageError:  # what came before the bad line is answered first
+        if some:
+            yield some
+        raise
+    if some:
+        yield some

@@ -1,0 +1,1 @@
+"""`vanishing`: where the gradient goes."""

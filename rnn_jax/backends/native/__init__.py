@@ -1,0 +1,16 @@
+"""`backend="native"`: both passes of a cell over time in C++, for CPUs and float32.
+
+backend.py                what `unroll` calls: shapes, residuals, derivatives
+library.py                compiles the loops on the machine that uses them: `python -m rnn_jax.backends.native`
+vectors.h                 vectors of floats, exp, sigmoid, tanh
+product.h                 the innermost loop: a product of a few rows with a packed matrix
+cells.h                   a step of each cell, forward and backward, for one vector of units
+batch.h                   what the loops are given; packing of weights
+forward.h, backward.h     a cell over time
+native.cc                 threads, and the functions that XLA calls
+"""
+
+from rnn_jax.backends.native.backend import refusal, run
+from rnn_jax.backends.native.library import build, library_path, vector_width
+
+__all__ = ["build", "library_path", "refusal", "run", "vector_width"]

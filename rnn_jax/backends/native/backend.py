@@ -1,0 +1,153 @@
+"""`backend="native"`: the loops of `rnn_jax.backends.native`, for a CPU and float32, forward and backward.
+
+Keeps the gates of every step for the backward pass, `[T, B, 5 H]` floats for an LSTM and `[T, B, 4 H]` for a GRU;
+`checkpoint_every` needs less memory, as everywhere.
+"""
+
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from rnn_jax.backends import device, manual
+from rnn_jax.backends.native import library
+from rnn_jax.backends.refusals import of_lengths_in_float32
+from rnn_jax.cells.cell import Cell
+from rnn_jax.cells.gru import GRUParams
+from rnn_jax.controls import StepMasks, length_mask, select
+from rnn_jax.types import Array, Carry, Params
+
+
+class Kind(NamedTuple):
+    """What the library has of a cell: values it keeps of each unit for the backward pass, and blocks of H biases."""
+
+    saved: int
+    biases: int
+
+
+KINDS = {"rnn": Kind(0, 1), "rnn_relu": Kind(0, 1), "rnn_identity": Kind(0, 1), "lstm": Kind(5, 4), "gru": Kind(4, 4)}
+
+
+def refusal(cell: Cell, params: Params, carry: Carry, xs: Array, masks: StepMasks) -> str | None:
+    """Why this back end cannot compute that, or None."""
+    if cell.name not in KINDS or not manual.has_rule(cell):
+        return f"has no loop for this cell, {cell.name!r}: only for {', '.join(KINDS)}"
+    if device.kind() != "cpu":
+        return f"is for a CPU, and this is {device.kind()}"
+    if reason := of_lengths_in_float32(params, carry, xs, masks):
+        return reason
+    if library.vector_width() is None:
+        return "is not compiled: python -m rnn_jax.backends.native"
+    return None
+
+
+def run(cell: Cell, reverse: bool, params: Params, carry: Carry, xs: Array, masks: StepMasks) -> tuple[Carry, Array]:
+    """Runs the cell over xs `[T, *batch, I]`: the final carry and ys `[T, *batch, H]`."""
+    num_steps, *batch_shape, _ = xs.shape
+    flat = xs.reshape(num_steps, -1, xs.shape[-1])
+    lengths = jnp.full(flat.shape[1], num_steps, jnp.int32)
+    if masks.valid is not None:
+        lengths = masks.valid.reshape(num_steps, -1).sum(0, dtype=jnp.int32)
+    flat_carry = jax.tree.map(lambda a: a.reshape(-1, a.shape[-1]), carry)
+    final, hs, _ = forward(cell, reverse, False, params, flat_carry, flat, lengths)
+    ys = hs.reshape(num_steps, *batch_shape, -1)
+    if masks.valid is not None:
+        ys = select(masks.valid, ys, jnp.zeros_like(ys))
+    return jax.tree.map(lambda a, b: a.reshape(b.shape), final, carry), ys
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(0, 1, 2))
+def forward(
+    cell: Cell, reverse: bool, save: bool, params: Params, carry: Carry, xs: Array, lengths: Array
+) -> tuple[Carry, Array, Array]:
+    """For xs `[T, B, I]` and lengths `[B]` the final carry, h after each step `[T, B, H]`, held past the end, and what
+    the backward pass needs, in the library's own order; empty without `save`."""
+    num_steps, batch_size, _ = xs.shape
+    hidden_size, width = params.w_hh.shape[0], library.vector_width()
+    assert width is not None
+    padded = -(-hidden_size // width) * width
+    recurrent = jnp.zeros_like(params.b)
+    if isinstance(params, GRUParams):
+        recurrent = recurrent.at[2 * hidden_size :].set(params.b_hn)
+    saved_shape = (num_steps, batch_size, KINDS[cell.name].saved * padded) if save else (0,)
+    shapes = ((num_steps, batch_size, hidden_size), (batch_size, hidden_size), saved_shape)
+    arguments = (xs, params.w_ih, params.w_hh, params.b, recurrent, carry[0], carry[-1], lengths)
+    hs, c, saved = call(library.FORWARD, shapes, cell, reverse, arguments)
+    final = carry._replace(h=hs[0 if reverse else -1])
+    return (final._replace(c=c) if hasattr(final, "c") else final), hs, saved
+
+
+def call(
+    name: str, shapes: tuple[tuple[int, ...], ...], cell: Cell, reverse: bool, arguments: tuple[Array, ...]
+) -> Any:
+    """The library's function of that name: results of these shapes."""
+    results = [jax.ShapeDtypeStruct(shape, jnp.float32) for shape in shapes]
+    return jax.ffi.ffi_call(name, results, vmap_method="sequential")(*arguments, cell=cell.name, reverse=reverse)
+
+
+def run_forward(cell, reverse, save, params, carry, xs, lengths):
+    """`forward`, and what its backward pass needs."""
+    final, hs, saved = forward(cell, reverse, True, params, carry, xs, lengths)
+    return (final, hs, saved if save else saved.ravel()[:0]), (params, carry, xs, lengths, hs, saved)
+
+
+def run_backward(cell, reverse, save, residuals, cotangents):
+    """The gradient of every array that `forward` takes from a derivative with respect to its outputs."""
+    dfinal, dhs, _ = cotangents
+    return *gradient(cell, reverse, *residuals, dfinal, dhs), None
+
+
+forward.defvjp(run_forward, run_backward)
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(0, 1))
+def gradient(
+    cell: Cell,
+    reverse: bool,
+    params: Params,
+    carry: Carry,
+    xs: Array,
+    lengths: Array,
+    hs: Array,
+    saved: Array,
+    dfinal: Carry,
+    dhs: Array,
+) -> tuple[Params, Carry, Array]:
+    """The derivative of the loss with respect to params, carry and xs."""
+    hidden_size = params.w_hh.shape[0]
+    biases = (KINDS[cell.name].biases * hidden_size,)
+    shapes = (params.w_ih.shape, params.w_hh.shape, biases, xs.shape, carry.h.shape, carry.h.shape)
+    arguments = (xs, params.w_ih, params.w_hh, carry[0], carry[-1], lengths, hs, saved, dhs, dfinal[0], dfinal[-1])
+    dw_ih, dw_hh, db, dxs, *dcarry = call(library.BACKWARD, shapes, cell, reverse, arguments)
+    if isinstance(params, GRUParams):
+        dparams = GRUParams(dw_ih, dw_hh, db[hidden_size:], db[:hidden_size])
+    else:
+        dparams = type(params)(dw_ih, dw_hh, db)
+    return dparams, type(carry)(*dcarry[: len(carry)]), dxs
+
+
+def gradient_forward(cell, reverse, params, carry, xs, lengths, hs, saved, dfinal, dhs):
+    """`gradient`, and what is needed to differentiate it."""
+    value = gradient(cell, reverse, params, carry, xs, lengths, hs, saved, dfinal, dhs)
+    return value, (params, carry, xs, lengths, hs, saved, dfinal, dhs)
+
+
+def gradient_backward(cell, reverse, residuals, cotangents):
+    """Second derivatives are those of the manual back end: of the same function, so that hs and saved have none."""
+    params, carry, xs, lengths, hs, saved, dfinal, dhs = residuals
+    masks = StepMasks(valid=length_mask(lengths, xs.shape[0]))
+
+    def same(params, carry, xs, dfinal, dhs):
+        def run(params, carry, xs):
+            final, _, carries = manual.forward(cell, reverse, params, carry, xs, masks)
+            return final, carries.h
+
+        return jax.vjp(run, params, carry, xs)[1]((dfinal, dhs))
+
+    _, pull_back = jax.vjp(same, params, carry, xs, dfinal, dhs)
+    dparams, dcarry, dxs, ddfinal, ddhs = pull_back(cotangents)
+    return dparams, dcarry, dxs, None, jnp.zeros_like(hs), jnp.zeros_like(saved), ddfinal, ddhs
+
+
+gradient.defvjp(gradient_forward, gradient_backward)

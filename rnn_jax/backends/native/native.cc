@@ -1,0 +1,223 @@
+// The loops as functions that XLA calls, see rnn_jax/backends/native/run.py for what they are given.
+
+#include <algorithm>
+#include <atomic>
+#include <condition_variable>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <numeric>
+#include <utility>
+#include <vector>
+
+#if defined(__linux__)
+#include <sys/mman.h>
+#endif
+
+#include "backward.h"
+#include "forward.h"
+#include "xla/ffi/api/ffi.h"
+
+namespace ffi = xla::ffi;
+using Array = ffi::AnyBuffer;
+using Result = ffi::Result<ffi::AnyBuffer>;
+
+namespace rnn_jax {
+namespace {
+
+// Runs work(0), ..., work(count - 1) on XLA's threads and the calling one. Whatever no other thread has begun by the
+// time that this one is free, it does itself: so that it never waits for a thread that does not come.
+void in_parallel(const ffi::ThreadPool& const_pool, int count, std::function<void(int)> work) {
+  struct Shared {
+    std::function<void(int)> work;
+    int count;
+    std::atomic<int> next{0};
+    std::mutex mutex;
+    std::condition_variable changed;
+    int finished = 0;
+
+    void take() {
+      for (int i = next++; i < count; i = next++) {
+        work(i);
+        std::lock_guard<std::mutex> lock(mutex);
+        if (++finished == count) changed.notify_all();
+      }
+    }
+  };
+  ffi::ThreadPool pool = const_pool;
+  auto shared = std::make_shared<Shared>();
+  shared->work = std::move(work);
+  shared->count = count;
+  for (int i = 1; i < count; ++i) pool.Schedule([shared] { shared->take(); });
+  shared->take();
+  std::unique_lock<std::mutex> lock(shared->mutex);
+  shared->changed.wait(lock, [&] { return shared->finished == shared->count; });
+}
+
+// Deals sequences, longest first, to as many groups as there are threads.
+std::vector<Group> deal(const int32_t* lengths, int64_t batch, int64_t threads) {
+  std::vector<int> order(batch);
+  std::iota(order.begin(), order.end(), 0);
+  std::stable_sort(order.begin(), order.end(), [&](int a, int b) { return lengths[a] > lengths[b]; });
+  std::vector<Group> groups(std::max<int64_t>(1, std::min(threads, batch)), Group{{}, lengths});
+  for (int64_t i = 0; i < batch; ++i) groups[i % groups.size()].rows.push_back(order[i]);
+  return groups;
+}
+
+std::vector<Group> deal_to_threads(const Array& lengths, const Sizes& sizes, const ffi::ThreadPool& pool) {
+  return deal(lengths.typed_data<int32_t>(), sizes.batch, pool.num_threads());
+}
+
+// Fresh memory in pages of 2 MiB instead of 4 KiB: touching it for the first time else takes up to a third of the time.
+void in_large_pages(void* begin, size_t bytes) {
+#if defined(__linux__)
+  constexpr uintptr_t kPage = 2 << 20;
+  uintptr_t first = (reinterpret_cast<uintptr_t>(begin) + kPage - 1) / kPage * kPage;
+  uintptr_t last = (reinterpret_cast<uintptr_t>(begin) + bytes) / kPage * kPage;
+  if (first < last) madvise(reinterpret_cast<void*>(first), last - first, MADV_HUGEPAGE);
+#endif
+}
+
+const float* data(const Array& a) { return a.typed_data<float>(); }
+float* data(Result& a) { return a->typed_data<float>(); }
+
+Sizes sizes_of(const Array& xs, const Array& h0, bool reverse) {
+  auto d = xs.dimensions();
+  return Sizes{d[0], d[1], d[2], h0.dimensions()[1], reverse};
+}
+
+template <class Cell>
+void forward(ffi::ThreadPool pool, bool reverse, const Array& xs, const Array& w_ih, const Array& w_hh, const Array& b,
+             const Array& b_recurrent, const Array& h0, const Array& c0, const Array& lengths, Result& hs, Result& c,
+             Result& saved) {
+  Sizes s = sizes_of(xs, h0, reverse);
+  in_large_pages(hs->untyped_data(), hs->size_bytes());
+  in_large_pages(saved->untyped_data(), saved->size_bytes());
+  if (Cell::kCell >= 0) std::copy_n(data(c0), s.batch * s.hidden, data(c));
+  Forward<Cell> loop{s,
+                     data(xs),
+                     data(h0),
+                     pack_gates(data(w_ih), s.inputs, Cell::kGates, s.units()),
+                     pack_gates(data(w_hh), s.hidden, Cell::kGates, s.units()),
+                     pack_gates(data(b), 1, Cell::kGates, s.units()),
+                     pack_gates(data(b_recurrent), 1, Cell::kGates, s.units()),
+                     data(hs),
+                     data(c),
+                     saved->element_count() > 0 ? reinterpret_cast<Vector*>(data(saved)) : nullptr};
+  auto groups = deal_to_threads(lengths, s, pool);
+  in_parallel(pool, groups.size(), [&](int i) { loop.run(groups[i]); });
+}
+
+// Adds the rows of `sums`, each padded to whole vectors, to [count, columns]; rotates blocks of H columns to the left.
+void add(const Vector* sums, int64_t count, int64_t columns, int64_t rotate, float* out) {
+  int64_t padded = ceil_divide(columns, kWidth) * kWidth;
+  const float* values = reinterpret_cast<const float*>(sums);
+  for (int64_t i = 0; i < count; ++i)
+    for (int64_t k = 0; k < columns; ++k) out[i * columns + k] += values[i * padded + (k + rotate) % columns];
+}
+
+template <class Cell>
+void backward(ffi::ThreadPool pool, bool reverse, const Array& xs, const Array& w_ih, const Array& w_hh,
+              const Array& h0, const Array& c0, const Array& lengths, const Array& hs, const Array& saved,
+              const Array& dys, const Array& dh_final, const Array& dc_final, Result& dw_ih, Result& dw_hh, Result& db,
+              Result& dxs, Result& dh, Result& dc) {
+  Sizes s = sizes_of(xs, h0, reverse);
+  in_large_pages(dxs->untyped_data(), dxs->size_bytes());
+  std::copy_n(data(dh_final), s.batch * s.hidden, data(dh));
+  if (Cell::kCell >= 0) std::copy_n(data(dc_final), s.batch * s.hidden, data(dc));
+  Backward<Cell> loop{s,
+                      data(xs),
+                      data(w_ih),
+                      data(h0),
+                      data(c0),
+                      data(hs),
+                      data(dys),
+                      reinterpret_cast<const Vector*>(data(saved)),
+                      pack_transposed(data(w_ih), s.inputs, Cell::kGates, s.hidden, 0),
+                      pack_transposed(data(w_hh), s.hidden, Cell::kGates, s.hidden, Cell::kShift),
+                      data(dxs),
+                      data(dh),
+                      data(dc)};
+  auto groups = deal_to_threads(lengths, s, pool);
+  std::vector<Sums> sums(groups.size());
+  in_parallel(pool, groups.size(), [&](int i) { sums[i] = loop.run(groups[i]); });
+  for (Result* out : {&dw_ih, &dw_hh, &db}) std::fill_n(data(*out), (*out)->element_count(), 0.0f);
+  int64_t columns = loop.gate_columns().count;
+  for (const Sums& part : sums) {  // in the order of the groups, so that the result does not depend on who was first
+    add(part.w_ih.get(), s.inputs, columns, 0, data(dw_ih));
+    add(part.w_hh.get(), s.hidden, columns, Cell::kShift * s.hidden, data(dw_hh));
+    add(part.b.get(), 1, loop.columns().count, 0, data(db));
+  }
+}
+
+// Calls f(cell) for the cell of that name.
+template <class F>
+ffi::Error with_cell(std::string_view name, F&& f) {
+  if (name == "lstm") return f(Lstm()), ffi::Error::Success();
+  if (name == "gru") return f(Gru()), ffi::Error::Success();
+  if (name == "rnn") return f(Rnn<Activation::kTanh>()), ffi::Error::Success();
+  if (name == "rnn_relu") return f(Rnn<Activation::kRelu>()), ffi::Error::Success();
+  if (name == "rnn_identity") return f(Rnn<Activation::kIdentity>()), ffi::Error::Success();
+  return ffi::Error::InvalidArgument("unknown cell");
+}
+
+ffi::Error Forward_(ffi::ThreadPool pool, std::string_view cell, bool reverse, Array xs, Array w_ih, Array w_hh,
+                    Array b, Array b_recurrent, Array h0, Array c0, Array lengths, Result hs, Result c, Result saved) {
+  return with_cell(cell, [&](auto kind) {
+    forward<decltype(kind)>(pool, reverse, xs, w_ih, w_hh, b, b_recurrent, h0, c0, lengths, hs, c, saved);
+  });
+}
+
+ffi::Error Backward_(ffi::ThreadPool pool, std::string_view cell, bool reverse, Array xs, Array w_ih, Array w_hh,
+                     Array h0, Array c0, Array lengths, Array hs, Array saved, Array dys, Array dh_final,
+                     Array dc_final, Result dw_ih, Result dw_hh, Result db, Result dxs, Result dh, Result dc) {
+  return with_cell(cell, [&](auto kind) {
+    backward<decltype(kind)>(pool, reverse, xs, w_ih, w_hh, h0, c0, lengths, hs, saved, dys, dh_final, dc_final, dw_ih,
+                             dw_hh, db, dxs, dh, dc);
+  });
+}
+
+}  // namespace
+}  // namespace rnn_jax
+
+extern "C" int rnn_jax_width() { return rnn_jax::kWidth; }
+
+XLA_FFI_DEFINE_HANDLER_SYMBOL(rnn_jax_forward, rnn_jax::Forward_,
+                              ffi::Ffi::Bind()
+                                  .Ctx<ffi::ThreadPool>()
+                                  .Attr<std::string_view>("cell")
+                                  .Attr<bool>("reverse")
+                                  .Arg<Array>()   // xs [T, B, I]
+                                  .Arg<Array>()   // w_ih [I, G*H]
+                                  .Arg<Array>()   // w_hh [H, G*H]
+                                  .Arg<Array>()   // b [G*H]
+                                  .Arg<Array>()   // b_recurrent [G*H]
+                                  .Arg<Array>()   // h0 [B, H]
+                                  .Arg<Array>()   // c0 [B, H]
+                                  .Arg<Array>()   // lengths [B] int32
+                                  .Ret<Array>()   // hs [T, B, H]
+                                  .Ret<Array>()   // c [B, H]
+                                  .Ret<Array>()); // saved [T, B, blocks * kSaved * kWidth], or empty
+
+XLA_FFI_DEFINE_HANDLER_SYMBOL(rnn_jax_backward, rnn_jax::Backward_,
+                              ffi::Ffi::Bind()
+                                  .Ctx<ffi::ThreadPool>()
+                                  .Attr<std::string_view>("cell")
+                                  .Attr<bool>("reverse")
+                                  .Arg<Array>()   // xs [T, B, I]
+                                  .Arg<Array>()   // w_ih [I, G*H]
+                                  .Arg<Array>()   // w_hh [H, G*H]
+                                  .Arg<Array>()   // h0 [B, H]
+                                  .Arg<Array>()   // c0 [B, H]
+                                  .Arg<Array>()   // lengths [B] int32
+                                  .Arg<Array>()   // hs [T, B, H]
+                                  .Arg<Array>()   // saved
+                                  .Arg<Array>()   // dys [T, B, H]
+                                  .Arg<Array>()   // dL/d(final h) [B, H]
+                                  .Arg<Array>()   // dL/d(final c) [B, H]
+                                  .Ret<Array>()   // dL/dw_ih
+                                  .Ret<Array>()   // dL/dw_hh
+                                  .Ret<Array>()   // dL/db [G*H], of a GRU [4*H], which begins with dL/db_hn
+                                  .Ret<Array>()   // dL/dxs [T, B, I]
+                                  .Ret<Array>()   // dL/dh0 [B, H]
+                                  .Ret<Array>()); // dL/dc0 [B, H]

@@ -1,0 +1,190 @@
+"""`backend="pallas"`: a persistent kernel for RNN, LSTM and GRU, forward and with the hand-derived backward pass.
+
+A scan on a GPU starts kernels at every step and reads W_hh from memory at every step. Here one kernel runs all steps
+and reads W_hh once: it stays in the shared memory of a processor, the carry in its registers. A program owns 16
+sequences for their whole length, so programs never wait for each other; the price is that all of W_hh has to fit:
+
+    G * H' * H' * bytes + 24 KiB <= shared memory        H': H rounded up to a power of two, at least 16
+
+The 24 KiB are for a step's operands, the most that the compiler took at any size. An H100 or H200 has 227 KiB: in
+float32 that is H <= 64 for the LSTM and 128 for GRU and RNN, in bfloat16 128 for LSTM and GRU and 256 for the RNN.
+Around the kernels there are large products as in `rnn_jax.backends.manual`: the projection of the inputs before, the
+gates again and the gradients of weights and inputs after, by the same rules of `rnn_jax.bptt`.
+
+Values and gradients are those of the other back ends: padding, resets, cuts, reverse, initial carry; bfloat16 with sums
+and c in float32. Products follow `jax_default_matmul_precision` as anywhere in JAX: unset, a GPU rounds the factors of
+float32 to TF32, and "highest" keeps them. The backward pass has itself no derivative: second derivatives need `scan`.
+
+Tested in interpret mode, in which a CPU runs the kernels as ordinary operations, slowly; a test lowers them to Triton;
+and Triton and ptxas have compiled them for compute capability 9.0. They have not run on a GPU yet, so `auto` does not
+choose them. Triton is for GPUs, of which NVIDIA's are allowed here; a TPU is not covered. JAX 0.11 warns that a future
+version drops its Triton lowering.
+
+Source: Diamos et al., "Persistent RNNs: stashing recurrent weights on-chip", 2016.
+"""
+
+import importlib.util
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from rnn_jax.backends import device, manual
+from rnn_jax.backends.pallas import kernels
+from rnn_jax.backends.pallas.kernels import TILE, padded, padded_size
+from rnn_jax.backends.pallas.steps import OnChip
+from rnn_jax.bptt import RULES, Rule, backward
+from rnn_jax.bptt.products import join
+from rnn_jax.cells.cell import Cell, gates
+from rnn_jax.controls import StepMasks, select
+from rnn_jax.segments import like
+from rnn_jax.types import Array, Carry, Params
+
+OPERANDS_KIB = 24
+"""Shared memory for what is not W_hh."""
+
+
+def refusal(cell: Cell, params: Params, carry: Carry, xs: Array, masks: StepMasks) -> str | None:
+    """Why the kernels cannot run this, or None.
+
+    Args: those of `run`, of which shapes and types alone count.
+    """
+    if reason := manual.refusal(cell, params, carry, xs, masks):
+        return reason
+    if device.kind() not in ("cuda", "cpu"):
+        return f"needs an NVIDIA GPU, or a CPU to interpret it, and this is {device.kind()}"
+    if not interpreted() and importlib.util.find_spec("jax.experimental.pallas.triton") is None:
+        return "needs a JAX that lowers Pallas to Triton"
+    if not xs.size:
+        return f"has nothing to run for in xs {xs.shape}"
+    dtype = params.w_hh.dtype
+    wanted = jax.eval_shape(lambda: cell.init_carry((), 1, dtype))
+    found = {a.dtype for a in (*params, xs)}
+    if found != {dtype} or jax.tree.map(lambda c: c.dtype, carry) != jax.tree.map(lambda c: c.dtype, wanted):
+        carried = ", ".join(f"{name} {part.dtype}" for name, part in carry._asdict().items())
+        return f"needs one type: w_hh is {dtype}, xs {xs.dtype}, the carry {carried}"
+    if dtype.name not in ("float32", "bfloat16", "float64"):
+        return f"has no kernel in {dtype}"
+    if dtype == jnp.float64 and not interpreted():
+        return "computes in float64 on a CPU alone"
+    size = padded_size(params.w_hh.shape[0])
+    needed, room = cell.num_gates * size**2 * dtype.itemsize / 1024, device.shared_kib() - OPERANDS_KIB
+    if needed > room:
+        return (
+            f"keeps w_hh on chip, which has {room} KiB for it: a hidden size of {params.w_hh.shape[0]} takes "
+            f"{cell.num_gates} * {size} * {size} * {dtype.itemsize} bytes, {needed:.0f} KiB"
+        )
+    return None
+
+
+def interpreted() -> bool:
+    """Whether the kernels run as ordinary operations: on a CPU, for tests."""
+    return device.kind() == "cpu"
+
+
+def run(cell: Cell, reverse: bool, params: Params, carry: Carry, xs: Array, masks: StepMasks) -> tuple[Carry, Array]:
+    """Runs the cell over xs `[T, *batch, I]`: the final carry and ys `[T, *batch, H]`, with the hand-derived gradient.
+
+    The caller has asked `refusal`.
+    """
+    num_steps, *batch, _ = xs.shape
+    if masks.truncate is not None and masks.truncate.ndim == 1:
+        shape = (num_steps, *(1,) * len(batch))
+        masks = masks._replace(truncate=jnp.broadcast_to(masks.truncate.reshape(shape), (num_steps, *batch)))
+    flat = jax.tree.map(lambda c: c.reshape(-1, c.shape[-1]), carry)
+    masks = jax.tree.map(lambda switch: switch.reshape(num_steps, -1), masks)
+    size = jax.tree.leaves(flat)[0].shape[0]
+    final, ys = run_flat(cell, reverse, params, flat, xs.reshape(num_steps, size, -1), masks)
+    return jax.tree.map(lambda f: f.reshape(*batch, -1), final), ys.reshape(num_steps, *batch, -1)
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(0, 1))
+def run_flat(
+    cell: Cell, reverse: bool, params: Params, carry: Carry, xs: Array, masks: StepMasks
+) -> tuple[Carry, Array]:
+    """`run` for one batch axis."""
+    final, after = forward(cell, reverse, params, carry, xs, masks, keep=False)
+    return final, outputs(after, masks)
+
+
+def run_forward(cell, reverse, params, carry, xs, masks):
+    """`run_flat`, and what the backward pass needs of it."""
+    final, after = forward(cell, reverse, params, carry, xs, masks, keep=True)
+    return (final, outputs(after.h, masks)), (params, carry, xs, masks, after)
+
+
+def run_backward(cell, reverse, residuals, cotangents):
+    """The gradient of every array that `run_flat` takes from a derivative with respect to every output."""
+    params, initial, xs, masks, after = residuals
+    dfinal, dys = cotangents
+    rule = RULES[cell.name]
+    loop = partial(back, cell)
+    gradients = backward(rule, params, xs, initial, after, dys, dfinal, masks, reverse, loop)
+    return *(like(g, of) for g, of in zip(gradients, (params, initial, xs), strict=True)), None
+
+
+run_flat.defvjp(run_forward, run_backward)
+
+
+def outputs(h: Array, masks: StepMasks) -> Array:
+    """y_t = h_t, zero on padding."""
+    return h if masks.valid is None else select(masks.valid, h, jnp.zeros_like(h))
+
+
+def forward(
+    cell: Cell, reverse: bool, params: Params, initial: Carry, xs: Array, masks: StepMasks, keep: bool
+) -> tuple[Carry, Any]:
+    """The final carry and, with `keep`, the carry after each step, arrays `[T, B, H]`; without, h alone."""
+    size = padded_size(params.w_hh.shape[0])
+    b_hn = getattr(params, "b_hn", None)
+    weights = OnChip(blocks(params, cell), None if b_hn is None else jnp.pad(b_hn, (0, size - b_hn.shape[0])))
+    initial, projected = pad(params, (initial, cell.project(params, xs)))
+    switches = pad_switches(masks)
+    final, after = kernels.forward(
+        cell, reverse, weights, initial, projected, switches, keep=keep, interpret=interpreted()
+    )
+    return unpad(params, xs.shape[1], (final, after))
+
+
+def back(
+    cell: Cell,
+    rule: Rule,
+    params: Params,
+    local: Any,
+    dys: Array,
+    dfinal: Carry,
+    masks: StepMasks,
+    reverse: bool,
+) -> tuple[Carry, Array]:
+    """`rnn_jax.bptt.through_time.scan_back` in one kernel."""
+    del rule  # its step is the kernel's
+    transposed = tuple(block.T for block in blocks(params, cell))
+    batch_size = dys.shape[1]
+    dfinal, local, dys = pad(params, (dfinal, local, dys))
+    switches = pad_switches(masks)
+    dinitial, dz = kernels.back(cell, reverse, transposed, dfinal, local, dys, switches, interpret=interpreted())
+    dinitial, dz = unpad(params, batch_size, (dinitial, dz))
+    return dinitial, join(*dz)
+
+
+def blocks(params: Params, cell: Cell) -> tuple[Array, ...]:
+    """W_hh as G arrays `[H', H']`."""
+    size = padded_size(params.w_hh.shape[0])
+    return tuple(padded(block, size, size) for block in gates(params.w_hh, cell.num_gates))
+
+
+def pad(params: Params, tree: Any) -> Any:
+    """Arrays `[..., B, H]` as the kernels want them."""
+    size = padded_size(params.w_hh.shape[0])
+    return jax.tree.map(lambda a: padded(a, -(-a.shape[-2] // TILE) * TILE, size), tree)
+
+
+def unpad(params: Params, batch_size: int, tree: Any) -> Any:
+    """The inverse of `pad`."""
+    return jax.tree.map(lambda a: a[..., :batch_size, : params.w_hh.shape[0]], tree)
+
+
+def pad_switches(masks: StepMasks) -> StepMasks:
+    """Switches `[T, B]` with rows added that are False."""
+    return jax.tree.map(lambda switch: padded(switch, switch.shape[0], -(-switch.shape[1] // TILE) * TILE), masks)

@@ -1,0 +1,217 @@
+"""The two kernels of `backend="pallas"`: T steps forward, and T steps back, of a tile of the batch.
+
+A program of the grid owns 16 sequences from the first step to the last and meets no other program. It loads the
+recurrent weights once, before its loop over time; per step it reads what was computed outside for all steps at once
+(the projected inputs; the gates, going back) and writes the carry, or dz.
+
+Everything here is padded: B to a multiple of 16 rows, H to a power of two of at least 16, which is what Triton's
+products want. Padding is zeros, and the cells keep zeros at zero: a padded unit sees no input and no other unit.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+from jax.experimental import pallas as pl
+
+from rnn_jax.backends.pallas.steps import STEPS, OnChip
+from rnn_jax.bptt.through_time import controlled_step_back
+from rnn_jax.cells.cell import Cell
+from rnn_jax.controls import StepMasks, controlled_step
+from rnn_jax.segments import widen
+from rnn_jax.types import Array, Carry, Projected
+
+TILE = 16
+"""Sequences per program, the least that a product on tensor cores takes: with more, fewer processors have work."""
+
+
+def padded_size(hidden_size: int) -> int:
+    """H as the kernels see it: a power of two, at least 16.
+
+    >>> padded_size(5), padded_size(64), padded_size(65)
+    (16, 64, 128)
+    """
+    return max(TILE, 1 << (hidden_size - 1).bit_length())
+
+
+def padded(array: Array, rows: int, columns: int) -> Array:
+    """`array` `[..., M, N]` with zeros behind it, `[..., rows, columns]`."""
+    more = [(0, rows - array.shape[-2]), (0, columns - array.shape[-1])]
+    return jnp.pad(array, [(0, 0)] * (array.ndim - 2) + more)
+
+
+def forward(
+    cell: Cell,
+    reverse: bool,
+    weights: OnChip,
+    initial: Carry,
+    projected: Projected,
+    masks: StepMasks,
+    keep: bool,
+    interpret: bool,
+) -> tuple[Carry, Carry]:
+    """The final carry, arrays `[B, H]`, and the carry after each step, arrays `[T, B, H]`; without `keep` h alone.
+
+    Args:
+        cell: a cell of `STEPS`.
+        reverse: from the last step to the first.
+        weights: blocks `[H, H]`, and `b_hn [H]`.
+        initial: arrays `[B, H]`.
+        projected: `Cell.project` of all steps, arrays `[T, B, H]`.
+        masks: bool `[T, B]` each.
+        keep: whether the backward pass will want all of the carry.
+        interpret: runs the kernel as ordinary JAX operations, on any device.
+    """
+    num_steps = jax.tree.leaves(projected)[0].shape[0]
+    kernel_cell = replace(cell, recur=STEPS[cell.name].recur)
+
+    def kernel(inputs: Any, outputs: Any) -> None:
+        weights_refs, initial_refs, (projected_refs, controls_refs) = inputs
+        final_refs, after_refs = outputs
+        weights = load(weights_refs)
+
+        def step(index: Array, carry: Carry) -> Carry:
+            t = num_steps - 1 - index if reverse else index
+            now = switches(load(controls_refs, t))
+            carry, _ = controlled_step(kernel_cell, weights, carry, load(projected_refs, t), now)
+            store(after_refs, carry, t)
+            return carry
+
+        store(final_refs, lax.fori_loop(np.int32(0), np.int32(num_steps), step, load(initial_refs)))
+
+    after = initial if keep else initial.h
+    shapes = (initial, jax.tree.map(lambda a: jax.ShapeDtypeStruct((num_steps, *a.shape), a.dtype), after))
+    per_step = (projected, as_integers(masks))
+    return over_tiles(kernel, weights, initial, per_step, shapes, interpret)
+
+
+def back(
+    cell: Cell,
+    reverse: bool,
+    blocks: tuple[Array, ...],
+    dfinal: Carry,
+    local: Any,
+    dys: Array,
+    masks: StepMasks,
+    interpret: bool,
+) -> tuple[Carry, tuple[Array, ...]]:
+    """dL/d(initial carry), arrays `[B, H]`, and dz, G arrays `[T, B, H]`: all in float32 or wider.
+
+    Args:
+        cell: a cell of `STEPS`.
+        reverse: whether the forward pass ran from the last step to the first.
+        blocks: the transposed blocks of W_hh, G arrays `[H, H]`.
+        dfinal: dL/d(final carry), arrays `[B, H]`.
+        local: what `Rule.recompute` makes of all steps, arrays `[T, B, H]`.
+        dys: dL/dy_t, `[T, B, H]`.
+        masks: bool `[T, B]` each.
+        interpret: runs the kernel as ordinary JAX operations, on any device.
+    """
+    num_steps = dys.shape[0]
+
+    def kernel(inputs: Any, outputs: Any) -> None:
+        blocks_refs, dfinal_refs, (local_refs, dys_ref, controls_refs) = inputs
+        dinitial_refs, dz_refs = outputs
+        step_of_cell = partial(STEPS[cell.name].step, load(blocks_refs))
+
+        def step(index: Array, dcarry: Carry) -> Carry:
+            t = index if reverse else num_steps - 1 - index
+            now = switches(load(controls_refs, t))
+            dcarry, dz = controlled_step_back(step_of_cell, dcarry, load(local_refs, t), dys_ref[t], now)
+            store(dz_refs, dz, t)
+            return dcarry
+
+        store(dinitial_refs, lax.fori_loop(np.int32(0), np.int32(num_steps), step, load(dfinal_refs)))
+
+    dfinal = widen(dfinal)
+    dz = jax.ShapeDtypeStruct(dys.shape, dfinal.h.dtype)
+    shapes = (dfinal, (dz,) * len(blocks))
+    return over_tiles(kernel, blocks, dfinal, (local, dys, as_integers(masks)), shapes, interpret)
+
+
+def over_tiles(
+    kernel: Callable[[Any, Any], None], whole: Any, states: Any, per_step: Any, outputs: Any, interpret: bool
+) -> Any:
+    """Runs `kernel(inputs, outputs)`, pytrees of references, once for every tile of the batch.
+
+    Args:
+        kernel: reads `(whole, states, per_step)` and writes what `outputs` names.
+        whole: arrays that every program sees whole.
+        states: arrays `[B, ...]`, of which a program sees its rows.
+        per_step: arrays `[T, B, ...]`, of which it sees its rows of all steps.
+        outputs: a pair of shapes, like `states` and like `per_step`.
+        interpret: see above.
+    """
+    inputs, structure = jax.tree.flatten((whole, states, per_step))
+    shapes, output_structure = jax.tree.flatten(outputs)
+
+    def flat_kernel(*refs: Any) -> None:
+        reads, writes = refs[: len(inputs)], refs[len(inputs) :]
+        kernel(jax.tree.unflatten(structure, reads), jax.tree.unflatten(output_structure, writes))
+
+    in_specs = [*map(whole_of, jax.tree.leaves(whole)), *map(rows_of, jax.tree.leaves(states))]
+    in_specs += map(rows_of_steps, jax.tree.leaves(per_step))
+    out_specs = [*map(rows_of, jax.tree.leaves(outputs[0])), *map(rows_of_steps, jax.tree.leaves(outputs[1]))]
+    run = pl.pallas_call(
+        flat_kernel,
+        grid=(shapes[0].shape[0] // TILE,),
+        in_specs=in_specs,
+        out_specs=out_specs,
+        out_shape=[jax.ShapeDtypeStruct(s.shape, s.dtype) for s in shapes],
+        interpret=interpret,
+        compiler_params=None if interpret else compiler_params(whole),
+    )
+    return jax.tree.unflatten(output_structure, run(*inputs))
+
+
+def compiler_params(whole: Any) -> Any:
+    """Triton, and how many threads share the work on `whole`."""
+    from jax.experimental.pallas import triton  # 0.2 s, for those who use it
+
+    num_bytes = sum(math.prod(array.shape) * array.dtype.itemsize for array in jax.tree.leaves(whole))
+    # A thread has up to 255 registers: 8 warps hold twice as much as 4, and 4 wait less for each other.
+    # One stage: a step needs the one before it, so there is nothing to fetch ahead.
+    return triton.CompilerParams(num_warps=4 if num_bytes <= 2**15 else 8, num_stages=1)
+
+
+def whole_of(array: Any) -> pl.BlockSpec:
+    """The whole array for every program."""
+    return pl.BlockSpec(array.shape, lambda tile: (0,) * array.ndim)
+
+
+def rows_of(array: Any) -> pl.BlockSpec:
+    """The rows of a program's tile of `[B, ...]`."""
+    return pl.BlockSpec((TILE, *array.shape[1:]), lambda tile: (tile, *(0,) * (len(array.shape) - 1)))
+
+
+def rows_of_steps(array: Any) -> pl.BlockSpec:
+    """The rows of a program's tile of `[T, B, ...]`, at all steps."""
+    num_steps, _, *rest = array.shape
+    return pl.BlockSpec((num_steps, TILE, *rest), lambda tile: (0, tile, *(0,) * len(rest)))
+
+
+def load(refs: Any, t: Any = ...) -> Any:
+    """The values behind a pytree of references, of step t or all."""
+    return jax.tree.map(lambda ref: ref[t], refs)
+
+
+def store(refs: Any, values: Any, t: Any = ...) -> None:
+    """Writes a pytree of values; of a carry only h where there is a reference for h alone."""
+    for ref, value in zip(jax.tree.leaves(refs), jax.tree.leaves(values), strict=False):
+        ref[t] = value
+
+
+def as_integers(masks: StepMasks) -> StepMasks:
+    """Switches as int32, which every lowering can load."""
+    return jax.tree.map(lambda switch: switch.astype(jnp.int32), masks)
+
+
+def switches(masks: StepMasks) -> StepMasks:
+    """The inverse of `as_integers`."""
+    return jax.tree.map(lambda switch: switch != 0, masks)

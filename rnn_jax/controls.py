@@ -1,0 +1,97 @@
+"""What may happen to a carry around a step besides the cell: padding, resets, cuts of the gradient, zoneout.
+
+Every back end runs the same masks, built here once, so that lengths, resets and truncation mean the same in all.
+"""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from rnn_jax.cells.cell import Cell
+from rnn_jax.types import Array, Carry, Params, Projected
+
+
+class StepMasks(NamedTuple):
+    """What is said of each step; None where a call does not use one, so that it costs nothing.
+
+    Attributes:
+        valid: `[T, *batch]` bool. False: padding, the carry is held and y is zero.
+        reset: `[T, *batch]` bool. True: the carry is zeros again just before the step (padding ignores it).
+        truncate: `[T]` or `[T, *batch]` bool. True: no gradient flows into the carry that this step receives.
+        zoneout: `[T, *batch, H]`, the share of the carry before the step that stays: 0 or 1 in training, the rate
+            itself in evaluation.
+        perturbations: arrays `[T, *batch, H]` in the form of the carry, added to it after the step. Zeros change
+            nothing, and the derivative with respect to them is that with respect to the carry after each step.
+    """
+
+    valid: Array | None = None
+    reset: Array | None = None
+    truncate: Array | None = None
+    zoneout: Array | None = None
+    perturbations: Carry | None = None
+
+
+def length_mask(lengths: Array, num_steps: int) -> Array:
+    """True at the steps within each length: `[*batch]` integers to `[T, *batch]` bool.
+
+    >>> length_mask(jnp.array([0, 2]), 3).T.tolist()
+    [[False, False, False], [True, True, False]]
+    """
+    steps = jnp.arange(num_steps).reshape(-1, *[1] * lengths.ndim)
+    return steps < lengths
+
+
+def truncation_mask(num_steps: int, every: int, reverse: bool, lengths: Array | None = None) -> Array:
+    """True at every `every`-th step after the first, counted in the order of processing: `[T]` bool.
+
+    With `lengths` `[*batch]` each sequence counts its own steps and its padding has no cuts: `[T, *batch]`.
+
+    >>> truncation_mask(5, 2, reverse=False).tolist()
+    [False, False, True, False, True]
+    >>> truncation_mask(5, 2, reverse=True, lengths=jnp.array([4])).ravel().tolist()
+    [False, True, False, False, False]
+    """
+    steps = jnp.arange(num_steps)
+    ends = jnp.array(num_steps) if lengths is None else lengths.astype(steps.dtype)
+    steps = steps.reshape(-1, *[1] * ends.ndim)
+    position = ends - 1 - steps if reverse else steps
+    return (position % every == 0) & (position > 0) & (steps < ends)
+
+
+def select(condition: Array, if_true: Carry, if_false: Carry) -> Carry:
+    """`where` over a pytree of `[*batch, H]` arrays for a condition `[*batch]` or `[]`.
+
+    Both branches must be finite: the gradient of the branch not taken is multiplied by zero, and 0 * inf is NaN.
+    """
+    return jax.tree.map(lambda a, b: jnp.where(condition[..., None], a, b), if_true, if_false)
+
+
+def zeros_like(carry: Carry) -> Carry:
+    """Zeros of the same structure."""
+    return jax.tree.map(jnp.zeros_like, carry)
+
+
+def controlled_step(
+    cell: Cell, params: Params, carry: Carry, projected: Projected, masks: StepMasks
+) -> tuple[Carry, Array]:
+    """One step of the cell between its masks: projected `[*batch, ...]` to the new carry and y `[*batch, H]`."""
+    if masks.truncate is not None:
+        carry = select(masks.truncate, lax.stop_gradient(carry), carry)
+    held = carry
+    if masks.reset is not None:
+        carry = select(masks.reset, zeros_like(carry), carry)
+    before = carry
+    carry, y = cell.recur(params, carry, projected)
+    if masks.zoneout is not None:
+        share = masks.zoneout
+        carry = jax.tree.map(lambda a, b: ((1 - share) * a + share * b).astype(b.dtype), carry, before)
+        y = carry.h
+    if masks.perturbations is not None:
+        carry = jax.tree.map(lambda a, perturbation: a + perturbation.astype(a.dtype), carry, masks.perturbations)
+        y = carry.h
+    if masks.valid is not None:
+        carry = select(masks.valid, carry, held)
+        y = select(masks.valid, y, jnp.zeros_like(y))
+    return carry, y

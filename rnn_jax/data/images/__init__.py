@@ -1,0 +1,1 @@
+"""Images as sequences: MNIST, and the IDX format it comes in."""

@@ -1,0 +1,1 @@
+"""Series of numbers: reading, repairing, windows, splits, baselines."""

@@ -1,0 +1,1 @@
+"""Generated tasks that take a long memory."""

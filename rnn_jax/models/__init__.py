@@ -1,0 +1,37 @@
+"""Flax NNX modules and models, and the bridge from a module to a pure function.
+
+| | |
+|---|---|
+| `Recurrent`, `RNN`, `LSTM`, `GRU` | layers over time, stacked or bidirectional |
+| `FlaxCell` | one step of a cell, for Flax's own loop |
+| `SequenceModel` | recurrent layers and a linear read-out, of the end or of every step |
+| `TextClassifier`, `BagClassifier`, `FlattenClassifier` | tokens in, a score per class out |
+| `last_output`, `pool_steps` | from a sequence to one vector |
+| `pure`, `num_params`, `summary` | a module as a pure function of its parameters; how many there are |
+| `make_gradient_flow` | the gradient through time of a whole model |
+"""
+
+from rnn_jax.models.gradient_flow import make_gradient_flow
+from rnn_jax.models.pooling import pool_steps
+from rnn_jax.models.pure import num_params, pure, summary
+from rnn_jax.models.recurrent import GRU, LSTM, RNN, FlaxCell, Recurrent
+from rnn_jax.models.sequence import SequenceModel, last_output
+from rnn_jax.models.text import BagClassifier, FlattenClassifier, TextClassifier
+
+__all__ = [
+    "GRU",
+    "LSTM",
+    "RNN",
+    "BagClassifier",
+    "FlattenClassifier",
+    "FlaxCell",
+    "Recurrent",
+    "SequenceModel",
+    "TextClassifier",
+    "last_output",
+    "make_gradient_flow",
+    "num_params",
+    "pool_steps",
+    "pure",
+    "summary",
+]

@@ -1,0 +1,228 @@
+"""Flax NNX modules: they own parameters and call the pure functions.
+
+`RNN`, `LSTM` and `GRU` are whole layers (stacked, bidirectional, over time); `FlaxCell` is one step in Flax's form, so
+that `nnx.RNN(FlaxCell(...))` runs our cells in Flax's own loop.
+"""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+
+from rnn_jax import cells, compose
+from rnn_jax.backends import CHOICES
+from rnn_jax.cells import Cell
+from rnn_jax.compose import Directions
+from rnn_jax.types import Array, Carry, Params
+
+
+class Weights(nnx.Module):
+    """The parameters of one cell: an `nnx.Param` for each field of its named tuple, under the same name."""
+
+    def __init__(self, params: Params):
+        self.kind = type(params)
+        for name, value in params._asdict().items():
+            setattr(self, name, nnx.Param(value))
+
+    def tuple(self, dtype: Any = None) -> Params:
+        """The named tuple that the pure functions take, cast to `dtype` if one is given."""
+        values = (getattr(self, name)[...] for name in self.kind._fields)
+        return self.kind(*(value if dtype is None else value.astype(dtype) for value in values))
+
+
+class BothDirections(nnx.Module):
+    """The parameters of a layer with two directions."""
+
+    def __init__(self, params: Directions):
+        self.forward = Weights(params.forward)
+        self.backward = Weights(params.backward)
+
+    def tuple(self, dtype: Any = None) -> Directions:
+        """`Directions` of the two named tuples."""
+        return Directions(self.forward.tuple(dtype), self.backward.tuple(dtype))
+
+
+class Recurrent(nnx.Module):
+    """Layers of one cell over time, batch-major at the border.
+
+    Args:
+        cell: a `Cell`, or the name of one.
+        input_size: I.
+        hidden_size: H.
+        num_layers: L.
+        bidirectional: two directions per layer; the outputs have 2H features.
+        dropout: rate between layers.
+        variational: one dropout mask per sequence instead of one per step.
+        zoneout: share of the units that skip a step in training.
+        dtype: of the computation; None: that of the parameters.
+        param_dtype: of the parameters.
+        backend, checkpoint_every, truncate_every: as in `unroll`.
+        rngs: draws the parameters from its `params` stream.
+        options: of the cell's `init_params` for every layer and direction: `init`, `gain`, and where the cell has
+            them `forget_bias` and `chrono`.
+
+    Raises: `ValueError` for an unknown cell, scheme or back end, a rate outside [0, 1), or sizes below 1;
+    `TypeError` for an option that the cell does not have.
+
+    Example:
+
+        >>> import jax.numpy as jnp
+        >>> from flax import nnx
+        >>> from rnn_jax.models.recurrent import LSTM
+        >>> lstm = LSTM(3, 5, num_layers=2, forget_bias=1.0, rngs=nnx.Rngs(0))
+        >>> carry, ys = lstm(jnp.ones((2, 7, 3)), lengths=jnp.array([7, 4]))
+        >>> ys.shape, len(carry), carry[0].c.shape
+        ((2, 7, 5), 2, (2, 5))
+    """
+
+    perturbations: tuple[Carry, ...] | None = None
+    """Of `compose.unroll_stack`; `rnn_jax.models.gradient_flow` puts them here for one call."""
+
+    def __init__(
+        self,
+        cell: Cell | str,
+        input_size: int,
+        hidden_size: int,
+        *,
+        num_layers: int = 1,
+        bidirectional: bool = False,
+        dropout: float = 0.0,
+        variational: bool = False,
+        zoneout: float = 0.0,
+        dtype: Any = None,
+        param_dtype: Any = jnp.float32,
+        backend: str = "scan",
+        checkpoint_every: int | None = None,
+        truncate_every: int | None = None,
+        rngs: nnx.Rngs,
+        **options: Any,
+    ):
+        compose.check_rate("dropout", dropout)
+        compose.check_rate("zoneout", zoneout)
+        if backend not in CHOICES:
+            raise ValueError(f"unknown backend {backend!r}: take one of {', '.join(CHOICES)}")
+        self.cell = cells.get(cell) if isinstance(cell, str) else cell
+        self.dropout = dropout
+        self.variational = variational
+        self.zoneout = zoneout
+        self.dtype = dtype
+        self.backend = backend
+        self.checkpoint_every = checkpoint_every
+        self.truncate_every = truncate_every
+        self.output_size = hidden_size * (1 + bidirectional)
+        params = compose.init_stack(
+            rngs.params(), self.cell, input_size, hidden_size, num_layers, bidirectional, param_dtype, **options
+        )
+        self.layers = nnx.List([BothDirections(p) if isinstance(p, Directions) else Weights(p) for p in params])
+
+    def __call__(
+        self,
+        xs: Array,
+        *,
+        lengths: Array | None = None,
+        resets: Array | None = None,
+        carry: tuple[Carry, ...] | None = None,
+        time_major: bool = False,
+        rngs: nnx.Rngs | None = None,
+    ) -> tuple[tuple[Carry, ...], Array]:
+        """Runs the layers over a batch of sequences.
+
+        Args:
+            xs: inputs `[B, T, I]`, or `[T, B, I]` with `time_major`.
+            lengths: `[B]` integers; past it the carry is held and outputs are zero.
+            resets: `[B, T]` bool (`[T, B]` with `time_major`): a new segment begins here.
+            carry: one carry per layer, as a call returns them; None: zeros.
+            time_major: says how xs, resets and the outputs are laid out.
+            rngs: draws masks from its `dropout` stream; None: evaluation.
+
+        Returns: the final carries, one per layer, and outputs `[B, T, D * H]` (`[T, B, D * H]` with `time_major`).
+        """
+        if not time_major:
+            xs = jnp.swapaxes(xs, 0, 1)
+            resets = None if resets is None else jnp.swapaxes(resets, 0, 1)
+        carry, ys = compose.unroll_stack(
+            self.cell,
+            tuple(layer.tuple(self.dtype) for layer in self.layers),
+            xs if self.dtype is None else xs.astype(self.dtype),
+            carry=carry,
+            lengths=lengths,
+            resets=resets,
+            dropout_rate=self.dropout,
+            variational=self.variational,
+            zoneout_rate=self.zoneout,
+            key=None if rngs is None or not (self.dropout or self.zoneout) else rngs.dropout(),
+            perturbations=self.perturbations,
+            backend=self.backend,
+            checkpoint_every=self.checkpoint_every,
+            truncate_every=self.truncate_every,
+        )
+        return carry, ys if time_major else jnp.swapaxes(ys, 0, 1)
+
+
+class RNN(Recurrent):
+    """`Recurrent` with the Elman cell; `activation` is tanh, relu or identity."""
+
+    def __init__(self, input_size: int, hidden_size: int, *, activation: str = "tanh", **options: Any):
+        name = "rnn" if activation == "tanh" else f"rnn_{activation}"
+        super().__init__(name, input_size, hidden_size, **options)
+
+
+class LSTM(Recurrent):
+    """`Recurrent` with the LSTM cell."""
+
+    def __init__(self, input_size: int, hidden_size: int, **options: Any):
+        super().__init__("lstm", input_size, hidden_size, **options)
+
+
+class GRU(Recurrent):
+    """`Recurrent` with the GRU cell."""
+
+    def __init__(self, input_size: int, hidden_size: int, **options: Any):
+        super().__init__("gru", input_size, hidden_size, **options)
+
+
+class FlaxCell(nnx.RNNCellBase):
+    """One of our cells as a Flax cell: `carry, y = cell(carry, x)`.
+
+    Args:
+        cell: a `Cell`, or the name of one.
+        input_size: I.
+        hidden_size: H.
+        rngs: draws the parameters from its `params` stream.
+        options: of the cell's `init_params`, `dtype` among them.
+
+    Example:
+
+        >>> import jax.numpy as jnp
+        >>> from flax import nnx
+        >>> from rnn_jax.models.recurrent import FlaxCell
+        >>> nnx.RNN(FlaxCell("lstm", 3, 5, rngs=nnx.Rngs(0)))(jnp.ones((2, 7, 3))).shape
+        (2, 7, 5)
+    """
+
+    def __init__(self, cell: Cell | str, input_size: int, hidden_size: int, *, rngs: nnx.Rngs, **options: Any):
+        self.cell = cells.get(cell) if isinstance(cell, str) else cell
+        self.hidden_size = hidden_size
+        self.weights = Weights(self.cell.init_params(rngs.params(), input_size, hidden_size, **options))
+
+    def initialize_carry(self, input_shape: tuple[int, ...], rngs: Any = None, carry_init: Any = None) -> Carry:
+        """The carry before the first step, `[*batch, H]`, for inputs `[*batch, I]`: zeros, or what `carry_init` draws.
+
+        `carry_init` is a Flax initializer, `(key, shape, dtype) -> array`, and takes its keys from `rngs`.
+        """
+        zeros = self.cell.init_carry(input_shape[:-1], self.hidden_size, self.weights.tuple().w_hh.dtype)
+        if carry_init is None:
+            return zeros
+        return jax.tree.map(
+            lambda c: carry_init(rngs.carry() if hasattr(rngs, "carry") else rngs(), c.shape, c.dtype), zeros
+        )
+
+    def __call__(self, carry: Carry, inputs: Array) -> tuple[Carry, Array]:
+        """One step: inputs `[*batch, I]` to the new carry and y `[*batch, H]`."""
+        return self.cell.step(self.weights.tuple(), carry, inputs)
+
+    @property
+    def num_feature_axes(self) -> int:
+        """Flax asks how many trailing axes of the inputs are features: one."""
+        return 1

@@ -1,0 +1,44 @@
+"""What all plots share: colours, style, and how a figure becomes a PNG file.
+
+Figures are made without `pyplot`: nothing here chooses a matplotlib back end, opens a window or keeps a figure alive.
+"""
+
+from pathlib import Path
+from typing import Any
+
+from matplotlib import colormaps, rc_context
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+__all__ = ["COLOURS", "STYLE", "colormaps", "rc_context", "save", "subplots"]
+
+COLOURS = ("#1b6ca8", "#d1495b", "#8a8a8a", "#66a182", "#edae49", "#5c4d7d")
+STYLE: Any = {
+    "figure.dpi": 120,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "grid.alpha": 0.3,
+    "axes.titlelocation": "left",
+    "legend.frameon": False,
+}
+
+
+def subplots(rows: int = 1, columns: int = 1, *, figsize: tuple[float, float], **options: Any) -> tuple[Figure, Any]:
+    """A figure and its axes, as `pyplot.subplots`; call it inside `rc_context(STYLE)`.
+
+    Args:
+        rows, columns: of the grid of axes.
+        figsize: in inches.
+        options: of `Figure.subplots` (`sharex`, `height_ratios`, ...).
+    """
+    figure = Figure(figsize=figsize)
+    FigureCanvasAgg(figure)
+    return figure, figure.subplots(rows, columns, **options)
+
+
+def save(figure: Figure, path: Path) -> None:
+    """Writes the figure as a PNG; makes the folder."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.tight_layout()
+    figure.savefig(path)

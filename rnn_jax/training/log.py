@@ -1,0 +1,60 @@
+"""Metrics as JSON lines and as TensorBoard events."""
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+
+class TrainingLog:
+    """Appends one JSON object per logged step to `metrics.jsonl`, and the same scalars to TensorBoard.
+
+    A run that continues from a checkpoint takes up the log at that step: what was logged after it is dropped, and the
+    steps are logged again when they are run again.
+    """
+
+    def __init__(self, workdir: Path, first_step: int, tensorboard: bool = True):
+        """Opens the log of a run that stands at `first_step`; with 0 it begins anew."""
+        self.path = workdir / "metrics.jsonl"
+        self._keep_until(first_step)
+        self.file = self.path.open("a", encoding="utf-8")
+        self.events = None
+        if tensorboard:
+            from tensorboardX import SummaryWriter  # not everywhere where the library runs
+
+            self.events = SummaryWriter(str(workdir / "events"), purge_step=first_step + 1)
+
+    def _keep_until(self, step: int) -> None:
+        kept = [record for record in read_log(self.path) if record["step"] <= step]
+        partial = self.path.with_suffix(".partial")
+        partial.write_text("".join(json.dumps(record) + "\n" for record in kept), encoding="utf-8")
+        os.replace(partial, self.path)
+
+    def write(self, record: Mapping[str, Any]) -> None:
+        """Logs one record; it has at least `step`. Numbers go to TensorBoard too, lists do not."""
+        self.file.write(json.dumps(record) + "\n")
+        self.file.flush()
+        if self.events is not None:
+            for name, value in record.items():
+                if isinstance(value, int | float) and name != "step":
+                    self.events.add_scalar(name, value, record["step"])
+
+    def close(self) -> None:
+        """Writes out what is pending."""
+        self.file.close()
+        if self.events is not None:
+            self.events.close()
+
+
+def read_log(path: Path) -> list[dict[str, Any]]:
+    """The records of a `metrics.jsonl`, in order; none where there is no file. A torn last line is left out."""
+    if not path.exists():
+        return []
+    records = []
+    for line in path.read_text(encoding="utf-8").splitlines():
+        try:
+            records.append(json.loads(line))
+        except json.JSONDecodeError:  # the process was killed while it wrote this line
+            break
+    return records

@@ -1,0 +1,200 @@
+"""The loops in C++: every cell against the scan, at sizes that fill a vector, a tile and a chunk, and that do not."""
+
+import dataclasses
+import subprocess
+import sys
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from numpy.testing import assert_array_equal
+
+from rnn_jax import cells, unroll
+from rnn_jax.backends import BACKENDS
+from rnn_jax.backends.native import library as native
+from rnn_jax.backends.native import run as backend
+from rnn_jax.controls import StepMasks
+
+pytestmark = pytest.mark.skipif(native.vector_width() is None, reason="no C++ compiler")
+
+# T, B, I, H. Vectors have 4 to 16 floats, tiles up to 12 rows, chunks 256 pairs of step and sequence.
+SIZES = {
+    "single": (1, 1, 1, 1),
+    "small": (7, 5, 3, 4),
+    "uneven": (9, 13, 11, 37),
+    "chunks": (300, 3, 2, 16),
+    "wide": (5, 40, 17, 80),
+}
+
+
+def draw(name, size, seed=0):
+    """Cell, params, carry, xs, weights of the loss; float32."""
+    num_steps, batch, inputs, hidden = size
+    cell, keys = cells.get(name), jax.random.split(jax.random.key(seed), 4)
+    params = cell.init_params(keys[0], inputs, hidden)
+    carry = cell.init_carry((batch,), hidden)
+    carry = jax.tree.map(lambda a: jax.random.normal(keys[1], a.shape, a.dtype), carry)
+    xs = jax.random.normal(keys[2], (num_steps, batch, inputs), jnp.float32)
+    return cell, params, carry, xs, jax.random.normal(keys[3], (num_steps, batch, hidden), jnp.float32)
+
+
+def values_and_gradients(name, size, backend, seed=0, **options):
+    cell, params, carry, xs, weights = draw(name, size, seed)
+
+    def loss(params, carry, xs):
+        final, ys = unroll(cell, params, xs, carry=carry, backend=backend, **options)
+        return (ys * weights).sum() + sum((part**2).sum() for part in jax.tree.leaves(final)), (final, ys)
+
+    return jax.jit(jax.value_and_grad(loss, argnums=(0, 1, 2), has_aux=True))(params, carry, xs)
+
+
+def assert_close(got, want, tolerance=3e-6):
+    """||got - want|| of every array, relative to the largest entry of the array."""
+
+    def error(a, b):
+        return float(jnp.abs(a - b).max() / (jnp.abs(b).max() + 1e-30)) if a.size else 0.0
+
+    errors = jax.tree.map(error, got, want)
+    assert max(jax.tree.leaves(errors)) < tolerance, errors
+
+
+TABLE = [(name, size) for name in ("rnn", "lstm", "gru") for size in SIZES]
+TABLE += [("rnn_relu", "uneven"), ("rnn_identity", "uneven")]
+
+
+@pytest.mark.parametrize(("name", "size"), TABLE)
+def test_values_and_gradients(name, size):
+    native, scan = (values_and_gradients(name, SIZES[size], backend) for backend in ("native", "scan"))
+    assert_close(native, scan)
+
+
+LENGTHS = np.array([9, 0, 4, 1, 9, 2, 2, 8, 3, 0, 5, 7, 6])
+OPTIONS = {
+    "lengths": {"lengths": LENGTHS},
+    "reverse": {"lengths": LENGTHS, "reverse": True},
+    "checkpoints": {"lengths": LENGTHS, "checkpoint_every": 4, "reverse": True},
+    "all_empty": {"lengths": 0 * LENGTHS},
+}
+
+
+@pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS)
+@pytest.mark.parametrize("name", ["rnn", "lstm", "gru"])
+def test_options(name, options):
+    native, scan = (values_and_gradients(name, SIZES["uneven"], b, **options) for b in ("native", "scan"))
+    assert_close(native, scan)
+
+
+def test_padding_may_hold_anything():
+    cell, params, _, xs, _ = draw("lstm", SIZES["uneven"])
+    for rubbish in (jnp.nan, jnp.inf):
+        padded = jnp.where(jnp.arange(9)[:, None, None] < LENGTHS[:, None], xs, rubbish)
+        _, ys = unroll(cell, params, padded, lengths=LENGTHS, backend="native")
+        assert_array_equal(ys, unroll(cell, params, xs, lengths=LENGTHS, backend="native")[1])
+
+
+def test_batch_axes_and_vmap():
+    """Any number of batch axes; vmap over parameters is a loop over them."""
+    cell, params, _, xs, _ = draw("gru", (4, 6, 3, 5))
+    final, ys = unroll(cell, params, xs, backend="native")
+    final_2, ys_2 = unroll(cell, params, xs.reshape(4, 2, 3, 3), backend="native")
+    assert_array_equal(ys_2.reshape(ys.shape), ys)
+    assert_array_equal(final_2.h.reshape(6, 5), final.h)
+    both = jax.tree.map(lambda a: jnp.stack((a, 2 * a)), params)
+    mapped = jax.vmap(lambda p: unroll(cell, p, xs, backend="native")[1])(both)
+    assert_array_equal(mapped[0], ys)
+    assert_close(mapped[1], unroll(cell, jax.tree.map(lambda a: 2 * a, params), xs, backend="scan")[1])
+
+
+@pytest.mark.parametrize("name", ["lstm", "gru", "rnn"])
+def test_second_derivatives(name):
+    """Of the gradient's norm: what a gradient penalty needs."""
+    cell, params, _, xs, weights = draw(name, SIZES["small"])
+
+    def product(backend):
+        def gradient(params):
+            def loss(params):
+                ys = unroll(cell, params, xs, lengths=[7, 3, 0, 5, 1], backend=backend)[1]
+                return (weights * ys).sum()
+
+            return jax.grad(loss)(params)
+
+        return jax.grad(lambda p: sum((g**2).sum() for g in jax.tree.leaves(gradient(p))))(params)
+
+    assert_close(product("native"), product("scan"), 1e-5)
+
+
+def test_the_same_bits_every_time():
+    once, again = (values_and_gradients("lstm", (60, 40, 5, 20), "native") for _ in range(2))
+    jax.tree.map(assert_array_equal, once, again)
+
+
+def activations(xs):
+    """tanh and sigmoid of the library, for xs `[N]`: of an Elman cell, and of a GRU that begins at 1 with n = 0."""
+    rnn, gru = cells.get("rnn"), cells.get("gru")
+    one = jnp.ones((1, 1), jnp.float32)
+    zero = jnp.zeros(1, jnp.float32)
+    elman = type(rnn.init_params(jax.random.key(0), 1, 1))(one, 0 * one, zero)
+    tanh = unroll(rnn, elman, xs[None, :, None], backend="native")[0].h[:, 0]
+    gated = type(gru.init_params(jax.random.key(0), 1, 1))(
+        jnp.array([[0.0, 1.0, 0.0]], jnp.float32), jnp.zeros((1, 3), jnp.float32), jnp.zeros(3, jnp.float32), zero
+    )
+    start = gru.init_carry((len(xs),), 1)._replace(h=jnp.ones((len(xs), 1), jnp.float32))
+    return tanh, unroll(gru, gated, xs[None, :, None], carry=start, backend="native")[0].h[:, 0]
+
+
+def test_activations_are_exact_to_the_last_places():
+    """Relative to NumPy in float64, from the smallest arguments to those where both are 0 or 1."""
+    positive = np.geomspace(1e-30, 60, 4001)
+    xs = np.concatenate((-positive, [0.0], positive)).astype(np.float32)
+    tanh, sigmoid = (np.asarray(a, np.float64) for a in activations(jnp.asarray(xs)))
+    wide = xs.astype(np.float64)
+    np.testing.assert_allclose(tanh, np.tanh(wide), rtol=4e-7, atol=0)
+    expected = np.exp(-np.logaddexp(0, -wide))
+    np.testing.assert_allclose(sigmoid, expected, rtol=1e-6, atol=1e-7)
+    tanh, sigmoid = activations(jnp.array([1e30, -1e30, jnp.nan], jnp.float32))
+    assert_array_equal(tanh, [1.0, -1.0, jnp.nan])
+    np.testing.assert_allclose(sigmoid, [1.0, 0.0, jnp.nan], atol=1e-30)
+
+
+def refusal(name="lstm", masks=None, dtype=jnp.float32, size=SIZES["small"], change=lambda cell: cell):
+    cell, params, carry, xs, _ = draw(name, size)
+    params, carry, xs = jax.tree.map(lambda a: a.astype(dtype), (params, carry, xs))
+    return BACKENDS["native"].refusal(change(cell), params, carry, xs, masks or StepMasks())
+
+
+def test_refusals(monkeypatch):
+    mask = jnp.zeros((7, 5), bool)
+    assert refusal() is None
+    assert refusal(masks=StepMasks(valid=mask)) is None
+    assert refusal(dtype=jnp.float64) == "computes in float32 alone, not in float64"
+    assert refusal(masks=StepMasks(reset=mask, truncate=mask)) == "does not take resets, truncate_every"
+    assert refusal(size=(0, 5, 3, 4)) == "has nothing to run for in xs (0, 5, 3)"
+    assert "no loop for this cell, 'lstm_coupled'" in refusal("lstm_coupled")
+    changed = refusal(change=lambda cell: dataclasses.replace(cell, recur=lambda *a: cell.recur(*a)))
+    assert changed.startswith("has no loop for this cell, 'lstm'")
+    monkeypatch.setattr(backend.device, "kind", lambda: "cuda")
+    assert refusal() == "is for a CPU, and this is cuda"
+
+
+def test_not_compiled(monkeypatch):
+    monkeypatch.setattr(native, "vector_width", lambda: None)
+    assert refusal() == "is not compiled: python -m rnn_jax.backends.native"
+
+
+def test_auto_takes_it():
+    from rnn_jax.backends import choose
+
+    cell, params, carry, xs, _ = draw("gru", SIZES["small"])
+    assert choose("auto", cell, params, carry, xs, StepMasks()) == "native"
+
+
+@pytest.mark.parametrize("compiler", ["no-such-compiler", "false"])
+def test_a_compiler_that_fails_is_one_message(compiler, tmp_path, monkeypatch):
+    monkeypatch.setenv("CXX", compiler)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    done = subprocess.run([sys.executable, "-m", "rnn_jax.backends.native"], capture_output=True, text=True)
+    assert done.returncode == 1
+    assert done.stderr.startswith(compiler)
+    assert "Traceback" not in done.stderr
+    assert not list(tmp_path.rglob("*.so"))
