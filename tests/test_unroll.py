@@ -9,9 +9,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from helpers import reference
-from helpers.unrolls import XS, (
+from helpers.unrolls import (
     CASES,
     LENGTHS,
+    XS,
     B,
     H,
     I,
