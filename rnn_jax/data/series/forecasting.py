@@ -9,7 +9,8 @@ import numpy as np
 import pandas as pd
 
 from rnn_jax.data.errors import DataError
-from rnn_jax.data.series.series import Series, check_protocol
+from rnn_jax.data.series import check_protocol
+from rnn_jax.data.series.series import Series
 from rnn_jax.data.series.windows import gather, window_starts
 
 SPLITS = ("train", "validation", "test")

@@ -23,9 +23,6 @@ from rnn_jax.data.series.table import Table, read_table
 MAX_HOLE = 3
 """The most regular steps that interpolation may bridge."""
 
-PROTOCOLS = ("clean", "lecture")
-"""How rows are ordered and split: `clean`, honestly in time; `lecture`, as the lectures of the source material did."""
-
 
 @dataclass(frozen=True, eq=False)
 class Series:
@@ -48,12 +45,6 @@ class Series:
     breaks: np.ndarray
     repairs: tuple[str, ...] = ()
     split_times: tuple[pd.Timestamp, pd.Timestamp, pd.Timestamp] | None = None
-
-
-def check_protocol(protocol: str) -> None:
-    """Raises `DataError` for a protocol that there is not."""
-    if protocol not in PROTOCOLS:
-        raise DataError(f"unknown --protocol {protocol!r}: take one of {', '.join(PROTOCOLS)}")
 
 
 def read_csv(path: str | PathLike[str], target: str, time: str | None = None) -> Series:

@@ -1,5 +1,7 @@
 """Made-up series: for runs without a download, and for tests."""
 
+from os import PathLike
+
 import numpy as np
 import pandas as pd
 
@@ -7,6 +9,23 @@ from rnn_jax.data.errors import DataError
 from rnn_jax.data.series.series import Series
 
 HOURS_PER_YEAR = 24 * 365.25
+
+
+def read(data_dir: str | PathLike[str], protocol: str, *, num_hours: int = 26_304) -> Series:
+    """`hourly_temperature` of seed 0.
+
+    Args:
+        data_dir: not used: the series is made up.
+        protocol: not used: its rows are in order.
+        num_hours: by default three years.
+
+    Returns:
+        A `Series` of `num_hours` rows, F = 1.
+
+    Raises:
+        DataError: fewer than one hour.
+    """
+    return hourly_temperature(num_hours, seed=0)
 
 
 def hourly_temperature(num_hours: int, seed: int) -> Series:
@@ -72,4 +91,4 @@ def _autoregressive(rng: np.random.Generator, length: int, tau: float, second_ta
 
 def _check_length(name: str, length: int) -> None:
     if length < 1:
-        raise DataError(f"{name} must be at least 1, got {length}")
+        raise DataError(f"{name}={length}: must be at least 1")

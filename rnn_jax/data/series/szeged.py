@@ -15,7 +15,8 @@ import numpy as np
 import pandas as pd
 
 from rnn_jax.data.errors import DataError
-from rnn_jax.data.series.series import Series, check_protocol, regularise
+from rnn_jax.data.series import check_protocol
+from rnn_jax.data.series.series import Series, regularise
 from rnn_jax.data.series.table import Table, read_table
 
 NAME = "szeged"

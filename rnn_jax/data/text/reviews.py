@@ -5,8 +5,6 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 
 from rnn_jax.data.errors import DataError
 
@@ -98,6 +96,9 @@ def select(reviews: Reviews, chosen: np.ndarray) -> Reviews:
 
 def connected(reviews: Reviews) -> np.ndarray:
     """Numbers from 0 on, `[N]`: the same for texts of one group and for texts that are equal."""
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
     count = len(reviews.texts)
     number_of_text: dict[str, int] = {}
     texts = np.array([number_of_text.setdefault(text, len(number_of_text)) for text in reviews.texts], dtype=np.int64)

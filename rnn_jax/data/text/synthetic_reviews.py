@@ -10,12 +10,14 @@ equally often, the other label. So counts of words say nothing; and as at least 
 stand between a marker and an opinion, nor do counts of pairs or triples of words.
 """
 
+from os import PathLike
+
 import numpy as np
 
 from rnn_jax.data.errors import DataError
 from rnn_jax.data.text.reviews import CLASSES, ReviewData, Reviews
 
-__all__ = ["CLASSES", "NAME", "NEGATIVE", "POSITIVE", "generate"]
+__all__ = ["CLASSES", "NAME", "NEGATIVE", "POSITIVE", "generate", "read"]
 
 NAME = "synthetic_reviews"
 
@@ -65,6 +67,21 @@ MAX_OPINIONS = 3
 
 MAX_WORDS = 80
 """The longest text, full stops counted."""
+
+
+def read(data_dir: str | PathLike[str], *, num_texts: int = 4_000) -> ReviewData:
+    """About `num_texts` reviews to train on and a quarter as many to test on, see `generate`.
+
+    Args:
+        data_dir: not used: the reviews are made up.
+        num_texts: at least 8; odd numbers are rounded down.
+
+    Raises:
+        DataError: too few.
+    """
+    if num_texts < 8:
+        raise DataError(f"num_texts={num_texts}: take at least 8")
+    return generate(2 * (num_texts // 2), 2 * (num_texts // 8))
 
 
 def generate(num_train: int = 4_000, num_test: int = 1_000, seed: int = 0) -> ReviewData:

@@ -6,10 +6,12 @@ into words, which words there are and what number each has.
 
 from collections.abc import Sequence
 from os import PathLike
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-from tokenizers import Regex, Tokenizer, models, pre_tokenizers, trainers
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
 
 PAD, UNK = 0, 1
 SPECIAL = ("<pad>", "<unk>")
@@ -46,7 +48,7 @@ class Tokens(NamedTuple):
         return first, Tokens(self.values[end:], self.starts[number:] - end, self.lengths[number:])
 
 
-def build(texts: Sequence[str], vocab_size: int, min_freq: int = 1) -> Tokenizer:
+def build(texts: Sequence[str], vocab_size: int, min_freq: int = 1) -> "Tokenizer":
     """Counts the words of `texts` and numbers the most frequent ones, from 2 on, the most frequent first.
 
     Args:
@@ -60,6 +62,8 @@ def build(texts: Sequence[str], vocab_size: int, min_freq: int = 1) -> Tokenizer
     >>> vocabulary.get_vocab_size(), vocabulary.encode("a good film").tokens
     (4, ['<unk>', 'good', 'film'])
     """
+    from tokenizers import Regex, Tokenizer, models, pre_tokenizers, trainers
+
     if vocab_size < len(SPECIAL) + 1:
         raise ValueError(f"vocab_size={vocab_size}: a vocabulary has {' and '.join(SPECIAL)} and at least one word")
     tokenizer = Tokenizer(models.WordLevel(unk_token=SPECIAL[UNK]))
@@ -73,15 +77,17 @@ def build(texts: Sequence[str], vocab_size: int, min_freq: int = 1) -> Tokenizer
     return tokenizer
 
 
-def load(file: str | PathLike[str]) -> Tokenizer:
+def load(file: str | PathLike[str]) -> "Tokenizer":
     """The vocabulary that `Tokenizer.save` wrote. Raises `ValueError` for a file that is none."""
+    from tokenizers import Tokenizer
+
     try:
         return Tokenizer.from_file(str(file))
     except Exception as error:  # the Rust library raises bare Exceptions
         raise ValueError(f"{file} is no vocabulary: {error}") from error
 
 
-def words(tokenizer: Tokenizer) -> list[str]:
+def words(tokenizer: "Tokenizer") -> list[str]:
     """The word of each number, V of them."""
     by_number = sorted(tokenizer.get_vocab().items(), key=lambda item: item[1])
     return [word for word, _ in by_number]
@@ -103,7 +109,7 @@ def truncated(ids: Sequence[int], max_tokens: int, truncate: str) -> Sequence[in
     return [*ids[: max_tokens - tail], *ids[len(ids) - tail :]]
 
 
-def encode(tokenizer: Tokenizer, texts: Sequence[str], max_tokens: int, truncate: str = "head") -> Tokens:
+def encode(tokenizer: "Tokenizer", texts: Sequence[str], max_tokens: int, truncate: str = "head") -> Tokens:
     """Texts as numbers.
 
     Raises: `ValueError` for `max_tokens` below 1 or an unknown `truncate`.

@@ -125,7 +125,7 @@ def test_a_file_of_that_name_is_not_szeged():
 @pytest.mark.parametrize(
     ("series", "protocol", "lag", "message"),
     [
-        (series_of(100), "honest", 4, "unknown --protocol 'honest': take one of clean, lecture"),
+        (series_of(100), "honest", 4, "protocol=honest: take one of clean, lecture"),
         (
             series_of(100),
             "clean",

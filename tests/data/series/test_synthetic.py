@@ -52,5 +52,5 @@ def test_sine_with_trend():
 @pytest.mark.parametrize("generate", [synthetic.hourly_temperature, synthetic.noisy_sine_with_trend])
 def test_lengths(generate):
     assert len(getattr(generate(1, 0), "values", generate(1, 0))) == 1
-    with pytest.raises(DataError, match=r"^num_(hours|steps) must be at least 1, got 0$"):
+    with pytest.raises(DataError, match=r"^num_(hours|steps)=0: must be at least 1$"):
         generate(0, 0)

@@ -60,7 +60,7 @@ def test_absent(tmp_path):
 
 
 def test_unknown_protocol(imitation):
-    with pytest.raises(DataError, match=r"^unknown --protocol 'honest': take one of clean, lecture$"):
+    with pytest.raises(DataError, match=r"^protocol=honest: take one of clean, lecture$"):
         szeged.read(imitation, "honest")
 
 
