@@ -17,6 +17,12 @@ if TYPE_CHECKING:
 CLEANING = {"markup": clean_markup, "words": clean_words}
 """What is taken out of a text before its words are counted, by name."""
 
+TRUNCATE = ("head", "tail", "both")
+"""Which part of a long text is kept; both: the first half of the tokens from its head, the others from its tail."""
+
+LONGEST_NGRAM = 3
+"""Of `rnn_jax.data.text.count_ratios`: keys of V^3 fit 64 bits for any vocabulary below two million words."""
+
 
 class Dataset(NamedTuple):
     """A row of the table.

@@ -20,10 +20,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from rnn_jax.data.text import LONGEST_NGRAM
 from rnn_jax.data.text.vocabulary import SPECIAL, Tokens
-
-LONGEST = 3
-"""Keys of V^3 fit 64 bits for any vocabulary below two million words."""
 
 NUM_FOLDS = 10
 
@@ -69,8 +67,8 @@ def build(
 
     Raises: `ValueError` for n out of that range, or labels of another shape or value.
     """
-    if not 0 <= longest <= LONGEST:
-        raise ValueError(f"n-grams of up to {longest} words: take 0 to {LONGEST}")
+    if not 0 <= longest <= LONGEST_NGRAM:
+        raise ValueError(f"n-grams of up to {longest} words: take 0 to {LONGEST_NGRAM}")
     if np.shape(labels) != (len(tokens.lengths),) or not np.isin(labels, (0, 1)).all():
         raise ValueError(f"{len(tokens.lengths)} texts need labels 0 or 1 of that shape, got {np.shape(labels)}")
     numbers = np.arange(len(labels)) if groups is None else np.unique(groups, return_inverse=True)[1]

@@ -10,15 +10,14 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from rnn_jax.data.text import TRUNCATE
+
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
 PAD, UNK = 0, 1
 SPECIAL = ("<pad>", "<unk>")
 """Tokens of every vocabulary, numbered 0 and 1: what fills up a batch, and every word that is not in the vocabulary."""
-
-TRUNCATE = ("head", "tail", "both")
-"""Which part of a long text is kept; both: the first half of the tokens from its head, the others from its tail."""
 
 # A word with its apostrophes (don't, o'clock) and underscores, or a single mark.
 WORD = "\\w+(?:['\u2019]\\w+)*|[^\\w\\s]"
