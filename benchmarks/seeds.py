@@ -1,8 +1,8 @@
-"""S states of the temperature LSTM in one program: at once (vmap) or one after another (lax.map).
+"""S replicas of the temperature LSTM in one program: at once (vmap) or one after another (lax.map).
 
     python -m benchmarks.seeds
 
-B 64, T 64, H 32, Adam. The figure is seconds per step of all states together. `rnn_jax.training.step` chooses by it:
+B 64, T 64, H 32, Adam. The figure is seconds per step of all replicas together. `rnn_jax.training.step` chooses by it:
 one after another on a CPU, at once elsewhere.
 """
 
@@ -10,11 +10,11 @@ import argparse
 
 import jax
 import jax.numpy as jnp
+from experiments.common.training_flags import make_config_optimizer
 from flax import nnx
 
 from benchmarks.measure import interleaved, ratio, save
 from experiments.common.flags import parse
-from experiments.common.training_flags import make_config_optimizer
 from experiments.forecast import main as forecast
 from rnn_jax import models
 from rnn_jax.data.series import synthetic
@@ -23,7 +23,7 @@ from rnn_jax.training.step import make_functions
 
 
 def main() -> None:
-    """Times 1, 4 and 8 states both ways and saves the raw numbers."""
+    """Times 1, 4 and 8 replicas both ways and saves the raw numbers."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--repeats", type=int, default=7)
     parser.add_argument("--steps", type=int, default=50)
@@ -44,8 +44,8 @@ def main() -> None:
 
         def call() -> None:
             nonlocal states
-            states, metrics = functions.steps(states, order, data, 0, 0, arguments.steps)
-            jax.block_until_ready(metrics)
+            states, summary = functions.steps(states, order, data, 0, 0, arguments.steps)
+            jax.block_until_ready(summary)
 
         return call
 
@@ -57,7 +57,7 @@ def main() -> None:
     slowdown = {name: ratio(seconds, "one_after_another_1", name) for name in contenders}
     path = save("seeds", {"steps": arguments.steps, "times_one_replica": slowdown}, seconds)
     for name, factor in slowdown.items():
-        print(f"{name:<22} {factor:5.2f} times one state")
+        print(f"{name:<22} {factor:5.2f} times one replica")
     print(f"raw numbers: {path}")
 
 

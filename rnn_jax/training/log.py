@@ -1,4 +1,4 @@
-"""Metrics as JSON lines and as TensorBoard events."""
+"""The log of a training run: JSON lines, and the same numbers as TensorBoard events."""
 
 import json
 import os

@@ -40,7 +40,7 @@ class Probe(NamedTuple):
     Attributes:
         name: of its entry in the log.
         every: steps between two looks; the first is before the first step.
-        look: `(params of the first state, data) -> {name: array}`, jitted by the loop.
+        look: `(params of the first seed, data) -> {name: array}`, jitted by the loop.
     """
 
     name: str
@@ -52,7 +52,7 @@ class Trained(NamedTuple):
     """What training leaves.
 
     Attributes:
-        states: the final state, leading axis S, on the host.
+        states: the S final states, on the host.
         steps: how many steps the run made.
         compile_seconds: compiling the step, in this process.
         train_seconds: inside training steps, over all processes that worked on the run, without compiling,
@@ -74,7 +74,7 @@ def train(
     learning_rate: Callable[[int], Any] | None = None,
     probe: Probe | None = None,
 ) -> Trained:
-    """Trains one state per seed until the last epoch or until early stopping has ended all of them.
+    """Trains one replica per seed until the last epoch or until early stopping has ended all of them.
 
     Starts from the newest checkpoint in `workdir`, if there is one. The state after a step is the same to the bit
     whether the run went through or was stopped and continued: all that moves is in the checkpoint, the order of the
@@ -125,13 +125,13 @@ def train(
                     count = min(count, probe.every - step % probe.every)
 
                 started = time.perf_counter()
-                states, metrics = run_steps(states, order, data, epoch, first, count)
-                metrics = jax.block_until_ready(metrics)
+                states, summary = run_steps(states, order, data, epoch, first, count)
+                summary = jax.block_until_ready(summary)
                 clocks["train_seconds"] += time.perf_counter() - started
-                _check_finite(_by_name(metrics), f"within steps {step + 1} to {step + count}", seeds, checkpoints)
+                _check_finite(_by_name(summary), f"within steps {step + 1} to {step + count}", seeds, checkpoints)
                 step += count
 
-                record = _record(metrics, np.asarray(states.active), step, epoch, learning_rate, clocks)
+                record = _record(summary, np.asarray(states.active), step, epoch, learning_rate, clocks)
                 bar.update(count)
                 bar.set_postfix(loss=f"{record['loss']:.4g}", refresh=False)
                 validation_loss = math.inf  # of a checkpoint between two evaluations: it is not the best
@@ -168,8 +168,8 @@ def _mean(values: Any) -> float:
     return float(np.mean(np.asarray(values)))
 
 
-def _by_name(metrics: StepSummary) -> dict[str, Any]:
-    named = metrics._asdict()
+def _by_name(summary: StepSummary) -> dict[str, Any]:
+    named = summary._asdict()
     return named | named.pop("measures")
 
 
@@ -187,7 +187,7 @@ def _check_finite(found: Mapping[str, Any], when: str, seeds: Sequence[int], che
 
 
 def _record(
-    metrics: StepSummary,
+    summary: StepSummary,
     active: np.ndarray,
     step: int,
     epoch: int,
@@ -195,10 +195,10 @@ def _record(
     clocks: dict[str, float],
 ) -> dict[str, Any]:
     record: dict[str, Any] = {"step": step, "epoch": epoch}
-    # A state that has stopped made no step: it has no loss here, and no part in the means.
-    record |= {name: _mean(np.asarray(values)[active]) for name, values in _by_name(metrics).items()}
+    # A replica that has stopped made no step: it has no loss here, and no part in the means.
+    record |= {name: _mean(np.asarray(values)[active]) for name, values in _by_name(summary).items()}
     if len(active) > 1:
-        record["losses"] = [float(loss) if on else None for loss, on in zip(metrics.loss, active, strict=True)]
+        record["losses"] = [float(loss) if on else None for loss, on in zip(summary.loss, active, strict=True)]
     if learning_rate is not None:
         record["learning_rate"] = float(learning_rate(step - 1))
     return record | {"train_seconds": clocks["train_seconds"]}

@@ -1,7 +1,7 @@
-"""The device's part of training: pure functions of the state, for S states at once.
+"""The device's part of training: pure functions of the state, for S seeds at once.
 
-Every state is trained as if it were alone: its parameters, its order of the data and its dropout masks are functions
-of its own seed, and it stops when its own validation loss says so.
+A replica is one seed's training, and goes on as if it were alone: its parameters, its order of the data and its
+dropout masks are functions of its own seed, and it stops when its own validation loss says so.
 
 A batch may be split over several devices, which then exchange gradients at every step. The cores of a CPU can be such
 devices: the loop over time is sequential and keeps a single core busy, however many there are.
@@ -116,7 +116,7 @@ def map_over_seeds(function: Callable[..., Any], parallel: bool) -> Callable[...
     """Applies `function` to each entry of the leading axes, at once (`vmap`) or one after another (`lax.map`).
 
     On a CPU one after another is faster: vmapped products with S different weights are S small products, and S
-    states side by side leave the cache (benchmarks/README.md has the measurement).
+    replicas side by side leave the cache (benchmarks/README.md has the measurement).
     """
     return jax.vmap(function) if parallel else lambda *args: lax.map(lambda each: function(*each), args)
 
@@ -141,8 +141,8 @@ def make_functions(
         task: what to train.
         optimizer: an optax optimizer.
         batch_size: B. An epoch has `num_examples // B` steps: what is left over is seen in another epoch.
-        patience: evaluations without improvement after which a state stops; None: never.
-        parallel: how states run, see `map_over_seeds`; None: at once, but on a CPU one after another.
+        patience: evaluations without improvement after which a replica stops; None: never.
+        parallel: how replicas run, see `map_over_seeds`; None: at once, but on a CPU one after another.
         num_devices: over how many of the local devices a batch is split.
         average_decay: d of the average of the parameters, average = d average + (1 - d) params after each step, with
             the smaller d = (1 + t) / (10 + t) in the first steps t. Evaluated and kept as the best is then the average
@@ -170,7 +170,7 @@ def make_functions(
     def plan(epoch: Array) -> tuple[Array, Array, Array]:
         """Of an epoch with lengths: the examples it uses, the order of its batches and the length of each.
 
-        Not a function of the seed: side by side on an accelerator, states have batches of one length at a time.
+        Not a function of the seed: side by side on an accelerator, replicas have batches of one length at a time.
         """
         keys = jax.random.split(jax.random.fold_in(seed_key(jnp.uint32(0), PLAN), epoch))
         used = jax.random.permutation(keys[0], task.num_examples)[: steps_per_epoch * batch_size]
@@ -228,7 +228,7 @@ def make_functions(
         lengths = jnp.zeros(0, jnp.int32) if task.lengths is None else plan(epoch)[2]
         shapes = jax.eval_shape(one_step, state, order, lengths, data, epoch, first)[1]
         sums = jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), shapes)
-        # A bound that is data, not shape: one program serves every count, and a stopped state does no step.
+        # A bound that is data, not shape: one program serves every count, and a replica that has stopped makes no step.
         count = jnp.where(state.active, count, 0)
         state, sums = lax.fori_loop(0, count, body, (state, sums))
         mean = jax.tree.map(lambda s: s / jnp.maximum(count, 1).astype(s.dtype), sums)

@@ -109,8 +109,8 @@ def test_the_same_bits_however_an_epoch_is_cut(functions):
         for epoch in range(2):
             order, first = functions.order(states.seed, epoch), 0
             for count in counts:
-                states, metrics = functions.steps(states, order, None, epoch, first, count)
-                losses.append(np.asarray(metrics.loss) * count)
+                states, summary = functions.steps(states, order, None, epoch, first, count)
+                losses.append(np.asarray(summary.loss) * count)
                 first += count
         return states, np.sum(losses, axis=0)
 

@@ -17,7 +17,7 @@ SEEDS = [3, 11]
 
 @cache
 def states():
-    """The state of two states after 0 to 5 epochs, as NumPy arrays."""
+    """The states of two seeds after 0 to 5 epochs, as NumPy arrays."""
     functions, data = regression_functions(), regression_data()
     states = start(functions, SEEDS)
     found = [jax.tree.map(np.array, states)]

@@ -25,8 +25,8 @@ def trained(task, num_devices, parallel):
     states, seen = jax.device_put(start(functions, SEEDS), functions.sharding), []
     for epoch in range(2):
         order = jax.device_put(functions.order(states.seed, epoch), functions.sharding)
-        states, metrics = functions.steps(states, order, data, epoch, 0, EXAMPLES // BATCH)
-        seen.append(jax.tree.map(np.asarray, metrics))
+        states, summary = functions.steps(states, order, data, epoch, 0, EXAMPLES // BATCH)
+        seen.append(jax.tree.map(np.asarray, summary))
     assert len(states.params["w"].sharding.device_set) == num_devices
     for shard in states.params["w"].addressable_shards:
         assert np.asarray(shard.data).tobytes() == np.asarray(states.params["w"]).tobytes(), "devices disagree"

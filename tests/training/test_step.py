@@ -29,7 +29,7 @@ SEEDS = [3, 11, 5]
 
 
 def take(tree, index):
-    """One state out of many, with its leading axis."""
+    """The state of one seed out of many, with its leading axis."""
     return jax.tree.map(lambda a: a[index : index + 1], tree)
 
 
@@ -42,7 +42,7 @@ class TestOneStep:
         w, b = np.asarray(states.params["w"][0], np.float64), 0.0
         for epoch in range(2):
             order = functions.order(states.seed, epoch)
-            states, metrics = functions.steps(states, order, data, epoch, 0, PER_EPOCH)
+            states, summary = functions.steps(states, order, data, epoch, 0, PER_EPOCH)
             losses, grad_norms = [], []
             for position in range(PER_EPOCH):
                 batch = np.asarray(order[0])[position * BATCH : (position + 1) * BATCH]
@@ -53,10 +53,10 @@ class TestOneStep:
                 w, b = w - rate * dw, b - rate * db
             np.testing.assert_allclose(states.params["w"][0], w, rtol=1e-5)
             np.testing.assert_allclose(states.params["b"][0], b, rtol=1e-5)
-            np.testing.assert_allclose(metrics.loss[0], np.mean(losses), rtol=1e-5)
-            np.testing.assert_allclose(metrics.grad_norm[0], np.mean(grad_norms), rtol=1e-5)
-            np.testing.assert_allclose(metrics.update_norm[0], rate * np.mean(grad_norms), rtol=1e-5)
-            np.testing.assert_allclose(metrics.param_norm[0], np.sqrt(w @ w + b**2), rtol=1e-5)
+            np.testing.assert_allclose(summary.loss[0], np.mean(losses), rtol=1e-5)
+            np.testing.assert_allclose(summary.grad_norm[0], np.mean(grad_norms), rtol=1e-5)
+            np.testing.assert_allclose(summary.update_norm[0], rate * np.mean(grad_norms), rtol=1e-5)
+            np.testing.assert_allclose(summary.param_norm[0], np.sqrt(w @ w + b**2), rtol=1e-5)
 
     def test_validation_loss(self):
         data = regression_data()
@@ -97,8 +97,8 @@ class TestSeveralSeeds:
         states = start(functions, SEEDS)
         order = functions.order(states.seed, 0)
         assert order.shape == (3, EXAMPLES)
-        states, metrics = functions.steps(states, order, regression_data(), 0, 0, 2)
-        assert {leaf.shape[0] for leaf in jax.tree.leaves((states, metrics))} == {3}
+        states, summary = functions.steps(states, order, regression_data(), 0, 0, 2)
+        assert {leaf.shape[0] for leaf in jax.tree.leaves((states, summary))} == {3}
         assert states.seed.tolist() == SEEDS
 
 
@@ -151,19 +151,19 @@ class TestDispatches:
         assert_same_bits(whole, parts)
         assert_same_bits(whole_losses, losses)
 
-    def test_metrics_are_means_over_the_steps(self):
+    def test_a_summary_has_means_over_the_steps(self):
         functions, data = regression_functions(), regression_data()
         states = start(functions, SEEDS)
         order = functions.order(states.seed, 0)
         single = []
         for position in range(4):
-            states, metrics = functions.steps(states, order, data, 0, position, 1)
-            single.append(metrics)
+            states, summary = functions.steps(states, order, data, 0, position, 1)
+            single.append(summary)
         _, together = functions.steps(start(functions, SEEDS), order, data, 0, 0, 4)
         for name in ("loss", "grad_norm", "update_norm"):
-            values = [getattr(metrics, name) for metrics in single]
+            values = [getattr(summary, name) for summary in single]
             np.testing.assert_allclose(getattr(together, name), np.mean(values, axis=0), rtol=1e-6)
-        values = [metrics.measures["mean_x"] for metrics in single]
+        values = [summary.measures["mean_x"] for summary in single]
         np.testing.assert_allclose(together.measures["mean_x"], np.mean(values, axis=0), rtol=1e-5)
         np.testing.assert_array_equal(together.param_norm, single[-1].param_norm)
 
@@ -171,9 +171,9 @@ class TestDispatches:
         functions, data = regression_functions(), regression_data()
         before = start(functions, SEEDS)
         order = functions.order(before.seed, 0)
-        after, metrics = functions.steps(start(functions, SEEDS), order, data, 0, 3, 0)
+        after, summary = functions.steps(start(functions, SEEDS), order, data, 0, 3, 0)
         assert_same_bits(before, after)
-        assert metrics.loss.tolist() == [0, 0, 0]
+        assert summary.loss.tolist() == [0, 0, 0]
 
     def test_one_program_for_every_count_and_epoch(self):
         task, traced = regression_task(), []
@@ -199,8 +199,8 @@ class TestDropoutKeys:
         states = start(functions, seeds)
         for epoch, position in product(range(epochs), range(PER_EPOCH)):
             order = functions.order(states.seed, epoch)
-            states, metrics = functions.steps(states, order, regression_data(), epoch, position, 1)
-            drawn.append(np.asarray(metrics.loss))
+            states, summary = functions.steps(states, order, regression_data(), epoch, position, 1)
+            drawn.append(np.asarray(summary.loss))
         return np.array(drawn)
 
     @staticmethod
@@ -272,13 +272,13 @@ class TestEarlyStopping:
         functions = make_functions(regression_task(0.9), optax.adam(0.5), batch_size=BATCH, patience=1, parallel=False)
         states, _ = run_epochs(functions, SEEDS, data, 30)
         stopped = np.flatnonzero(~np.asarray(states.active))
-        assert stopped.size, "the test needs a state that stops"
+        assert stopped.size, "the test needs a replica that stops"
         order = functions.order(states.seed, 30)
         before = jax.tree.map(np.array, take(states, stopped[0]))
-        states, metrics = functions.steps(states, order, data, 30, 0, PER_EPOCH)
+        states, summary = functions.steps(states, order, data, 30, 0, PER_EPOCH)
         states, _ = functions.evaluate(states, jax.tree.map(np.zeros_like, data), 30)
         assert_same_bits(before, jax.tree.map(np.array, take(states, stopped[0])))
-        assert metrics.loss[stopped[0]] == 0
+        assert summary.loss[stopped[0]] == 0
 
     def test_never_without_patience(self):
         functions = make_functions(
