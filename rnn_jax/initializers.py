@@ -99,6 +99,23 @@ SCHEMES = {
 }
 
 
+class GateKeys(NamedTuple):
+    """A key for each thing that may be drawn for the gates of a cell, none of them shared."""
+
+    w_ih: Key
+    w_hh: Key
+    bias: Key
+    chrono: Key
+
+
+def gate_keys(key: Key) -> GateKeys:
+    """The keys of a cell's gates: one split, so that no two purposes can come upon the same key.
+
+    `jax.random.fold_in(key, 1)` beside a split is no key of its own: it is the second of the split's.
+    """
+    return GateKeys(*jax.random.split(key, len(GateKeys._fields)))
+
+
 class GateParams(NamedTuple):
     """The arrays that every cell has, gates side by side: `w_ih [I, G*H]`, `w_hh [H, G*H]`, `b [G*H]`."""
 
@@ -108,7 +125,7 @@ class GateParams(NamedTuple):
 
 
 def init_gates(
-    key: Key,
+    keys: GateKeys,
     input_size: int,
     hidden_size: int,
     num_gates: int,
@@ -117,6 +134,15 @@ def init_gates(
     gain: float = 1.0,
 ) -> GateParams:
     """Draws the arrays of `num_gates` gates by the named scheme; `w_hh` is multiplied by `gain`.
+
+    Args:
+        keys: of `gate_keys`; each array takes its own, and each gate of it one split from that.
+        input_size: I.
+        hidden_size: H.
+        num_gates: G.
+        dtype: of the arrays.
+        scheme: a name in `SCHEMES`.
+        gain: of the recurrent weights.
 
     Returns: `GateParams` with `w_ih [I, G*H]`, `w_hh [H, G*H]`, `b [G*H]`, of `dtype`.
     Raises: `ValueError` for an unknown scheme, or a size below 1.
@@ -130,9 +156,8 @@ def init_gates(
         keys = jax.random.split(key, num_gates)
         return jnp.concatenate([init(k, (*rows, hidden_size), hidden_size, dtype) for k in keys], axis=-1)
 
-    key_ih, key_hh, key_bias = jax.random.split(key, 3)
     return GateParams(
-        side_by_side(key_ih, SCHEMES[scheme].w_ih, input_size),
-        side_by_side(key_hh, SCHEMES[scheme].w_hh, hidden_size) * jnp.asarray(gain, dtype),
-        side_by_side(key_bias, SCHEMES[scheme].bias),
+        side_by_side(keys.w_ih, SCHEMES[scheme].w_ih, input_size),
+        side_by_side(keys.w_hh, SCHEMES[scheme].w_hh, hidden_size) * jnp.asarray(gain, dtype),
+        side_by_side(keys.bias, SCHEMES[scheme].bias),
     )

@@ -20,7 +20,7 @@ import jax
 import jax.numpy as jnp
 
 from rnn_jax.cells.cell import Cell, gates, matmul
-from rnn_jax.initializers import SCHEMES, chrono_bias, init_gates
+from rnn_jax.initializers import SCHEMES, chrono_bias, gate_keys, init_gates
 from rnn_jax.types import Array, Key
 
 
@@ -63,9 +63,10 @@ def init_params(
     log U(1, chrono - 1). Raises `ValueError` for an unknown scheme.
     """
     key_gates, key_n, key_hn = jax.random.split(key, 3)
-    w_ih, w_hh, b = init_gates(key_gates, input_size, hidden_size, 3, dtype, init, gain)
+    keys = gate_keys(key_gates)
+    w_ih, w_hh, b = init_gates(keys, input_size, hidden_size, 3, dtype, init, gain)
     if chrono is not None:
-        drawn = chrono_bias(jax.random.fold_in(key, 1), hidden_size, chrono, b.dtype)
+        drawn = chrono_bias(keys.chrono, hidden_size, chrono, b.dtype)
         b = b.at[hidden_size : 2 * hidden_size].set(drawn)
     draw = SCHEMES[init].bias
     if init == "pytorch":  # n's two biases stay apart, so each is one uniform draw and not the sum of two

@@ -24,7 +24,7 @@ import jax
 import jax.numpy as jnp
 
 from rnn_jax.cells.cell import Cell, gates, matmul
-from rnn_jax.initializers import chrono_bias, init_gates
+from rnn_jax.initializers import chrono_bias, gate_keys, init_gates
 from rnn_jax.types import Array, Key
 
 
@@ -70,8 +70,9 @@ def init_params(
     whose forget gate is 1 - 1/n keeps its state for about n steps.
     Raises `ValueError` for an unknown scheme, or for both `forget_bias` and `chrono`.
     """
-    w_ih, w_hh, b = init_gates(key, input_size, hidden_size, 4, dtype, init, gain)
-    return LSTMParams(w_ih, w_hh, gate_biases(key, b, hidden_size, forget_bias, chrono))
+    keys = gate_keys(key)
+    w_ih, w_hh, b = init_gates(keys, input_size, hidden_size, 4, dtype, init, gain)
+    return LSTMParams(w_ih, w_hh, gate_biases(keys.chrono, b, hidden_size, forget_bias, chrono))
 
 
 def gate_biases(key: Key, b: Array, hidden_size: int, forget_bias: float | None, chrono: int | None) -> Array:
@@ -81,7 +82,7 @@ def gate_biases(key: Key, b: Array, hidden_size: int, forget_bias: float | None,
     if forget_bias is not None:
         b = b.at[hidden_size : 2 * hidden_size].set(forget_bias)
     if chrono is not None:
-        drawn = chrono_bias(jax.random.fold_in(key, 1), hidden_size, chrono, b.dtype)
+        drawn = chrono_bias(key, hidden_size, chrono, b.dtype)
         b = b.at[:hidden_size].set(-drawn).at[hidden_size : 2 * hidden_size].set(drawn)
     return b
 

@@ -34,7 +34,7 @@ import jax.numpy as jnp
 from rnn_jax.cells import lstm
 from rnn_jax.cells.cell import Cell, gates, matmul
 from rnn_jax.cells.lstm import LSTMActivations, LSTMCarry, LSTMParams, init_carry
-from rnn_jax.initializers import chrono_bias, init_gates
+from rnn_jax.initializers import chrono_bias, gate_keys, init_gates
 from rnn_jax.types import Array, Key
 
 EPSILON = 1e-5
@@ -182,7 +182,7 @@ def init_additive(
     gain: float = 1.0,
 ) -> LSTMParams:
     """Draws `LSTMParams` of one gate, g, by a scheme of `rnn_jax.initializers`, `w_hh` times `gain`."""
-    return LSTMParams(*init_gates(key, input_size, hidden_size, 1, dtype, init, gain))
+    return LSTMParams(*init_gates(gate_keys(key), input_size, hidden_size, 1, dtype, init, gain))
 
 
 def init_no_forget(
@@ -195,7 +195,7 @@ def init_no_forget(
     gain: float = 1.0,
 ) -> LSTMParams:
     """Draws `LSTMParams` of three gates, i, g, o, by a scheme of `rnn_jax.initializers`, `w_hh` times `gain`."""
-    return LSTMParams(*init_gates(key, input_size, hidden_size, 3, dtype, init, gain))
+    return LSTMParams(*init_gates(gate_keys(key), input_size, hidden_size, 3, dtype, init, gain))
 
 
 def init_coupled(
@@ -209,11 +209,11 @@ def init_coupled(
     chrono: int | None = None,
 ) -> LSTMParams:
     """`init_no_forget`; `chrono`, the longest memory wanted, draws the input gate's bias from -log U(1, chrono - 1)."""
-    params = init_no_forget(key, input_size, hidden_size, dtype, init=init, gain=gain)
-    if chrono is None:
-        return params
-    drawn = chrono_bias(jax.random.fold_in(key, 1), hidden_size, chrono, dtype)
-    return params._replace(b=params.b.at[:hidden_size].set(-drawn))
+    keys = gate_keys(key)
+    w_ih, w_hh, b = init_gates(keys, input_size, hidden_size, 3, dtype, init, gain)
+    if chrono is not None:
+        b = b.at[:hidden_size].set(-chrono_bias(keys.chrono, hidden_size, chrono, b.dtype))
+    return LSTMParams(w_ih, w_hh, b)
 
 
 def init_peephole(

@@ -18,7 +18,7 @@ import jax
 import jax.numpy as jnp
 
 from rnn_jax.cells.cell import Cell, matmul
-from rnn_jax.initializers import init_gates
+from rnn_jax.initializers import gate_keys, init_gates
 from rnn_jax.types import Array, Key
 
 
@@ -62,7 +62,7 @@ def init_params(
 
     Raises `ValueError` for an unknown scheme.
     """
-    return RNNParams(*init_gates(key, input_size, hidden_size, 1, dtype, init, gain))
+    return RNNParams(*init_gates(gate_keys(key), input_size, hidden_size, 1, dtype, init, gain))
 
 
 def init_carry(batch_shape: tuple[int, ...], hidden_size: int, dtype: jnp.dtype = jnp.float32) -> RNNCarry:
