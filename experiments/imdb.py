@@ -9,18 +9,12 @@ values by default: 500 tokens, padding read as input, the last state. To classif
 experiments/README.md lists commands, times and figures to expect.
 """
 
-from collections.abc import Sequence
+import sys
 
-from experiments.text.command import main as text_main
-from experiments.text.flags import LectureConfig, TextConfig
+from experiments.common.command import Experiment
+from experiments.text.flags import TextConfig
 
-
-def main(arguments: Sequence[str]) -> int:
-    """The command line of this experiment; returns the exit status."""
-    return text_main("imdb", TextConfig, LectureConfig, __doc__, arguments)
-
+EXPERIMENT = Experiment("imdb", __doc__, TextConfig, "experiments.text.run")
 
 if __name__ == "__main__":
-    import sys
-
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(EXPERIMENT.main(sys.argv[1:]))

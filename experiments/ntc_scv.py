@@ -6,36 +6,22 @@ left out of training and validation. The official test split (data_test/test) is
 experiments/README.md lists commands, times and figures to expect.
 """
 
-from collections.abc import Sequence
+import sys
 from dataclasses import dataclass
 
-from experiments.text.command import main as text_main
-from experiments.text.flags import LectureConfig, TextConfig, redefined
+from experiments.common.command import Experiment
+from experiments.common.flags import redefined
+from experiments.text.flags import TextConfig
 
 
 @dataclass(frozen=True)
 class Config(TextConfig):
-    """The defaults for NTC-SCV."""
+    """Flags of text classification with this data set by default."""
 
     dataset: str = redefined("dataset", "ntc_scv", TextConfig)
-    cleaning: str = redefined("cleaning", "words", TextConfig)
-    num_lengths: int = redefined("num_lengths", 16, TextConfig)  # short texts: with 8 a sixth of the steps is padding
 
 
-@dataclass(frozen=True)
-class Lecture(LectureConfig):
-    """The defaults for NTC-SCV under `--lecture`."""
-
-    dataset: str = redefined("dataset", "ntc_scv", TextConfig)
-    cleaning: str = redefined("cleaning", "words", TextConfig)
-
-
-def main(arguments: Sequence[str]) -> int:
-    """The command line of this experiment; returns the exit status."""
-    return text_main("ntc_scv", Config, Lecture, __doc__, arguments)
-
+EXPERIMENT = Experiment("ntc_scv", __doc__, Config, "experiments.text.run")
 
 if __name__ == "__main__":
-    import sys
-
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(EXPERIMENT.main(sys.argv[1:]))

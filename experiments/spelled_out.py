@@ -8,7 +8,6 @@ seconds on 2 cores.
 
 import sys
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -18,16 +17,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments.common import results
-from experiments.common.command import RunConfig
-from experiments.common.command import main as run_command
+from experiments.common.command import Experiment, RunConfig
 from experiments.common.flags import UsageError, flag
-from rnn_jax import cells, plotting
+from rnn_jax import cells
 from rnn_jax.backends import manual
 from rnn_jax.bptt import RULES, backward
+from rnn_jax.cells import Cell
 from rnn_jax.controls import StepMasks, zeros_like
-from rnn_jax.data.series.synthetic import noisy_sine_with_trend
-from rnn_jax.data.series.windows import gather, window_starts
 from rnn_jax.types import Array, Key, Params
 
 CELLS = ("rnn", "lstm")
@@ -52,6 +48,18 @@ class Config(RunConfig):
     seed: int = flag(0, "first seed", minimum=0, below=2**31)
     num_seeds: int = flag(3, "how many seeds", minimum=1, maximum=1024)
 
+    @property
+    def train_end(self) -> int:
+        """Where the training split of the series ends and the test split begins."""
+        return self.num_steps * 4 // 5
+
+    def check(self, given: frozenset[str]) -> None:
+        """See `RunConfig.check`."""
+        left = self.num_steps - self.train_end
+        if left <= self.lag:
+            text = f"the test split of --num_steps={self.num_steps} has only {left} values"
+            raise UsageError(f"--lag={self.lag}: {text}; take a smaller --lag or a larger --num_steps")
+
 
 class Model(NamedTuple):
     """The cell's parameters, the read-out's weights `[H]` and its bias `[]`."""
@@ -61,14 +69,14 @@ class Model(NamedTuple):
     bias: Array
 
 
-def predict(cell: cells.Cell, model: Model, xs: Array) -> tuple[Array, Any, Array]:
+def predict(cell: Cell, model: Model, xs: Array) -> tuple[Array, Any, Array]:
     """Forward: windows `[T, B, 1]` to a prediction after every step `[T, B]`; also the carries and the outputs."""
     initial = cell.init_carry((xs.shape[1],), model.weights.shape[0])
     _, ys, carries = manual.forward(cell, False, model.cell, initial, xs, StepMasks())
     return ys @ model.weights + model.bias, (initial, carries), ys
 
 
-def loss_and_gradient(cell: cells.Cell, model: Model, xs: Array, targets: Array) -> tuple[Array, Model]:
+def loss_and_gradient(cell: Cell, model: Model, xs: Array, targets: Array) -> tuple[Array, Model]:
     """The mean squared error and its gradient, by hand.
 
     L = mean (p - y)^2,  p_t = h_t w + b
@@ -84,7 +92,7 @@ def loss_and_gradient(cell: cells.Cell, model: Model, xs: Array, targets: Array)
 
 
 @partial(jax.jit, static_argnums=(0, 1))
-def descend(cell: cells.Cell, config: Config, seed: int, xs: Array, targets: Array) -> tuple[Model, Array]:
+def descend(cell: Cell, config: Config, seed: int, xs: Array, targets: Array) -> tuple[Model, Array]:
     """Stochastic gradient descent from a random model: the model it ends with, and the loss before each step."""
     key_model, key_batches = jax.random.split(jax.random.key(seed))
 
@@ -98,26 +106,23 @@ def descend(cell: cells.Cell, config: Config, seed: int, xs: Array, targets: Arr
 
 
 @partial(jax.jit, static_argnums=0)
-def mean_squared_error(cell: cells.Cell, model: Model, xs: Array, targets: Array) -> Array:
+def mean_squared_error(cell: Cell, model: Model, xs: Array, targets: Array) -> Array:
     """Over every step of every window."""
     return jnp.mean((predict(cell, model, xs)[0] - targets) ** 2)
 
 
-def init_model(cell: cells.Cell, hidden_size: int, key: Key) -> Model:
+def init_model(cell: Cell, hidden_size: int, key: Key) -> Model:
     """A model at random, its read-out zero."""
     return Model(cell.init_params(key, 1, hidden_size), jnp.zeros(hidden_size), jnp.zeros(()))
 
 
 def make_windows(config: Config) -> tuple[tuple[Array, Array], tuple[Array, Array]]:
-    """Standardised windows and, after every step, the next value: `[T, B, 1]` and `[T, B]`, training and test.
+    """Standardised windows and, after every step, the next value: `[T, B, 1]` and `[T, B]`, training and test."""
+    from rnn_jax.data.series.synthetic import noisy_sine_with_trend
+    from rnn_jax.data.series.windows import gather, window_starts
 
-    Raises: `UsageError` if the test split holds no window.
-    """
     values = noisy_sine_with_trend(config.num_steps, seed=0)
-    end = config.num_steps * 4 // 5
-    if len(values) - end <= config.lag:
-        text = f"the test split of --num_steps={config.num_steps} has only {len(values) - end} values"
-        raise UsageError(f"--lag={config.lag}: {text}; take a smaller --lag or a larger --num_steps")
+    end = config.train_end
     values = (values - values[:end].mean()) / values[:end].std()
 
     def part(values: np.ndarray) -> tuple[Array, Array]:
@@ -132,20 +137,25 @@ def _means(values: np.ndarray, parts: int) -> list[float]:
     return [float(part.mean()) for part in np.array_split(values, min(parts, len(values)))]
 
 
-def run(config: Config, workdir: Path) -> None:
+def run(name: str, config: Config, workdir: Path) -> None:
     """Trains both cells for every seed; prints the error as it falls, writes `results.json` and a plot."""
-    if results.read(workdir) is None:
-        _train_and_evaluate(config, workdir)
-    else:
-        print("this run is finished; its results:")
-    _report(workdir)
+    from experiments.common import results
+
+    def train() -> None:
+        results.write(workdir, train_and_evaluate(config, workdir) | {"experiment": name})
+
+    results.run_or_show(workdir, train, show, lambda: "")
 
 
-def _train_and_evaluate(config: Config, workdir: Path) -> None:
+def train_and_evaluate(config: Config, workdir: Path) -> dict[str, Any]:
+    """Trains; prints the error as it falls, draws it, returns the results."""
+    from experiments.common.results import spread
+    from rnn_jax.plotting.training import error_curves
+
     (xs, targets), (test_xs, test_targets) = make_windows(config)
     seeds = list(range(config.seed, config.seed + config.num_seeds))
-    persistence = {"train_mse": results.spread([float(jnp.mean((xs[..., 0] - targets) ** 2))])}
-    persistence["mse"] = results.spread([float(jnp.mean((test_xs[..., 0] - test_targets) ** 2))])
+    persistence = {"train_mse": spread([float(jnp.mean((xs[..., 0] - targets) ** 2))])}
+    persistence["mse"] = spread([float(jnp.mean((test_xs[..., 0] - test_targets) ** 2))])
     entries: dict[str, dict[str, Any]] = {}
     curves: dict[str, list[float]] = {}
     for name in CELLS:
@@ -167,28 +177,27 @@ def _train_and_evaluate(config: Config, workdir: Path) -> None:
                         print(f"{name:<5} step {part * config.steps // len(smooth):>5}: error {error:.4f}")
         entries[name] = {
             "num_params": sum(leaf.size for leaf in jax.tree.leaves(model)),
-            "metrics": {"train_mse": results.spread(train_errors), "mse": results.spread(test_errors)},
+            "metrics": {"train_mse": spread(train_errors), "mse": spread(test_errors)},
             "compile_seconds": compile_seconds,
             "train_seconds": train_seconds,
         }
-    plotting.error_curves(workdir / "plots" / "loss.png", curves, {"the lecture's error": LECTURE_ERROR}, config.steps)
-    results.write(
-        workdir,
-        {
-            "experiment": "spelled_out",
-            "dataset": "noisy_sine_with_trend",
-            "protocol": "clean",
-            "cell": HEADLINE,
-            "seeds": seeds,
-            **entries[HEADLINE],
-            "cells": entries,
-            "baselines": {"persistence": persistence},
-            "steps": config.steps,
-        },
-    )
+    error_curves(workdir / "plots" / "loss.png", curves, {"the lecture's error": LECTURE_ERROR}, config.steps)
+    return {
+        "dataset": "noisy_sine_with_trend",
+        "protocol": "clean",
+        "cell": HEADLINE,
+        "seeds": seeds,
+        **entries[HEADLINE],
+        "cells": entries,
+        "baselines": {"persistence": persistence},
+        "steps": config.steps,
+    }
 
 
-def _report(workdir: Path) -> None:
+def show(workdir: Path) -> None:
+    """Prints the results of a finished run."""
+    from experiments.common import results
+
     found = results.read(workdir)
     assert found is not None
     steps = found["steps"]
@@ -197,10 +206,7 @@ def _report(workdir: Path) -> None:
     print(results.table({**rows, **found["baselines"]}, METRICS))
 
 
-def main(arguments: Sequence[str]) -> int:
-    """The command line of this experiment; returns the exit status."""
-    return run_command("spelled_out", Config, run, __doc__, arguments)
-
+EXPERIMENT = Experiment("spelled_out", __doc__, Config, "experiments.spelled_out")
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(EXPERIMENT.main(sys.argv[1:]))

@@ -1,15 +1,19 @@
 """From a command line to a run: the folder, the errors, the exit status. The same for every experiment."""
 
+import dataclasses
 import hashlib
+import importlib
 import os
+import re
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import ClassVar
 
-from experiments.common.flags import UsageError, flag, flagfile_lines, help_text, parse
+from experiments.common.flags import UsageError, When, flag, flagfile_lines, help_text, parse_given
 from rnn_jax.data.errors import DataError
+from rnn_jax.files import write_whole
 from rnn_jax.training.errors import Interrupted, TrainingError
 
 
@@ -19,6 +23,86 @@ class RunConfig:
 
     workdir: str = flag("", "folder of the run; without it, one under runs/ that is named after the flags", local=True)
     data_dir: str = flag("", "folder with data files; without it $RNN_JAX_DATA, then ~/.cache/rnn_jax", local=True)
+
+    DEFAULTS: ClassVar[tuple[When, ...]] = ()
+
+    @property
+    def makes_folder(self) -> bool:
+        """Whether this command begins or continues a run; else it only reads one."""
+        return True
+
+    def check(self, given: frozenset[str]) -> None:
+        """Looks for flags that contradict each other: after parsing, before data is read or a folder made.
+
+        Args:
+            given: the names of the flags on the command line.
+
+        Raises: `UsageError`, which names the flags.
+        """
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """Something that can be launched.
+
+    Attributes:
+        name: what one launches.
+        about: what `--help` says before the flags.
+        config: its flags, a `RunConfig`.
+        module: where `run(name, config, run folder)` is, which returns an exit status or None for 0. Imported when it
+            is run, as `--help` shall not wait for what it needs. Of an experiment that trains also `make_model` and
+            `look_at`, see `experiments.common.restore`.
+    """
+
+    name: str
+    about: str | None
+    config: type[RunConfig]
+    module: str
+
+    def main(self, arguments: Sequence[str]) -> int:
+        """Runs the experiment from its arguments and returns the exit status.
+
+        That of the run, 2 for bad input or training that cannot go on, with one line on stderr that says what to do,
+        and 128 + n when stopped by signal n after saving.
+        """
+        if any(argument in ("--help", "-h", "-help", "--helpfull") for argument in arguments):
+            print(f"python launch.py {self.name} [--flag=value ...]\n\n{(self.about or '').strip()}\n\nFlags:")
+            print(help_text(self.config))
+            return 0
+        folder: Path | None = None
+        try:
+            config, given = parse_given(self.config, arguments)
+            config.check(given)
+            if config.makes_folder:
+                folder = run_folder(self.name, config)
+                print(f"run folder: {folder}")
+            run = importlib.import_module(self.module).run
+            return run(self.name, config, folder or Path(config.workdir)) or 0
+        except (UsageError, DataError, TrainingError) as error:
+            print(f"error: {as_flags(' '.join(str(error).splitlines()), self.config)}", file=sys.stderr)
+            return 2
+        except OSError as error:  # the run folder is read-only, the disk is full, ...
+            where = [] if folder is None else [f"--workdir={folder}"]
+            file = [] if error.filename is None else [str(error.filename)]
+            print(f"error: {': '.join([*where, error.strerror or str(error), *file])}", file=sys.stderr)
+            return 2
+        except Interrupted as interrupted:
+            print(interrupted, file=sys.stderr)
+            return 128 + interrupted.signal_number
+        except KeyboardInterrupt:
+            more = "; the same command continues from the last checkpoint" if _has_checkpoint(folder) else ""
+            print(f"interrupted{more}", file=sys.stderr)
+            return 130
+
+
+def as_flags(message: str, config_class: type) -> str:
+    """A message of the library with its parameters as the flags that set them.
+
+    >>> as_flags("no file in data_dir=/data", RunConfig)
+    'no file in --data_dir=/data'
+    """
+    names = "|".join(field.name for field in dataclasses.fields(config_class))
+    return re.sub(rf"(?<![\w-])({names})=", r"--\1=", message)
 
 
 def data_folder(config: RunConfig) -> Path:
@@ -39,14 +123,14 @@ def run_folder(name: str, config: RunConfig) -> Path:
     file = folder / "flags.txt"
     try:
         before = file.read_text(encoding="utf-8").splitlines() if file.exists() else None
-        if folder.exists() and not {path.name for path in folder.iterdir()} <= {"flags.txt", "flags.partial"}:
+        if folder.exists() and not {path.name for path in folder.iterdir()} <= {"flags.txt", "flags.txt.partial"}:
             if before is None:
                 text = "not empty and no run of ours (no flags.txt); name another folder"
                 raise UsageError(f"--workdir={folder}: {text}")
             _check_same(folder, before, lines)
             return folder
         folder.mkdir(parents=True, exist_ok=True)
-        _write_whole(file, "\n".join(lines) + "\n")
+        write_whole(file, "\n".join(lines) + "\n")
     except UnicodeDecodeError as error:
         raise UsageError(f"--workdir={folder}: flags.txt there is not UTF-8 text; name another folder") from error
     except OSError as error:
@@ -64,74 +148,5 @@ def _check_same(folder: Path, before: list[str], now: list[str]) -> None:
         raise UsageError(f"--workdir={folder} was made with other flags ({difference}); name another folder")
 
 
-def check_data(folder: Path, fingerprint: str) -> None:
-    """Raises `UsageError` if the run began with data of another fingerprint."""
-    file = folder / "data.txt"
-    if file.exists() and file.read_bytes().strip() != fingerprint.encode():
-        raise UsageError(f"--workdir={folder} was made with other data (data.txt); put it back or name another folder")
-
-
-def check_finished(folder: Path, fingerprint: Callable[[], str]) -> str:
-    """What to add to the words that a run is finished: nothing, or a remark where its data cannot be read any more.
-
-    Raises: `UsageError` where the data is no longer that of the run.
-    """
-    try:
-        mark = fingerprint()
-    except DataError as error:
-        return f", its data cannot be read any more ({error})"
-    check_data(folder, mark)
-    return ""
-
-
-def note_data(folder: Path, fingerprint: str) -> None:
-    """Writes down in `data.txt` which data the run begins with; no effect when it continues."""
-    if not (folder / "data.txt").exists():
-        _write_whole(folder / "data.txt", fingerprint + "\n")
-
-
-def _write_whole(file: Path, text: str) -> None:
-    partial = file.with_suffix(".partial")
-    partial.write_text(text, encoding="utf-8")
-    os.replace(partial, file)
-
-
 def _has_checkpoint(folder: Path | None) -> bool:
     return folder is not None and any((folder / "checkpoints").glob("*"))
-
-
-def main(
-    name: str, config_class: type, run: Callable[[Any, Any], int | None], about: str | None, arguments: Sequence[str]
-) -> int:
-    """Runs an experiment, `run(config, run folder)`, from its arguments and returns the exit status.
-
-    A config that is no `RunConfig` has no folder. `run` may return an exit status of its own. Otherwise it is 0
-    when done, 2 for bad input or training that cannot go on, with one line on stderr that says what to do, and 128 + n
-    when stopped by signal n after saving.
-    """
-    if any(argument in ("--help", "-h", "-help", "--helpfull") for argument in arguments):
-        print(f"python launch.py {name} [--flag=value ...]\n\n{(about or '').strip()}\n\nFlags:")
-        print(help_text(config_class))
-        return 0
-    folder: Path | None = None
-    try:
-        config: Any = parse(config_class, arguments)
-        if isinstance(config, RunConfig):
-            folder = run_folder(name, config)
-            print(f"run folder: {folder}")
-        return run(config, folder) or 0
-    except (UsageError, DataError, TrainingError) as error:
-        print(f"error: {' '.join(str(error).splitlines())}", file=sys.stderr)
-        return 2
-    except OSError as error:  # the run folder is read-only, the disk is full, ...
-        where = [] if folder is None else [f"--workdir={folder}"]
-        file = [] if error.filename is None else [str(error.filename)]
-        print(f"error: {': '.join([*where, error.strerror or str(error), *file])}", file=sys.stderr)
-        return 2
-    except Interrupted as interrupted:
-        print(interrupted, file=sys.stderr)
-        return 128 + interrupted.signal_number
-    except KeyboardInterrupt:
-        more = "; the same command continues from the last checkpoint" if _has_checkpoint(folder) else ""
-        print(f"interrupted{more}", file=sys.stderr)
-        return 130

@@ -3,6 +3,9 @@
     @dataclass(frozen=True)
     class Config(TrainConfig):
         lag: int = flag(64, "hours that the model reads", minimum=1)
+        season: int = flag(24, "hours of a cycle", minimum=1)
+
+        DEFAULTS = (When("lag", 1, {"season": 1}),)
 
     config = parse(Config, ["--lag=24"])
 
@@ -12,16 +15,37 @@ Flags are read once, into the dataclass; everything below gets that and no flags
 import dataclasses
 import math
 import typing
-from collections.abc import Sequence
-from typing import Any, TypeVar
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple, TypeVar
 
 from absl import flags as absl_flags
 
 Config = TypeVar("Config")
 
+SCALARS: dict[type, Any] = {
+    bool: absl_flags.DEFINE_bool,
+    int: absl_flags.DEFINE_integer,
+    float: absl_flags.DEFINE_float,
+    str: absl_flags.DEFINE_string,
+}
+
 
 class UsageError(Exception):
     """Bad input on the command line or in a file it names; the message is one line that says what to do."""
+
+
+class When(NamedTuple):
+    """Other defaults where a flag has a certain value.
+
+    Attributes:
+        name: of the flag that decides.
+        value: what it has.
+        defaults: by name the values of flags that are not given.
+    """
+
+    name: str
+    value: Any
+    defaults: Mapping[str, Any]
 
 
 def flag(
@@ -38,8 +62,8 @@ def flag(
     """A dataclass field that is a flag.
 
     Args:
-        default: the value without the flag. The field's annotation gives the type: str, int, float, bool, or one of
-            these | None.
+        default: the value without the flag. The field's annotation gives the type: str, int, float, bool, one of these
+            | None, or tuple[str, ...], tuple[int, ...], tuple[float, ...] for values separated by commas.
         help: a phrase for `--help`.
         choices: the words that are allowed.
         minimum: the smallest number allowed.
@@ -52,24 +76,37 @@ def flag(
     return dataclasses.field(default=default, metadata={"help": help, "choices": choices, "local": local, **limits})
 
 
+def redefined(name: str, default: Any, of: type) -> Any:
+    """A flag of another config with another default."""
+    known = {field.name: field for field in dataclasses.fields(of)}[name]
+    return dataclasses.field(default=default, metadata=known.metadata)
+
+
+def kind_of(annotation: Any) -> tuple[type, bool]:
+    """The type of a flag's values, and whether it is a list of them.
+
+    >>> kind_of(int | None), kind_of(tuple[float, ...])
+    ((<class 'int'>, False), (<class 'float'>, True))
+    """
+    several = typing.get_origin(annotation) is tuple
+    parts = [part for part in typing.get_args(annotation) if part not in (type(None), Ellipsis)]
+    return (parts or [annotation])[0], several
+
+
 def define(config_class: type) -> absl_flags.FlagValues:
     """The absl flags of a config class."""
     values = absl_flags.FlagValues()
     types = typing.get_type_hints(config_class)
     for field in dataclasses.fields(config_class):
-        kind = next(t for t in (typing.get_args(types[field.name]) or (types[field.name],)) if t is not type(None))
+        kind, several = kind_of(types[field.name])
         default: Any = field.default
         common: dict[str, Any] = {"flag_values": values, "module_name": "experiment"}
-        if field.metadata["choices"]:
+        if several:
+            absl_flags.DEFINE_list(field.name, [str(each) for each in default], field.metadata["help"], **common)
+        elif field.metadata["choices"]:
             absl_flags.DEFINE_enum(field.name, default, field.metadata["choices"], field.metadata["help"], **common)
-        elif kind is bool:
-            absl_flags.DEFINE_bool(field.name, default, field.metadata["help"], **common)
-        elif kind is int:
-            absl_flags.DEFINE_integer(field.name, default, field.metadata["help"], **common)
-        elif kind is float:
-            absl_flags.DEFINE_float(field.name, default, field.metadata["help"], **common)
         else:
-            absl_flags.DEFINE_string(field.name, default, field.metadata["help"], **common)
+            SCALARS[kind](field.name, default, field.metadata["help"], **common)
     return values
 
 
@@ -87,6 +124,15 @@ def parse(config_class: type[Config], arguments: Sequence[str]) -> Config:
     Traceback (most recent call last):
     experiments.common.flags.UsageError: --lag=0: must be at least 1
     """
+    return parse_given(config_class, arguments)[0]
+
+
+def parse_given(config_class: type[Config], arguments: Sequence[str]) -> tuple[Config, frozenset[str]]:
+    """`parse`, and the names of the flags that the arguments give.
+
+    A flag that is not given has the default of its field, or that of the last of `config_class.DEFAULTS` that holds:
+    rows of `When`, read from the first to the last when absl has understood all arguments.
+    """
     values = define(config_class)
     try:
         rest = values(["program", *arguments])[1:]
@@ -97,71 +143,72 @@ def parse(config_class: type[Config], arguments: Sequence[str]) -> Config:
     if rest:
         raise UsageError(f"{rest[0]!r} is not a flag: write --name=value (--help lists the flags)")
     fields = dataclasses.fields(config_class)  # type: ignore[arg-type]  # a dataclass, which TypeVar cannot say
-    config = config_class(**{field.name: values[field.name].value for field in fields})
+    types = typing.get_type_hints(config_class)
+    given = frozenset(field.name for field in fields if values[field.name].present)
+    found: dict[str, Any] = {}
+    for field in fields:
+        kind, several = kind_of(types[field.name])
+        value = values[field.name].value
+        found[field.name] = _listed(field.name, kind, value) if several else value
+    for row in getattr(config_class, "DEFAULTS", ()):
+        if found[row.name] == row.value:
+            found |= {name: value for name, value in row.defaults.items() if name not in given}
+    config = config_class(**found)
     _check_limits(config)
-    return config
+    return config, given
 
 
-def given(arguments: Sequence[str], name: str) -> str | None:
-    """The value that the arguments give a flag: "" without a value, None without the flag; of several the last.
-
-    For flags that decide which config the others are parsed into.
-
-    >>> given(["--mode=train", "--mode", "predict"], "mode"), given(["--lecture"], "lecture"), given([], "lecture")
-    ('predict', '', None)
-    """
-    found = None
-    for argument, following in zip(arguments, [*arguments[1:], "-"], strict=False):
-        flag_name, equals, value = argument.removeprefix("-").removeprefix("-").partition("=")
-        if argument.startswith("-") and flag_name == name:
-            found = value if equals or following.startswith("-") else following
-    return found
-
-
-def listed(config: Any, name: str, known: Sequence[str]) -> list[str]:
-    """The words of a flag that is a comma list, each once, in the order given.
-
-    Raises: `UsageError` for a word that is not `known`.
-
-    >>> @dataclasses.dataclass(frozen=True)
-    ... class Demo:
-    ...     cells: str = flag("rnn,lstm", "cells")
-    >>> listed(Demo(), "cells", ("lstm", "rnn", "gru"))
-    ['rnn', 'lstm']
-    """
-    words = getattr(config, name).split(",")
-    for word in words:
-        if word not in known:
-            raise UsageError(f"--{name}: unknown {word!r}: take some of {','.join(known)}")
-    return list(dict.fromkeys(words))
+def _listed(name: str, kind: type, words: Sequence[str]) -> tuple[Any, ...]:
+    """The values of a comma list, each once, in the order given."""
+    try:
+        values = [kind(word) for word in words]
+    except ValueError as error:
+        wanted = {int: "whole numbers", float: "numbers"}[kind]
+        raise UsageError(f"--{name}={','.join(words)}: write {wanted} with commas between") from error
+    return tuple(dict.fromkeys(values))
 
 
 def _check_limits(config: Any) -> None:
     for field in dataclasses.fields(config):
-        value, limits = getattr(config, field.name), field.metadata
-        if value is None:
-            continue
-        if isinstance(value, float) and not math.isfinite(value):
-            raise UsageError(f"--{field.name}={value}: must be a finite number")
-        if limits["minimum"] is not None and not value >= limits["minimum"]:
-            raise UsageError(f"--{field.name}={value}: must be at least {limits['minimum']}")
-        if limits["maximum"] is not None and not value <= limits["maximum"]:
-            raise UsageError(f"--{field.name}={value}: must be at most {limits['maximum']}")
-        if limits["above"] is not None and not value > limits["above"]:
-            raise UsageError(f"--{field.name}={value}: must be above {limits['above']}")
-        if limits["below"] is not None and not value < limits["below"]:
-            raise UsageError(f"--{field.name}={value}: must be below {limits['below']}")
+        given = getattr(config, field.name)
+        for value in given if isinstance(given, tuple) else [given]:
+            _check_value(field.name, value, field.metadata)
+
+
+def _check_value(name: str, value: Any, limits: Mapping[str, Any]) -> None:
+    if value is None:
+        return
+    if limits["choices"] and value not in limits["choices"]:
+        raise UsageError(f"--{name}: unknown {value!r}: take some of {','.join(limits['choices'])}")
+    if isinstance(value, float) and not math.isfinite(value):
+        raise UsageError(f"--{name}={value}: must be a finite number")
+    if limits["minimum"] is not None and not value >= limits["minimum"]:
+        raise UsageError(f"--{name}={value}: must be at least {limits['minimum']}")
+    if limits["maximum"] is not None and not value <= limits["maximum"]:
+        raise UsageError(f"--{name}={value}: must be at most {limits['maximum']}")
+    if limits["above"] is not None and not value > limits["above"]:
+        raise UsageError(f"--{name}={value}: must be above {limits['above']}")
+    if limits["below"] is not None and not value < limits["below"]:
+        raise UsageError(f"--{name}={value}: must be below {limits['below']}")
+
+
+def written(value: Any) -> str:
+    """A value as a flag has it: `true`, `1,2,3`, ..."""
+    if isinstance(value, tuple):
+        return ",".join(map(str, value))
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def help_text(config_class: type) -> str:
-    """What `--help` prints: each flag with its default."""
+    """What `--help` prints: each flag with its default, and the defaults that depend on another flag."""
     lines = []
     for field in dataclasses.fields(config_class):
         words = f" ({' | '.join(field.metadata['choices'])})" if field.metadata["choices"] else ""
-        default = "none" if field.default in (None, "") else str(field.default).lower()
-        if isinstance(field.default, str) and field.default:
-            default = field.default
+        default = "none" if field.default in (None, "", ()) else written(field.default)
         lines.append(f"  --{field.name}={default}\n      {field.metadata['help']}{words}")
+    for row in getattr(config_class, "DEFAULTS", ()):
+        others = " ".join(f"--{name}={written(value)}" for name, value in row.defaults.items())
+        lines.append(f"\nWith --{row.name}={written(row.value)}, where not given:\n  {others}")
     return "\n".join(lines)
 
 
@@ -172,5 +219,5 @@ def flagfile_lines(config: Any) -> list[str]:
         value = getattr(config, field.name)
         if field.metadata["local"] or value is None:
             continue
-        lines.append(f"--{field.name}={str(value).lower() if isinstance(value, bool) else value}")
+        lines.append(f"--{field.name}={written(value)}")
     return lines

@@ -1,22 +1,36 @@
-"""What a run leaves for people and programs: `results.json` and a table."""
+"""What a run leaves for people and programs: the data it began with, `results.json`, a table."""
 
-import importlib.metadata
 import json
 import math
-import os
-import platform
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import jax
 import numpy as np
 from tabulate import tabulate
+
+from experiments.common.flags import UsageError
+from rnn_jax.data.errors import DataError
+from rnn_jax.files import write_whole
+from rnn_jax.machine import device_name, versions
 
 MODEL = "model"
 """The folder, in that of a run, with the best parameters of the first seed."""
 
-PACKAGES = ("rnn_jax", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy", "torch")
+KEYS = (
+    "experiment",
+    "dataset",
+    "protocol",
+    "cell",
+    "num_params",
+    "seeds",
+    "metrics",
+    "baselines",
+    "steps",
+    "compile_seconds",
+    "train_seconds",
+)
+"""What every `results.json` has, besides `device` and `versions`."""
 
 
 def spread(values: Sequence[float]) -> dict[str, Any]:
@@ -30,30 +44,6 @@ def spread(values: Sequence[float]) -> dict[str, Any]:
     return {"mean": float(array.mean()), "std": std, "values": array.tolist()}
 
 
-def device_name() -> str:
-    """The device that computes, in words: an accelerator's kind, or the processor's name and its cores."""
-    device = jax.devices()[0]
-    if device.platform != "cpu":
-        return f"{device.platform} ({device.device_kind})"
-    model = platform.processor() or platform.machine()
-    info = Path("/proc/cpuinfo")
-    if info.exists():
-        lines = info.read_text(encoding="utf-8", errors="replace").splitlines()
-        model = next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), model)
-    return f"cpu ({model}, {os.cpu_count()} cores)"
-
-
-def versions() -> dict[str, str]:
-    """The versions of Python and of what the figures depend on."""
-    found = {"python": platform.python_version()}
-    for package in PACKAGES:
-        try:
-            found[package] = importlib.metadata.version(package)
-        except importlib.metadata.PackageNotFoundError:  # an optional one, or rnn_jax itself from a bare checkout
-            continue
-    return found
-
-
 def _finite(value: Any) -> Any:
     """JSON has no NaN and no infinity: null stands for a figure that is not defined, like the skill against 0."""
     if isinstance(value, Mapping):
@@ -63,20 +53,15 @@ def _finite(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def write(folder: Path, results: Mapping[str, Any]) -> None:
-    """Writes `results.json`, whole or not at all, with the device and the versions."""
-    whole = {**results, "device": device_name(), "versions": versions()}
-    partial = folder / "results.partial"
-    partial.write_text(json.dumps(_finite(whole), indent=2, allow_nan=False) + "\n", encoding="utf-8")
-    os.replace(partial, folder / "results.json")
+def write(folder: Path, found: Mapping[str, Any]) -> None:
+    """Writes `results.json`, whole or not at all, with the device and the versions.
 
-
-def append(file: Path, entry: Mapping[str, Any]) -> None:
-    """Adds a line of JSON whole: a run killed in the middle of it must not leave half a row."""
-    partial = file.with_suffix(".partial")
-    before = file.read_text(encoding="utf-8") if file.exists() else ""
-    partial.write_text(f"{before}{json.dumps(entry)}\n", encoding="utf-8")
-    os.replace(partial, file)
+    Raises: `KeyError` where one of `KEYS` is missing.
+    """
+    if missing := [key for key in KEYS if key not in found]:
+        raise KeyError(f"results of {found.get('experiment')} lack {', '.join(missing)}")
+    whole = {**found, "device": device_name(), "versions": versions()}
+    write_whole(folder / "results.json", json.dumps(_finite(whole), indent=2, allow_nan=False) + "\n")
 
 
 def read(folder: Path) -> dict[str, Any] | None:
@@ -85,10 +70,53 @@ def read(folder: Path) -> dict[str, Any] | None:
     return json.loads(file.read_text(encoding="utf-8")) if file.exists() else None
 
 
-def with_seeds(found: Mapping[str, Any]) -> dict[str, Any]:
+def check_data(folder: Path, fingerprint: str) -> None:
+    """Raises `UsageError` if the run began with data of another fingerprint."""
+    file = folder / "data.txt"
+    if file.exists() and file.read_bytes().strip() != fingerprint.encode():
+        raise UsageError(f"--workdir={folder} was made with other data (data.txt); put it back or name another folder")
+
+
+def note_data(folder: Path, fingerprint: str) -> None:
+    """Writes down in `data.txt` which data the run begins with; no effect when it goes on."""
+    if not (folder / "data.txt").exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        write_whole(folder / "data.txt", fingerprint + "\n")
+
+
+def run_or_show(
+    workdir: Path, train: Callable[[], None], show: Callable[[Path], None], fingerprint: Callable[[], str]
+) -> None:
+    """Trains unless the run is finished, then shows its results.
+
+    Args:
+        workdir: the run's folder.
+        train: writes the results.
+        show: prints those of the folder.
+        fingerprint: of the data as it is now: a finished run says so where it cannot be read any more.
+
+    Raises: `UsageError` where a finished run was made with other data.
+    """
+    if read(workdir) is None:
+        train()
+    else:
+        remark = ""
+        try:
+            check_data(workdir, fingerprint())
+        except DataError as error:
+            remark = f", its data cannot be read any more ({error})"
+        print(f"this run is finished{remark}; its results:")
+    show(workdir)
+
+
+def with_seeds(cell: str, seeds: Sequence[int]) -> str:
+    """The name of a row: the cell and how many seeds."""
+    return f"{cell} ({len(seeds)} seed{'s' * (len(seeds) > 1)})"
+
+
+def rows(found: Mapping[str, Any]) -> dict[str, Any]:
     """The rows of the table of a finished run: its cell with the number of seeds, and the baselines."""
-    several = len(found["seeds"])
-    return {f"{found['cell']} ({several} seed{'s' * (several > 1)})": found["metrics"], **found["baselines"]}
+    return {with_seeds(found["cell"], found["seeds"]): found["metrics"], **found["baselines"]}
 
 
 def costs(found: Mapping[str, Any]) -> str:

@@ -28,13 +28,13 @@ import jax.numpy as jnp
 import numpy as np
 from jax.flatten_util import ravel_pytree
 
+from experiments.long_sequences.flags import METHODS
 from rnn_jax import cells, unroll
 from rnn_jax.diagnostics.truncation import echo_task
 from rnn_jax.machine import forget_peak, peak_bytes, resident_bytes
 from rnn_jax.segments import split
 from rnn_jax.types import Array, Params
 
-METHODS = ("plain", "checkpointed", "segmented")
 ROOT = Path(__file__).resolve().parent.parent
 BRIEF_SECONDS = 2.0
 """A run shorter than this is timed twice more."""

@@ -8,31 +8,18 @@ import jax.numpy as jnp
 import optax
 from jax import lax
 
-from experiments.common.flags import UsageError
-from experiments.common.training_flags import make_config_optimizer
-from experiments.memory.task import Config, Problem
+from experiments.common.fit import make_config_optimizer
+from experiments.memory.flags import Config
+from experiments.memory.problem import Problem
 from rnn_jax import cells
 from rnn_jax.diagnostics.flossing import floss, flossing_loss
+from rnn_jax.training.step import Task
 from rnn_jax.types import Array, Key, Params
 
 TRAJECTORIES = 8
 """Training examples whose exponents are taken at once."""
 POOL = 256
 """Images that these are drawn from; generated examples are drawn from all."""
-
-
-def check(config: Config) -> None:
-    """Raises `UsageError` for flags that do not go with flossing."""
-    if not config.flossing:
-        if config.flossing_every is not None:
-            raise UsageError(f"--flossing_every={config.flossing_every}: say with --flossing=K how many exponents")
-        return
-    if config.num_layers > 1 or config.bidirectional:
-        raise UsageError(f"--flossing={config.flossing}: it goes with one layer in one direction")
-    carry = cells.get(config.cell).init_carry((), config.hidden_size)
-    size = sum(array.size for array in jax.tree.leaves(carry))
-    if config.flossing > size:
-        raise UsageError(f"--flossing={config.flossing}: the carry has {size} numbers; take at most as many")
 
 
 def make_loss(config: Config, problem: Problem) -> Callable[[Params, Key], Array]:
@@ -55,15 +42,17 @@ def make_loss(config: Config, problem: Problem) -> Callable[[Params, Key], Array
     return loss
 
 
-def before_training(config: Config, problem: Problem, init: Callable[[Key], Params]) -> Callable[[Key], Params]:
-    """`init`, and then `--flossing_steps` steps of the run's optimizer on the flossing loss alone."""
+def before_training(config: Config, problem: Problem, task: Task) -> Task:
+    """The task, its parameters drawn and then flossed: `--flossing_steps` of the run's optimizer on that loss alone."""
+    if not config.flossing:
+        return task
     loss = make_loss(config, problem)
     optimizer = make_config_optimizer(config, optax.constant_schedule(config.learning_rate))
 
-    def flossed(key: Key) -> Params:
-        return floss(loss, init(key), optimizer, config.flossing_steps, jax.random.fold_in(key, 1))[0]
+    def init(key: Key) -> Params:
+        return floss(loss, task.init(key), optimizer, config.flossing_steps, jax.random.fold_in(key, 1))[0]
 
-    return flossed
+    return task._replace(init=init)
 
 
 class FlossingState(NamedTuple):
@@ -76,9 +65,11 @@ class FlossingState(NamedTuple):
 def during_training(
     config: Config, problem: Problem, optimizer: optax.GradientTransformation
 ) -> optax.GradientTransformation:
-    """An optimizer that adds the gradient of the flossing loss to that of the task at every k-th step."""
-    gradient, every = jax.grad(make_loss(config, problem)), config.flossing_every
-    assert every is not None
+    """The optimizer, which with `--flossing_every=k` adds the gradient of the flossing loss at every k-th step."""
+    every = config.flossing_every
+    if every is None:
+        return optimizer
+    gradient = jax.grad(make_loss(config, problem))
 
     def init(params: Params) -> FlossingState:
         return FlossingState(jnp.zeros((), jnp.int32), optimizer.init(params))

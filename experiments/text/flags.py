@@ -1,28 +1,32 @@
-"""The flags of text classification, and what is built from them alone."""
+"""The flags of text classification."""
 
-import dataclasses
 from dataclasses import dataclass
-from typing import Any
+from typing import ClassVar
 
-from flax import nnx
-
-from experiments.common.flags import UsageError, flag
-from experiments.common.training_flags import MANY, TrainConfig, recurrent_options
-from rnn_jax.data.text.cleaning import clean_markup, clean_words
-from rnn_jax.data.text.count_ratios import LONGEST
-from rnn_jax.data.text.vocabulary import TRUNCATE
-from rnn_jax.models.pooling import POOLS
-from rnn_jax.models.text import TextClassifier
+from experiments.common.flags import UsageError, When, flag, redefined
+from experiments.common.training import MANY, TrainConfig
+from rnn_jax.data.text import CLEANING, DATASETS, LONGEST_NGRAM, TRUNCATE
 
 MODES = ("train", "predict")
-CLEANING = {"markup": clean_markup, "words": clean_words}
-DATASETS = ("imdb", "ntc_scv", "synthetic_reviews")
+POOLS = ("last", "last_backward", "mean", "max", "mean_max")
+"""Of `rnn_jax.models.pooling`, which to import would take Flax: more than `--help` may need."""
+OF_PREDICTION = frozenset({"mode", "workdir", "text"})
+"""Flags of `--mode=predict`; all others are those of the run."""
 
-
-def redefined(name: str, default: Any, of: type = TrainConfig) -> Any:
-    """A flag of another config with another default."""
-    known = {field.name: field for field in dataclasses.fields(of)}[name]
-    return dataclasses.field(default=default, metadata=known.metadata)
+SMALL_TASK = {"word_dropout": 0.0, "embedding_dropout": 0.0, "head_dropout": 0.0, "average_decay": 0.0}
+LECTURE = {
+    **SMALL_TASK,
+    "read_padding": True,
+    "vocab_size": 20_000,
+    "min_freq": 3,
+    "max_tokens": 500,
+    "embedding_scale": 1.0,
+    "pool": "last_backward",
+    "epochs": 20,
+    "learning_rate": 1e-3,
+    "schedule": "constant",
+}
+"""The systems of the lectures as they were."""
 
 
 @dataclass(frozen=True)
@@ -31,7 +35,7 @@ class TextConfig(TrainConfig):
 
     mode: str = flag("train", "train, or classify texts with the model in --workdir", choices=MODES, local=True)
     text: str | None = flag(None, "the text of --mode=predict; without it one text per line of input", local=True)
-    dataset: str = flag("imdb", "reviews to classify", choices=DATASETS)
+    dataset: str = flag("imdb", "reviews to classify", choices=tuple(DATASETS))
     cleaning: str = flag("markup", "what is taken out: markup and addresses, or all but words", choices=tuple(CLEANING))
     lecture: bool = flag(False, "the lectures' values for all other flags that are not given")
     read_padding: bool = flag(False, "pad every text to --max_tokens and read the padding as if it were text")
@@ -51,7 +55,7 @@ class TextConfig(TrainConfig):
         0,
         "read, beside each word, how telling the n-grams are that end there, n up to this",
         minimum=0,
-        maximum=LONGEST,
+        maximum=LONGEST_NGRAM,
     )
     embedding_dropout: float = flag(0.5, "share of a word's features absent from a text", minimum=0.0, below=1.0)
     head_dropout: float = flag(0.5, "dropout before the last layer", minimum=0.0, below=1.0)
@@ -60,67 +64,36 @@ class TextConfig(TrainConfig):
         0.998, "decay of averaged weights, for validation and test; 0: none", minimum=0.0, below=1
     )
 
-    hidden_size: int = redefined("hidden_size", 64)
-    epochs: int = redefined("epochs", 2)
-    learning_rate: float = redefined("learning_rate", 3e-3)
-    keep: int = redefined("keep", 1)
+    hidden_size: int = redefined("hidden_size", 64, TrainConfig)
+    epochs: int = redefined("epochs", 2, TrainConfig)
+    learning_rate: float = redefined("learning_rate", 3e-3, TrainConfig)
+    keep: int = redefined("keep", 1, TrainConfig)
 
-
-@dataclass(frozen=True)
-class SyntheticConfig(TextConfig):
-    """The defaults for the synthetic reviews: a small task without noise."""
-
-    dataset: str = redefined("dataset", "synthetic_reviews", TextConfig)
-    word_dropout: float = redefined("word_dropout", 0.0, TextConfig)
-    embedding_dropout: float = redefined("embedding_dropout", 0.0, TextConfig)
-    head_dropout: float = redefined("head_dropout", 0.0, TextConfig)
-    average_decay: float = redefined("average_decay", 0.0, TextConfig)
-    num_lengths: int = redefined("num_lengths", 4, TextConfig)
-    learning_rate: float = redefined("learning_rate", 1e-2)
-    epochs: int = redefined("epochs", 3)
-
-
-@dataclass(frozen=True)
-class LectureConfig(TextConfig):
-    """The defaults under `--lecture`: the systems of the lectures as they were."""
-
-    lecture: bool = redefined("lecture", True, TextConfig)
-    read_padding: bool = redefined("read_padding", True, TextConfig)
-    vocab_size: int = redefined("vocab_size", 20_000, TextConfig)
-    min_freq: int = redefined("min_freq", 3, TextConfig)
-    max_tokens: int = redefined("max_tokens", 500, TextConfig)
-    embedding_scale: float = redefined("embedding_scale", 1.0, TextConfig)
-    pool: str = redefined("pool", "last_backward", TextConfig)
-    word_dropout: float = redefined("word_dropout", 0.0, TextConfig)
-    embedding_dropout: float = redefined("embedding_dropout", 0.0, TextConfig)
-    head_dropout: float = redefined("head_dropout", 0.0, TextConfig)
-    average_decay: float = redefined("average_decay", 0.0, TextConfig)
-    epochs: int = redefined("epochs", 20)
-    learning_rate: float = redefined("learning_rate", 1e-3)
-    schedule: str = redefined("schedule", "constant")
-
-
-def make_classifier(config: TextConfig, vocab_size: int, num_classes: int, rngs: nnx.Rngs) -> TextClassifier:
-    """The model that the flags describe."""
-    return TextClassifier(
-        vocab_size,
-        config.embedding_size,
-        config.cell,
-        config.hidden_size,
-        num_classes,
-        pool=config.pool,
-        word_dropout=config.word_dropout,
-        embedding_dropout=config.embedding_dropout,
-        head_dropout=config.head_dropout,
-        embedding_scale=config.embedding_scale,
-        num_features=config.count_ratios,
-        rngs=rngs,
-        **recurrent_options(config),
+    DEFAULTS: ClassVar[tuple[When, ...]] = (
+        *(When("dataset", name, {"cleaning": dataset.cleaning}) for name, dataset in DATASETS.items()),
+        When("dataset", "ntc_scv", {"num_lengths": 16}),  # short texts: with 8 a sixth of the steps is padding
+        When("dataset", "synthetic_reviews", {**SMALL_TASK, "num_lengths": 4, "learning_rate": 1e-2, "epochs": 3}),
+        When("lecture", True, LECTURE),
     )
 
+    @property
+    def makes_folder(self) -> bool:
+        """Prediction reads the folder of a run."""
+        return self.mode == "train"
 
-def check(config: TextConfig) -> None:
-    """Raises `UsageError` for flags that contradict each other."""
-    if config.text is not None and config.mode != "predict":
-        raise UsageError("--text goes with --mode=predict")
-    recurrent_options(config)
+    @property
+    def layer_input(self) -> tuple[int, int]:
+        """See `TrainConfig.layer_input`."""
+        return self.max_tokens, self.embedding_size + self.count_ratios
+
+    def check(self, given: frozenset[str]) -> None:
+        """See `RunConfig.check`."""
+        if self.mode == "predict":
+            if more := sorted(given - OF_PREDICTION):
+                raise UsageError(f"--{more[0]} is a flag of the run, which --mode=predict takes from its folder")
+            if not self.workdir:
+                raise UsageError("--mode=predict needs --workdir=FOLDER, the folder of a run")
+            return
+        if self.text is not None:
+            raise UsageError("--text goes with --mode=predict")
+        super().check(given)

@@ -3,64 +3,47 @@
 import json
 import sys
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import jax
 import numpy as np
-from flax import nnx
 
-from experiments.common import results
-from experiments.common.flags import UsageError, flag, parse
-from experiments.common.training_flags import set_precision
-from experiments.text.flags import CLEANING, MODES, TextConfig, make_classifier
+from experiments.common.flags import UsageError
+from experiments.common.restore import restore
+from experiments.text.flags import TextConfig
 from rnn_jax import models
-from rnn_jax.data.text import count_ratios, vocabulary
-from rnn_jax.data.text.reviews import CLASSES
+from rnn_jax.data.text import CLEANING, count_ratios, vocabulary
 from rnn_jax.data.text.vocabulary import PAD, UNK
-from rnn_jax.training.checkpoints import load_params
 
 LINES_AT_ONCE = 32
 
 
-@dataclass(frozen=True)
-class PredictConfig:
-    """Flags of --mode=predict; all others are those of the run."""
-
-    mode: str = flag("predict", "train, or classify texts with the model in --workdir", choices=MODES)
-    workdir: str = flag("", "the folder of a run")
-    text: str | None = flag(None, "the text; without it one text per line of standard input")
-
-
-def predict(config: PredictConfig, _: None, lines: BinaryIO | None = None) -> None:
+def predict(config: TextConfig, folder: Path, lines: BinaryIO | None = None) -> None:
     """Prints one JSON object per text: its label, the probability of each class, how many tokens it has and know.
 
     Raises: `UsageError` for a folder without a model, or text that is not UTF-8.
     """
-    classify = load(Path(config.workdir), config.workdir)
+    classify = load(folder)
     texts = [_checked(config.text)] if config.text is not None else _decoded(lines or sys.stdin.buffer)
     for some in _batches(texts, LINES_AT_ONCE):
         for answer in classify(some):
             print(json.dumps(answer, ensure_ascii=False), flush=True)
 
 
-def load(folder: Path, given: str) -> Any:
+def load(folder: Path) -> Any:
     """The function `texts -> answers` of a run folder, with the first seed's best parameters."""
-    if not given:
-        raise UsageError("--mode=predict needs --workdir=FOLDER, the folder of a run")
-    if not (folder / "flags.txt").is_file() or not (folder / results.MODEL).is_dir():
-        raise UsageError(f"--workdir={folder}: no trained text classifier there; train one to its end first")
-    run = parse(TextConfig, [f"--flagfile={folder / 'flags.txt'}"])
-    set_precision(run)
+    restored = restore(folder, "workdir")
+    if "classes" not in restored.results:
+        raise UsageError(f"--workdir={folder}: a run of {restored.name}, which classifies no texts")
+    run, classes = restored.config, restored.results["classes"]
     try:
         words = vocabulary.load(folder / "tokenizer.json")
         ratios = count_ratios.load(folder / "count_ratios.npz")
     except ValueError as error:
         raise UsageError(f"--workdir={folder}: {error}") from error
-    model = make_classifier(run, words.get_vocab_size(), len(CLASSES), nnx.Rngs(run.seed))
-    apply, params = models.pure(model)
-    params = jax.device_put(load_params(folder / results.MODEL, params))
+    apply, _ = models.pure(restored.model)
+    params = jax.device_put(restored.params)
     clean = CLEANING[run.cleaning]
 
     @jax.jit
@@ -82,8 +65,8 @@ def load(folder: Path, given: str) -> Any:
         for number in range(len(texts)):
             ids = tokens.text(number)
             yield {
-                "label": CLASSES[int(found[number].argmax())],
-                "probabilities": {name: round(float(p), 6) for name, p in zip(CLASSES, found[number], strict=True)},
+                "label": classes[int(found[number].argmax())],
+                "probabilities": {name: round(float(p), 6) for name, p in zip(classes, found[number], strict=True)},
                 "tokens": len(ids),
                 "unknown": int((ids == UNK).sum()),
             }

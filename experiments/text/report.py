@@ -4,19 +4,17 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import jax
 import numpy as np
 
 from experiments.common import results
-from experiments.common.training_flags import backend_in_use, seeds
 from experiments.text.flags import TextConfig
 from experiments.text.task import Corpus
-from rnn_jax import metrics, plotting
+from rnn_jax import metrics
 from rnn_jax.data.text import vocabulary
 from rnn_jax.data.text.projector import write_projector
 from rnn_jax.data.text.reviews import repeated_in_train
-from rnn_jax.plotting import gradients as plotting_gradients
-from rnn_jax.plotting import text as plotting_text
+from rnn_jax.plotting import gradients, training
+from rnn_jax.plotting import text as plots
 from rnn_jax.training.log import read_log
 
 METRICS = ("accuracy", "accuracy_unrepeated", "f1")
@@ -28,10 +26,20 @@ def write(
     config: TextConfig,
     workdir: Path,
     corpus: Corpus,
-    fitted: Any,
+    record: Mapping[str, Any],
+    params: Any,
+    probabilities: np.ndarray,
     baselines: Mapping[str, Sequence[np.ndarray]],
 ) -> None:
-    """Measures the probabilities `[N_test, C]` of each seed and baseline, draws plots, writes `results.json` last."""
+    """Measures, draws plots, writes `results.json` last.
+
+    Args:
+        config, workdir, corpus: of the run.
+        record: what the training says of itself.
+        params: the best of the first seed.
+        probabilities: of the test split by seed, `[S, N_test, C]`.
+        baselines: by name the same, a list of `[N_test, C]`.
+    """
     labels, repeated = corpus.data.test.labels, repeated_in_train(corpus.original)
     num_classes = len(corpus.data.classes)
 
@@ -45,33 +53,22 @@ def write(
         return {name: results.spread([each[name] for each in measured]) for name in METRICS}
 
     figures = {name: evaluate(each) for name, each in baselines.items()}
-    params = jax.tree.map(lambda leaf: leaf[0], fitted.trained.states.best_params)
-    probabilities = fitted.probabilities[0]
-    _plot(config, workdir, corpus, probabilities, {name: each[0] for name, each in baselines.items()}, figures)
+    first = {name: each[0] for name, each in baselines.items()}
+    _plot(config, workdir, corpus, probabilities[0], first, figures)
     _write_words(workdir, corpus, params)
-    (workdir / "mistakes.txt").write_text(mistakes(corpus, probabilities), encoding="utf-8")
-    results.write(
-        workdir,
-        {
-            "experiment": config.dataset,
-            "dataset": corpus.data.name,
-            "protocol": "lecture" if config.lecture else "standard",
-            "cell": config.cell,
-            "backend": backend_in_use(config),
-            "num_params": fitted.num_params,
-            "seeds": seeds(config),
-            "metrics": evaluate(list(fitted.probabilities)),
-            "baselines": figures,
-            "best_epochs": np.asarray(fitted.trained.states.best_epoch).tolist(),
-            "steps": fitted.trained.steps,
-            "compile_seconds": fitted.trained.compile_seconds,
-            "train_seconds": fitted.trained.train_seconds,
-            "num_test": len(labels),
-            "num_test_repeated": int(repeated.sum()),
-            "compiled_lengths": list(corpus.bounds.lengths),
-            "padding": corpus.padding(),
-        },
-    )
+    (workdir / "mistakes.txt").write_text(mistakes(corpus, probabilities[0]), encoding="utf-8")
+    found = {
+        **record,
+        "dataset": corpus.data.name,
+        "protocol": "lecture" if config.lecture else "standard",
+        "metrics": evaluate(list(probabilities)),
+        "baselines": figures,
+        "num_test": len(labels),
+        "num_test_repeated": int(repeated.sum()),
+        "compiled_lengths": list(corpus.bounds.lengths),
+        "padding": corpus.padding(),
+    }
+    results.write(workdir, found)
 
 
 def _plot(
@@ -84,13 +81,13 @@ def _plot(
 ) -> None:
     folder, labels = workdir / "plots", corpus.data.test.labels
     records = read_log(workdir / "metrics.jsonl")
-    plotting_gradients.flow_from_log(folder / "gradient_flow.png", records)
+    gradients.flow_from_log(folder / "gradient_flow.png", records)
     records = [record for record in records if "loss" in record]
-    plotting.loss_curves(folder / "loss.png", records)
+    training.loss_curves(folder / "loss.png", records)
     levels = {f"{name}, test": figure["accuracy"]["mean"] for name, figure in figures.items()}
-    plotting_text.accuracy_curves(folder / "accuracy.png", records, levels)
+    plots.accuracy_curves(folder / "accuracy.png", records, levels)
     counts = metrics.confusion(labels, probabilities.argmax(axis=-1), len(corpus.data.classes))
-    plotting_text.confusion_matrix(folder / "confusion.png", counts, corpus.data.classes)
+    plots.confusion_matrix(folder / "confusion.png", counts, corpus.data.classes)
     # By the length of the whole text, also where only part of it is read.
     whole = np.array([len(text.split()) for text in corpus.data.test.texts])
     lower = np.quantile(whole, np.arange(LENGTH_QUANTILES) / LENGTH_QUANTILES).astype(int)
@@ -99,7 +96,7 @@ def _plot(
         name: metrics.accuracy_by_length(each.argmax(axis=-1) == labels, whole, edges.tolist())
         for name, each in {config.cell: probabilities, **baselines}.items()
     }
-    plotting_text.accuracy_by_length(folder / "length.png", rows)
+    plots.accuracy_by_length(folder / "length.png", rows)
 
 
 def _write_words(workdir: Path, corpus: Corpus, params: Any) -> None:
@@ -108,11 +105,10 @@ def _write_words(workdir: Path, corpus: Corpus, params: Any) -> None:
     How telling a word is: the log-count ratio of the training texts it occurs in.
     """
     words, vectors = vocabulary.words(corpus.vocabulary), np.asarray(params["embedding"]["table"], np.float32)
-    train = slice(0, corpus.first[1])
-    counts, ratio = word_counts(corpus, train, len(words))
+    counts, ratio = word_counts(corpus, slice(0, corpus.first[1]), len(words))
     columns = {"count": counts.tolist(), "log_count_ratio": [f"{value:.3f}" for value in ratio]}
     write_projector(workdir / "projector", vectors, words, columns)
-    plotting_text.telling_words(workdir / "plots" / "words.png", vectors, words, ratio * np.sqrt(counts), num_words=60)
+    plots.telling_words(workdir / "plots" / "words.png", vectors, words, ratio * np.sqrt(counts), num_words=60)
 
 
 def word_counts(corpus: Corpus, part: slice, num_words: int) -> tuple[np.ndarray, np.ndarray]:
@@ -140,12 +136,12 @@ def mistakes(corpus: Corpus, probabilities: np.ndarray) -> str:
     return "\n".join(lines) or "no mistakes\n"
 
 
-def print_table(workdir: Path) -> None:
-    """The results of a finished run."""
+def show(workdir: Path) -> None:
+    """Prints the results of a finished run."""
     found = results.read(workdir)
     assert found is not None
     print(f"\n{found['dataset']}, protocol {found['protocol']}, {found['num_test']:,} test texts:\n")
-    print(results.table(results.with_seeds(found), METRICS))
+    print(results.table(results.rows(found), METRICS))
     if found["num_test_repeated"]:
         print(
             f"\naccuracy_unrepeated: without {found['num_test_repeated']} test texts that occur in the training split"

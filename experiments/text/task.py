@@ -1,6 +1,7 @@
 """Reviews as arrays, and a classifier's training task on them as pure functions."""
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
@@ -11,19 +12,23 @@ from flax import nnx
 from tokenizers import Tokenizer
 
 from experiments.common.command import data_folder
+from experiments.common.fit import Fitted, Look, fit, initializer
 from experiments.common.flags import UsageError
-from experiments.text.flags import CLEANING, TextConfig
+from experiments.common.training import recurrent_options
+from experiments.text.flags import TextConfig
 from rnn_jax import models
-from rnn_jax.data.text import count_ratios, imdb, ntc_scv, synthetic_reviews, vocabulary
+from rnn_jax.data import text
+from rnn_jax.data.text import count_ratios, vocabulary
 from rnn_jax.data.text.count_ratios import CountRatios
 from rnn_jax.data.text.lengths import Bounds, Group, choose_bounds, groups, padding_share
-from rnn_jax.data.text.reviews import ReviewData, cut_validation
+from rnn_jax.data.text.reviews import ReviewData, connected, cut_validation
 from rnn_jax.data.text.vocabulary import PAD, Tokens
+from rnn_jax.models import TextClassifier
 from rnn_jax.training.step import Task
 from rnn_jax.types import Array, Params
 
 EVALUATION_BATCH = 256
-FLOW_BATCH = 64
+LOOK_BATCH = 64
 SPLITS = ("train", "validation", "test")
 
 
@@ -67,22 +72,21 @@ class Corpus(NamedTuple):
 
 def read_reviews(config: TextConfig) -> ReviewData:
     """The reviews that the flags name, as they are. Raises `DataError`."""
-    if config.dataset == "synthetic_reviews":
-        return synthetic_reviews.generate(2 * (config.num_texts // 2), 2 * (config.num_texts // 8))
-    return {"imdb": imdb, "ntc_scv": ntc_scv}[config.dataset].read(data_folder(config))
+    options = {name: getattr(config, name) for name in text.DATASETS[config.dataset].options}
+    return text.read(config.dataset, data_folder(config), **options)
 
 
 def make_corpus(config: TextConfig, original: ReviewData) -> Corpus:
     """Cuts the validation split, cleans, counts the words of the training split, and makes tokens of all texts."""
-    clean = CLEANING[config.cleaning]
+    clean = text.CLEANING[config.cleaning]
     cut = cut_validation(original, config.validation_share, seed=0)
     splits = [getattr(cut, split) for split in SPLITS]
-    splits = [split._replace(texts=[clean(text) for text in split.texts]) for split in splits]
+    splits = [split._replace(texts=[clean(each) for each in split.texts]) for split in splits]
     try:
         words = vocabulary.build(splits[0].texts, config.vocab_size, config.min_freq)
     except ValueError as error:
         raise UsageError(f"--min_freq={config.min_freq}: {error}") from error
-    texts = [text for split in splits for text in split.texts]
+    texts = [each for split in splits for each in split.texts]
     tokens = vocabulary.encode(words, texts, config.max_tokens, config.truncate)
     if config.read_padding:  # every text has the same number of steps, most of them padding
         bounds = Bounds((config.max_tokens,), np.zeros(len(texts), np.int32))
@@ -91,7 +95,7 @@ def make_corpus(config: TextConfig, original: ReviewData) -> Corpus:
     ends = np.cumsum([len(split.texts) for split in splits]).tolist()
     train, others = tokens.split(ends[0])
     ratios, of_train = count_ratios.build(
-        train, splits[0].labels, words.get_vocab_size(), config.count_ratios, groups=splits[0].groups
+        train, splits[0].labels, words.get_vocab_size(), config.count_ratios, groups=connected(splits[0])
     )
     features = np.concatenate((of_train, count_ratios.lookup(ratios, others)), axis=1)
     data = cut._replace(**dict(zip(SPLITS, splits, strict=True)))
@@ -152,21 +156,32 @@ def batches_of(corpus: Corpus, split: str) -> list[Group]:
     return groups(bounds, EVALUATION_BATCH)
 
 
-def make_task(
-    config: TextConfig,
-    corpus: Corpus,
-    make_model: Callable[[nnx.Rngs], nnx.Module],
-    apply: Any,
-) -> Task:
+def make_model(config: TextConfig, *, vocab_size: int, num_classes: int, rngs: nnx.Rngs) -> TextClassifier:
+    """The classifier that the flags describe."""
+    return TextClassifier(
+        vocab_size,
+        config.embedding_size,
+        config.cell,
+        config.hidden_size,
+        num_classes,
+        pool=config.pool,
+        word_dropout=config.word_dropout,
+        embedding_dropout=config.embedding_dropout,
+        head_dropout=config.head_dropout,
+        embedding_scale=config.embedding_scale,
+        num_features=config.count_ratios,
+        rngs=rngs,
+        **recurrent_options(config),
+    )
+
+
+def make_task(config: TextConfig, corpus: Corpus, make: Callable[[nnx.Rngs], nnx.Module], apply: Any) -> Task:
     """Training by cross-entropy, validation by the share of errors, as pure functions.
 
     Label smoothing: Szegedy et al., "Rethinking the inception architecture for computer vision", 2016.
     """
     validation, batches = corpus.part("validation"), batches_of(corpus, "validation")
     num_classes = len(corpus.data.classes)
-
-    def init(key: Array) -> Params:
-        return models.pure(make_model(nnx.Rngs(key)))[1]
 
     def loss(params: Params, batch: tuple[Inputs, Array], key: Array) -> tuple[Array, dict[str, Array]]:
         inputs, labels = batch
@@ -190,12 +205,62 @@ def make_task(
         return {"loss": 1 - accuracy, "cross_entropy": entropies.mean(), "accuracy": accuracy}
 
     train = corpus.part("train")
-    return Task(init, loss, take, evaluate, train.stop, corpus.bounds.lengths, corpus.bounds.of_text[train])
+    lengths, of_text = corpus.bounds.lengths, corpus.bounds.of_text[train]
+    return Task(initializer(make), loss, take, evaluate, train.stop, lengths, of_text)
+
+
+def fit_classifier(
+    name: str,
+    config: TextConfig,
+    corpus: Corpus,
+    make: Callable[[nnx.Rngs], nnx.Module],
+    workdir: Path,
+    fingerprint: str,
+) -> tuple[Fitted, np.ndarray]:
+    """Trains a classifier of any kind in `workdir` and reads the test split once: probabilities `[S, N_test, C]`."""
+    model = make(nnx.Rngs(config.seed))
+    apply, _ = models.pure(model)
+    data = device_data(corpus)
+    fitted = fit(
+        config,
+        name,
+        make_task(config, corpus, make, apply),
+        model,
+        data,
+        workdir,
+        fingerprint=fingerprint,
+        look=make_look(config, corpus) if hasattr(model, "recurrent") else None,
+        average_decay=config.average_decay or None,
+    )
+    batches, part = batches_of(corpus, "test"), corpus.part("test")
+
+    def probabilities(params: Params, data: Any) -> Array:
+        return jax.nn.softmax(scores_of(apply, params, data, part, batches, config.read_padding))
+
+    return fitted, np.asarray(fitted.of_each_seed(probabilities, data))
 
 
 def margin(scores: Array) -> Array:
     """How much the last class's score is above the first's: `[B, C]` to `[B]`."""
     return scores[:, -1] - scores[:, 0]
+
+
+def make_look(config: TextConfig, corpus: Corpus, count: int = LOOK_BATCH) -> Look:
+    """The gradient of the scores' difference on `count` validation texts, spread evenly."""
+    first, last = corpus.first[1], corpus.first[2]
+    indices = jnp.linspace(first, last - 1, min(count, last - first)).astype(int)
+
+    def take(data: dict[str, Array]) -> tuple[tuple[Any, ...], Array]:
+        inputs = take_texts(data, indices, corpus.bounds.lengths[-1], config.read_padding)
+        return tuple(inputs), inputs.lengths
+
+    return Look(take, margin, "the scores' difference")
+
+
+def look_at(config: TextConfig, count: int) -> tuple[Look, Any]:
+    """Where to look at a trained classifier, and the data for it."""
+    corpus = make_corpus(config, read_reviews(config))
+    return make_look(config, corpus, count), jax.device_put(device_data(corpus))
 
 
 def _accuracy(scores: Array, labels: Array) -> Array:

@@ -1,4 +1,4 @@
-"""The flags of every experiment that trains, and what is built from them alone."""
+"""The flags of every experiment that trains, what they ask of the recurrent layers, and whether that can be had."""
 
 import contextlib
 import inspect
@@ -8,15 +8,14 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import optax
 
 from experiments.common.command import RunConfig
 from experiments.common.flags import UsageError, flag
-from rnn_jax.backends import CHOICES, choose, has_rule
+from rnn_jax.backends import BACKENDS, CHOICES, choose
 from rnn_jax.cells import CELLS
 from rnn_jax.controls import StepMasks
 from rnn_jax.initializers import SCHEMES
-from rnn_jax.training.optimizers import OPTIMIZERS, SCHEDULES, learning_rate_schedule, make_optimizer
+from rnn_jax.training.optimizers import OPTIMIZERS, SCHEDULES
 
 DTYPES = {"float32": jnp.float32, "bfloat16": jnp.bfloat16, "float64": jnp.float64}
 
@@ -78,29 +77,43 @@ class TrainConfig(RunConfig):
     keep: int = flag(3, "checkpoints to keep besides the best", minimum=1, maximum=MANY)
     seed: int = flag(0, "first seed", minimum=0, below=2**31)
     num_seeds: int = flag(
-        1, "states, with seeds counted up from --seed, trained in one program", minimum=1, maximum=1024
+        1, "replicas, with seeds counted up from --seed, trained in one program", minimum=1, maximum=1024
     )
 
+    @property
+    def seeds(self) -> list[int]:
+        """The seeds of the replicas."""
+        return list(range(self.seed, self.seed + self.num_seeds))
 
-def seeds(config: TrainConfig) -> list[int]:
-    """The seeds of the states."""
-    return list(range(config.seed, config.seed + config.num_seeds))
+    @property
+    def layer_input(self) -> tuple[int, int]:
+        """T and I of what the first recurrent layer reads, as far as the flags say; else what any layer does."""
+        return 1, self.hidden_size
+
+    def check(self, given: frozenset[str]) -> None:
+        """See `RunConfig.check`; prepares JAX, since what a back end can compute depends on the device."""
+        prepare_jax(self)
+        recurrent_options(self)
+        check_backend(self)
+        num_devices(self)
+        if self.weight_decay and self.optimizer != "adamw":
+            raise UsageError(f"--weight_decay={self.weight_decay}: goes with --optimizer=adamw, not {self.optimizer}")
 
 
-def set_precision(config: TrainConfig) -> None:
-    """Switches JAX to 64 bits for `--dtype=float64`; before anything is computed."""
+def prepare_jax(config: TrainConfig) -> None:
+    """Switches JAX to 64 bits for `--dtype=float64` and makes devices of a CPU's cores; before anything is computed."""
     if config.dtype == "float64":
         jax.config.update("jax_enable_x64", True)
-
-
-def set_devices(config: TrainConfig) -> int:
-    """Over how many devices to split a batch; makes devices of a CPU's cores, if JAX has not started yet.
-
-    Raises: `UsageError` where `--num_devices` asks for more than there are or does not divide `--batch_size`.
-    """
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     with contextlib.suppress(RuntimeError):  # JAX has started: its devices are what they are
         jax.config.update("jax_num_cpu_devices", config.num_devices or cores)
+
+
+def num_devices(config: TrainConfig) -> int:
+    """Over how many devices to split a batch.
+
+    Raises: `UsageError` where `--num_devices` asks for more than there are or does not divide `--batch_size`.
+    """
     available = jax.local_device_count()
     if config.num_devices is None:
         own_threads = config.backend in ("auto", "native") and backend_in_use(config) == "native"
@@ -114,20 +127,58 @@ def set_devices(config: TrainConfig) -> int:
     return config.num_devices
 
 
+def layer_call(config: TrainConfig, perturbed: bool = False) -> tuple[Any, ...]:
+    """What `unroll` is asked for by the first layer of that training, as shapes: the arguments of a `refusal`.
+
+    `perturbed`: with the perturbations by which a gradient through time is read.
+    """
+    cell, dtype, hidden_size = CELLS[config.cell], DTYPES[config.dtype], config.hidden_size
+    (num_steps, input_size), batch_size = config.layer_input, config.batch_size
+
+    def of(shape: tuple[int, ...], dtype: Any = dtype) -> Any:
+        return jax.ShapeDtypeStruct(shape, dtype)
+
+    params = jax.eval_shape(lambda: cell.init_params(jax.random.key(0), input_size, hidden_size, dtype))
+    carry = jax.eval_shape(lambda: cell.init_carry((batch_size,), hidden_size, dtype))
+    masks = StepMasks(
+        truncate=None if config.truncate_every is None else of((num_steps,), jnp.bool_),
+        zoneout=of((num_steps, batch_size, hidden_size)) if config.zoneout else None,
+        perturbations=jax.tree.map(lambda part: of((num_steps, *part.shape), part.dtype), carry) if perturbed else None,
+    )
+    return cell, params, carry, of((num_steps, batch_size, input_size)), masks
+
+
 def backend_in_use(config: TrainConfig) -> str:
     """The back end that computes a layer of that training: what `auto`, or one that cannot, stands for."""
-    cell, dtype = CELLS[config.cell], DTYPES[config.dtype]
-    sizes = (config.batch_size, config.hidden_size)
-    params = jax.eval_shape(lambda: cell.init_params(jax.random.key(0), config.hidden_size, config.hidden_size, dtype))
-    carry = jax.eval_shape(lambda: cell.init_carry(sizes[:1], config.hidden_size, dtype))
-    cut = None if config.truncate_every is None else jnp.zeros(1, bool)
-    zoneout = jnp.zeros((1, *sizes), dtype) if config.zoneout else None
-    xs: Any = jax.ShapeDtypeStruct((1, *sizes), dtype)
-    return choose(config.backend, cell, params, carry, xs, StepMasks(truncate=cut, zoneout=zoneout))
+    return choose(config.backend, *layer_call(config))
+
+
+FLAG_OF_ARGUMENT = {"perturbations": "gradient_flow_every", "xs": "batch_size"}
+"""The flags that ask for an argument of `unroll`, where they are called otherwise."""
+
+
+def check_backend(config: TrainConfig) -> None:
+    """Raises `UsageError` where the back end that was asked for cannot compute what the other flags ask for.
+
+    Not where it is the machine that cannot: another back end then takes its place, with a warning.
+    """
+    if config.backend == "auto":
+        return
+    backend = BACKENDS[config.backend]
+    calls = [layer_call(config)]
+    if config.gradient_flow_every is not None:
+        calls.append(layer_call(config, perturbed=True))
+    for refusal in filter(None, (backend.refusal(*call) for call in calls)):
+        if refusal.argument != "device":
+            name = FLAG_OF_ARGUMENT.get(refusal.argument, refusal.argument)
+            value = getattr(config, name)
+            raise UsageError(f"--{name}={value}: --backend={config.backend} {refusal.reason}; take auto or scan")
+    if config.num_seeds > 1 and not backend.vmap:
+        raise UsageError(f"--num_seeds={config.num_seeds}: --backend={config.backend} takes one; take auto or scan")
 
 
 def recurrent_options(config: TrainConfig) -> dict[str, Any]:
-    """The options of `rnn_jax.models.recurrent.Recurrent`. Raises `UsageError` for flags that contradict each other."""
+    """The options of `rnn_jax.models.Recurrent`. Raises `UsageError` for flags that the cell does not have."""
     options: dict[str, Any] = {
         "num_layers": config.num_layers,
         "bidirectional": config.bidirectional,
@@ -142,53 +193,15 @@ def recurrent_options(config: TrainConfig) -> dict[str, Any]:
         "dtype": DTYPES[config.dtype],
         "param_dtype": jnp.float64 if config.dtype == "float64" else jnp.float32,
     }
-    takes = inspect.signature(CELLS[config.cell].init_params).parameters
+    takes = {name: inspect.signature(cell.init_params).parameters for name, cell in CELLS.items()}
     for name, what in (("forget_bias", "forget gate"), ("chrono", "gate with a memory to set")):
         value = getattr(config, name)
         if value is None:
             continue
-        if name not in takes:
-            fitting = ", ".join(
-                cell for cell, made in CELLS.items() if name in inspect.signature(made.init_params).parameters
-            )
+        if name not in takes[config.cell]:
+            fitting = ", ".join(cell for cell in CELLS if name in takes[cell])
             raise UsageError(f"--{name}={value}: --cell={config.cell} has no {what}; take one of {fitting}")
         options[name] = value
     if len(options.keys() & {"forget_bias", "chrono"}) == 2:
         raise UsageError("--forget_bias and --chrono both set the forget gate's bias: give one")
-    if config.zoneout and config.backend not in ("auto", "scan"):
-        raise UsageError(f"--zoneout={config.zoneout}: --backend={config.backend} does not have it; take auto or scan")
-    if config.gradient_flow_every and config.backend not in ("auto", "scan"):
-        raise UsageError(f"--gradient_flow_every: --backend={config.backend} cannot show it; take auto or scan")
-    if config.backend == "without_dc" and config.cell != "lstm":
-        raise UsageError(f"--backend=without_dc is a fault of the LSTM's gradient, not of --cell={config.cell}")
-    if config.backend in ("manual", "pallas") and not has_rule(CELLS[config.cell]):
-        raise UsageError(
-            f"--backend={config.backend}: --cell={config.cell} has no hand-derived gradient; take auto or scan"
-        )
-    if config.backend == "cudnn":
-        for name, fits in (
-            ("cell", config.cell == "lstm"),
-            ("dtype", config.dtype == "float32"),
-            ("truncate_every", config.truncate_every is None),
-            ("num_seeds", config.num_seeds == 1),
-        ):
-            if not fits:
-                raise UsageError(
-                    f"--{name}={getattr(config, name)}: --backend=cudnn does not have it; take auto or scan"
-                )
     return options
-
-
-def make_schedule(config: TrainConfig, total_steps: int) -> optax.Schedule:
-    """The learning rate at each step."""
-    return learning_rate_schedule(config.schedule, config.learning_rate, total_steps, config.warmup_steps)
-
-
-def make_config_optimizer(config: TrainConfig, schedule: optax.Schedule) -> optax.GradientTransformation:
-    """The optimizer. Raises `UsageError` for weight decay without adamw."""
-    try:
-        return make_optimizer(
-            config.optimizer, schedule, clip_norm=config.clip_norm or None, weight_decay=config.weight_decay
-        )
-    except ValueError as error:
-        raise UsageError(f"--weight_decay={config.weight_decay}: {error}") from error

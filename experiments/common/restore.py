@@ -1,0 +1,63 @@
+"""A finished run, rebuilt from its folder: for prediction, for a look at its gradients, for reports."""
+
+import importlib
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from experiments import launchable
+from experiments.common import results
+from experiments.common.flags import UsageError, parse
+from experiments.common.training import prepare_jax
+from rnn_jax.types import Params
+
+
+class Restored(NamedTuple):
+    """A finished run.
+
+    Attributes:
+        name: of its experiment.
+        config: its flags, but for the back end: `auto`, which computes the same on this machine.
+        results: its `results.json`.
+        task: the module of its experiment with `make_model` and `look_at`.
+        model: as it was built, its parameters not yet those of the run.
+        params: the best of the first seed.
+    """
+
+    name: str
+    config: Any
+    results: dict[str, Any]
+    task: Any
+    model: Any
+    params: Params
+
+
+def restore(folder: Path, flag: str) -> Restored:
+    """The run in `folder`, which stays as it is.
+
+    Args:
+        folder: of the run.
+        flag: that names the folder, for messages.
+
+    Raises: `UsageError` where there is no finished run of an experiment that trains, or one of an older form.
+    """
+    from flax import nnx
+
+    from rnn_jax import models
+    from rnn_jax.training.checkpoints import load_params
+
+    where = f"--{flag}={folder}"
+    found = results.read(folder) if (folder / "flags.txt").is_file() else None
+    if found is None or not (folder / results.MODEL).is_dir():
+        raise UsageError(f"{where}: no finished run with a model there; train one to its end first")
+    if "model" not in found:
+        raise UsageError(f"{where}: results.json there has no sizes of a model, as of an older version; train it anew")
+    experiment = launchable(found["experiment"])
+    try:
+        config: Any = parse(experiment.config, [f"--flagfile={folder / 'flags.txt'}", "--backend=auto"])
+    except UsageError as error:
+        raise UsageError(f"{where}: flags.txt there is of another version: {error}") from error
+    prepare_jax(config)
+    task: Any = importlib.import_module(experiment.module)
+    model = task.make_model(config, rngs=nnx.Rngs(config.seed), **found["model"])
+    params = load_params(folder / results.MODEL, models.pure(model)[1])
+    return Restored(found["experiment"], config, found, task, model, params)

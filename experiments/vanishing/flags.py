@@ -1,0 +1,59 @@
+"""The flags of the gradient laboratory."""
+
+import inspect
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from experiments.common.command import RunConfig
+from experiments.common.flags import UsageError, flag
+from rnn_jax.cells import CELLS
+
+DEFAULT_CELLS = ("rnn", "lstm_additive", "lstm_no_forget", "lstm", "lstm_coupled", "lstm_peephole", "gru")
+INITS: dict[str, dict[str, Any]] = {
+    "pytorch": {"init": "pytorch"},
+    "orthogonal": {"init": "glorot_orthogonal"},
+    "identity": {"init": "identity"},
+    "gaussian": {"init": "gaussian"},
+    "forget_0": {"init": "glorot_orthogonal", "forget_bias": 0.0},
+    "forget_1": {"init": "glorot_orthogonal", "forget_bias": 1.0},
+    "forget_2": {"init": "glorot_orthogonal", "forget_bias": 2.0},
+    "chrono": {"init": "glorot_orthogonal", "chrono": None},
+}
+
+
+@dataclass(frozen=True)
+class Config(RunConfig):
+    """Flags of the gradient laboratory."""
+
+    run: str = flag("", "folder of a finished run to look at, instead of cells at their initialization")
+    cells: tuple[str, ...] = flag(DEFAULT_CELLS, "cells, separated by commas", choices=tuple(CELLS))
+    inits: tuple[str, ...] = flag(
+        tuple(INITS), "initializations; a cell that lacks a bias leaves some out", choices=tuple(INITS)
+    )
+    gains: tuple[float, ...] = flag((1.0,), "factors of the recurrent weights", minimum=0.0)
+    lengths: tuple[int, ...] = flag(
+        (10, 100, 1000, 10_000), "lengths T of the sequences; curves are those of the longest", minimum=1
+    )
+    hidden_size: int = flag(64, "hidden features", minimum=1, maximum=1024)
+    input_size: int = flag(4, "input features, standard normal and independent in time", minimum=1, maximum=1024)
+    batch_size: int = flag(8, "sequences over which logarithms are averaged", minimum=1, maximum=1024)
+    seed: int = flag(0, "draws parameters, inputs and the direction of the loss", minimum=0, below=2**31)
+
+    def check(self, given: frozenset[str]) -> None:
+        """See `RunConfig.check`."""
+        if self.run:
+            if more := sorted(given - {"run", "workdir", "data_dir"}):
+                raise UsageError(f"--{more[0]} is for cells at their initialization, and goes without --run")
+        elif not list(self.settings()):
+            raise UsageError("--cells, --inits: no cell of the list has one of these initializations")
+
+    def settings(self) -> Iterator[tuple[str, str, float, dict[str, Any]]]:
+        """Cell, initialization, gain, and the options of `init_params`, for every combination that the cell has."""
+        for cell in self.cells:
+            takes = inspect.signature(CELLS[cell].init_params).parameters
+            for init in self.inits:
+                options = {k: max(*self.lengths, 3) if k == "chrono" else v for k, v in INITS[init].items()}
+                if options.keys() <= takes.keys():
+                    for gain in self.gains:
+                        yield cell, init, gain, options

@@ -1,0 +1,66 @@
+"""How far back does a trained network look? The gradient through time of a finished run, on its own validation data."""
+
+import time
+from pathlib import Path
+
+import jax
+import numpy as np
+from tabulate import tabulate
+
+from experiments.common import results
+from experiments.common.restore import restore
+from experiments.vanishing.flags import Config
+from rnn_jax.diagnostics import memory_horizon
+from rnn_jax.models import make_gradient_flow
+from rnn_jax.plotting import gradients
+
+BATCH = 256
+
+
+def verdict(values: np.ndarray) -> tuple[str, float, float]:
+    """What log10 norms by lag mean in words, and the lags at which they have fallen by e and by 1,000."""
+    known = values[np.isfinite(values)] * np.log(10)
+    by_e, by_1000 = memory_horizon(known), memory_horizon(known, 1000)
+    if np.isinf(by_1000):
+        text = f"all {known.size} steps count: the first still has {10 ** (values[known.size - 1] - values[0]):.2g} of "
+        return text + "the last one's gradient", by_e, by_1000
+    return f"looks back {by_e:.0f} steps (to 1/e), {by_1000:.0f} steps to a thousandth", by_e, by_1000
+
+
+def run(name: str, config: Config, workdir: Path) -> None:
+    """Measures, writes `results.json` and a plot into `workdir`, prints the table; the run's folder stays as it is."""
+    restored = restore(Path(config.run), "run")
+    look, data = restored.task.look_at(restored.config, BATCH)
+    inputs, lengths = look.take(data)
+    started = time.perf_counter()
+    of_layers = jax.jit(make_gradient_flow(restored.model, look.score))
+    found = jax.block_until_ready(of_layers(jax.device_put(restored.params), *inputs, lengths=lengths))
+    seconds = time.perf_counter() - started
+    rows, curves = [], {}
+    for layer, values in ((layer, np.asarray(values, np.float64)) for layer, values in found.items()):
+        text, by_e, by_1000 = verdict(values)
+        lags = [lag for lag in (1, 10, 100, 1000) if lag < values.size and np.isfinite(values[lag])]
+        falls = {str(lag): float(values[lag] - values[0]) for lag in lags}
+        rows.append(
+            {"layer": layer, "log10_gradient": falls, "horizon_e": by_e, "horizon_1000": by_1000, "verdict": text}
+        )
+        curves[layer] = (np.arange(1, values.size), values[1:] - values[0])
+    title = f"How far back does it look? Gradient of {look.what}"
+    gradients.by_lag(workdir / "plots" / "run.png", title, curves, "log10 of dy/dh_t against lag 0")
+    measures = [{key: results.spread([row[key]]) for key in ("horizon_e", "horizon_1000")} for row in rows]
+    of_run = {key: restored.results[key] for key in ("dataset", "protocol", "cell", "num_params", "seeds", "steps")}
+    whole = {
+        **of_run,
+        "experiment": name,
+        "metrics": measures[-1],
+        "baselines": {row["layer"]: each for row, each in zip(rows[:-1], measures, strict=False)},
+        "compile_seconds": 0.0,
+        "train_seconds": seconds,
+        "rows": rows,
+    }
+    results.write(workdir, whole)
+    body = [[row["layer"], *(f"{v:+.1f}" for v in row["log10_gradient"].values()), row["verdict"]] for row in rows]
+    lags = list(rows[0]["log10_gradient"])
+    print(f"\nlog10 of the gradient of {look.what} with respect to h_t, against its value at lag 0:\n")
+    print(tabulate(body, headers=["layer", *(f"lag {lag}" for lag in lags), "verdict"], tablefmt="pipe"))
+    print(f"\nplots: {workdir / 'plots'}")
