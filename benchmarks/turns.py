@@ -65,7 +65,7 @@ class Worker:
         deadline = time.monotonic() + limit
         with selectors.DefaultSelector() as selector:
             selector.register(self.process.stdout, selectors.EVENT_READ)
-            while not selector.select(timeout=0.05 if memory_bytes else max(deadline - time.monotonic(), 0)):
+            while not selector.select(timeout=min(0.05 if memory_bytes else 60, max(deadline - time.monotonic(), 0))):
                 if time.monotonic() >= deadline:
                     self.close()
                     raise Refused("time", f"no answer within {limit:.0f} s")

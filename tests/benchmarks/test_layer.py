@@ -3,14 +3,18 @@
 import json
 
 import pytest
+from helpers.imports import third_party_imports
 from helpers.running import once, run
 
-from benchmarks import layer as benchmark
-from benchmarks import peers, report, turns
+from benchmarks import contest, layer, peers, report, shapes, turns
 from benchmarks.peers import PEERS, Peer
 from benchmarks.problem import NUM_GATES
+from experiments.common.flags import parse
+from experiments.common.results import KEYS
 
-FLAGS = ("--cells=gru", "--shapes=B2T3I2H4r", "--turns=2", "--seconds=60", "--matmul_size=16")
+MAIN = layer.EXPERIMENT.main
+
+FLAGS = ("--cells=gru", "--shapes=B2T3I2H4r", "--turns=2", "--seconds=1000000", "--matmul_size=16")
 ABSENT = Peer("absent", packages=("no_such_package",))
 
 
@@ -18,17 +22,14 @@ ABSENT = Peer("absent", packages=("no_such_package",))
 def finished(tmp_path_factory):
     """Two of ours and two that cannot take part, the processes as users start them."""
     flags = (*FLAGS, "--peers=scan,manual,jax_cudnn,flax_optimized")
-    return once(tmp_path_factory, "benchmark", lambda folder: run(benchmark.main, f"--workdir={folder}", *flags))
+    return once(tmp_path_factory, "benchmark", lambda folder: run(MAIN, f"--workdir={folder}", *flags))
 
 
 def test_a_run(finished):
     folder, ran = finished
     assert (ran.status, ran.err) == (0, ""), ran
     results = json.loads((folder / "results.json").read_text())
-    assert set(results) >= {
-        "experiment", "dataset", "protocol", "cell", "num_params", "seeds", "metrics", "baselines", "steps",
-        "compile_seconds", "train_seconds", "device", "versions", "machine", "flags", "peer_versions", "rows",
-    }  # fmt: skip
+    assert set(results) >= {*KEYS, "device", "versions", "machine", "flags", "peer_versions", "rows"}
     assert (results["experiment"], results["cell"]) == ("benchmark", "gru")
     assert results["num_params"] == 3 * 4 * (2 + 4 + 1) + 4
     assert results["machine"]["matmul_rate"] > 0
@@ -76,7 +77,7 @@ def test_the_table(finished):
 
 def test_the_same_command_again(finished):
     folder, ran = finished
-    again = run(benchmark.main, f"--workdir={folder}", *(folder / "flags.txt").read_text().split())
+    again = run(MAIN, f"--workdir={folder}", *(folder / "flags.txt").read_text().split())
     assert again.status == 0
     assert again.out.endswith(ran.out[ran.out.index("\n\nfloat32: ") :])
 
@@ -104,14 +105,14 @@ def without_processes(monkeypatch):
         figures = {"steps_per_second": 1.0, "tokens_per_second": 1.0, "share_of_matmul_rate": 0.5}
         return [row_of(name, **values, **figures) for name in names]
 
-    monkeypatch.setattr(benchmark.contest, "hold", hold)
-    monkeypatch.setattr(benchmark.turns, "matmul_rate", lambda size: 1e9)
+    monkeypatch.setattr(contest, "hold", hold)
+    monkeypatch.setattr(turns, "matmul_rate", lambda size: 1e9)
     return held
 
 
 def test_a_sweep(tmp_path, without_processes):
     flags = ("--cells=rnn,gru", "--shapes=B2T8I3H4", "--sweep=T", "--factors=2,0.5,1", "--peers=scan,torch")
-    ran = run(benchmark.main, f"--workdir={tmp_path}", *flags)
+    ran = run(MAIN, f"--workdir={tmp_path}", *flags)
     assert ran.status == 0, ran
     names = ["B2T4I3H4", "B2T8I3H4", "B2T16I3H4"]
     assert without_processes == [(cell, name, "float32") for cell in ("rnn", "gru") for name in names]
@@ -120,31 +121,31 @@ def test_a_sweep(tmp_path, without_processes):
 
 def test_an_interrupted_run_goes_on(tmp_path, without_processes, monkeypatch):
     flags = (f"--workdir={tmp_path}", "--cells=rnn,lstm,gru", "--shapes=S1", "--peers=scan")
-    hold = benchmark.contest.hold
+    hold = contest.hold
 
     def stop_at_the_second(*arguments):
         if len(without_processes) == 1:
             raise KeyboardInterrupt
         return hold(*arguments)
 
-    monkeypatch.setattr(benchmark.contest, "hold", stop_at_the_second)
-    assert run(benchmark.main, *flags).status == 130
-    monkeypatch.setattr(benchmark.contest, "hold", hold)
-    assert run(benchmark.main, *flags).status == 0
+    monkeypatch.setattr(contest, "hold", stop_at_the_second)
+    assert run(MAIN, *flags).status == 130
+    monkeypatch.setattr(contest, "hold", hold)
+    assert run(MAIN, *flags).status == 0
     assert without_processes == [(cell, "S1", "float32") for cell in ("rnn", "lstm", "gru")]
 
 
 def test_a_type_of_its_own():
-    config = benchmark.Config(cells="lstm", shapes="S1,S6", dtypes="float32,float64")
-    found = [(shape.name, dtype) for _, shape, dtype in benchmark.contests(config)]
+    config = parse(layer.Config, ["--cells=lstm", "--shapes=S1,S6", "--dtypes=float32,float64"])
+    found = [(shape.name, dtype) for _, shape, dtype in layer.contests(config)]
     assert found == [("S1", "float32"), ("S1", "float64"), ("S6", "bfloat16")]
 
 
 def test_a_missing_peer(monkeypatch):
     """A row that says so, in the contest and in the table, and no error."""
     monkeypatch.setitem(PEERS, "absent", ABSENT)
-    limits = benchmark.contest.Limits(turns=1, seconds=1e-9, memory_bytes=2**40, rate=1e12)
-    rows = benchmark.contest.hold("gru", benchmark.shapes.get("B2T3I2H4"), "float32", ["scan", "absent"], limits)
+    limits = contest.Limits(turns=1, seconds=1e-9, memory_bytes=2**40, rate=1e12)
+    rows = contest.hold("gru", shapes.get("B2T3I2H4"), "float32", ["scan", "absent"], limits)
     assert (rows[1]["status"], rows[1]["reason"]) == ("missing", "no_such_package is not installed")
     assert report.cell_of(rows[1]) == "missing"
     assert "- absent: no_such_package is not installed (gru B2T3I2H4)" in report.tables({"rows": rows})
@@ -167,8 +168,8 @@ def test_a_peer_that_disagrees_is_not_ranked():
 
 def test_nothing_ran(tmp_path, monkeypatch):
     """Every contest is too large for the budget: a table of reasons, exit status 1."""
-    monkeypatch.setattr(benchmark.turns, "matmul_rate", lambda size: 1.0)
-    ran = run(benchmark.main, f"--workdir={tmp_path}", *FLAGS, "--peers=scan,torch")
+    monkeypatch.setattr(turns, "matmul_rate", lambda size: 1e-9)
+    ran = run(MAIN, f"--workdir={tmp_path}", *FLAGS, "--peers=scan,torch")
     assert ran.status == 1
     assert "alone a gradient takes" in ran.out
     results = json.loads((tmp_path / "results.json").read_text())
@@ -187,17 +188,22 @@ def test_nothing_ran(tmp_path, monkeypatch):
             "--shapes: unknown 'S8': take some of S1,S2,S3,S4,S5,S6,S7 or spell one out, like B64T100I1H32",
         ),
         ("--sweep=T", "--sweep=T varies one shape: name it, like --shapes=S2"),
+        *((f"--{name}=", f"--{name}: name at least one") for name in layer.LISTS),
+        ("--factors=1,x", "--factors=1,x: write numbers with commas between"),
+        ("--factors=1,0", "--factors=0.0: must be above 0.0"),
+        ("--factors=nan", "--factors=nan: must be a finite number"),
+        ("--factors=1e5", "--factors=100000.0: must be at most 10000.0"),
         ("--turns=0", "--turns=0: must be at least 1"),
         ("--seconds=0", "--seconds=0.0: must be above 0.0"),
         ("--memory_limit_gib=-1", "--memory_limit_gib=-1.0: must be above 0.0"),
     ],
 )
 def test_errors(tmp_path, argument, message):
-    assert run(benchmark.main, f"--workdir={tmp_path}", argument).one_error() == message
+    """Before a folder is made."""
+    folder = tmp_path / "run"
+    assert run(MAIN, f"--workdir={folder}", argument).one_error() == message
+    assert not folder.exists()
 
 
-@pytest.mark.parametrize("factors", ["", "1,x", "0", "nan", "-1"])
-def test_factors_that_do_not_fit(tmp_path, factors):
-    flags = (f"--workdir={tmp_path}", "--shapes=S1", "--sweep=B", f"--factors={factors}")
-    message = run(benchmark.main, *flags).one_error()
-    assert message == f"--factors: {factors!r} are no numbers above 0 and up to 10000; write --factors=0.5,1,2"
+def test_help_needs_what_flags_need_only():
+    assert third_party_imports("benchmarks.layer") == {"absl", "benchmarks", "experiments"}
