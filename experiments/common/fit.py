@@ -95,7 +95,7 @@ def fit(
         config: the flags.
         name: of the experiment, as one launches it.
         task: what to train.
-        model: whose parameters `task.init` draws; for its summary and its size.
+        model: whose parameters `task.init` draws, for its summary and its size: `rnn_jax.models.abstract` will do.
         data: a pytree of arrays, put on the device once.
         workdir: the run's folder.
         fingerprint: of the data; a run that goes on has to find the same.

@@ -1,6 +1,7 @@
 """A finished run, rebuilt from its folder: for prediction, for a look at its gradients, for reports."""
 
 import importlib
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,7 +20,7 @@ class Restored(NamedTuple):
         config: its flags, but for the back end: `auto`, which computes the same on this machine.
         results: its `results.json`.
         task: the module of its experiment with `make_model` and `look_at`.
-        model: as it was built, its parameters not yet those of the run.
+        model: its form, shapes in place of parameters.
         params: the best of the first seed.
     """
 
@@ -40,8 +41,6 @@ def restore(folder: Path, flag: str) -> Restored:
 
     Raises: `UsageError` where there is no finished run of an experiment that trains, or one of an older form.
     """
-    from flax import nnx
-
     from rnn_jax import models
     from rnn_jax.training.checkpoints import load_params
 
@@ -58,6 +57,6 @@ def restore(folder: Path, flag: str) -> Restored:
         raise UsageError(f"{where}: flags.txt there is of another version: {error}") from error
     prepare_jax(config)
     task: Any = importlib.import_module(experiment.module)
-    model = task.make_model(config, rngs=nnx.Rngs(config.seed), **found["model"])
+    model = models.abstract(partial(task.make_model, config, **found["model"]))
     params = load_params(folder / results.MODEL, models.pure(model)[1])
     return Restored(found["experiment"], config, found, task, model, params)

@@ -33,7 +33,7 @@ def read(config: Config) -> ForecastTask:
     return make_task(found, config.protocol, config.lag, config.ahead)
 
 
-def make_model(config: Config, *, input_size: int, rngs: nnx.Rngs) -> SequenceModel:
+def make_model(config: Config, rngs: nnx.Rngs, *, input_size: int) -> SequenceModel:
     """The model that the flags describe, for windows of `input_size` features."""
     options = recurrent_options(config)
     return SequenceModel(
@@ -80,7 +80,7 @@ def make_training_task(config: Config, forecast: ForecastTask, apply: Any) -> Ta
         rows = data["validation"][:, None] + config.lag + jnp.arange(config.ahead)
         return {"loss": jnp.mean((predictions - data["series"][rows, 0]) ** 2)}
 
-    init = initializer(lambda rngs: make_model(config, input_size=forecast.values.shape[1], rngs=rngs))
+    init = initializer(partial(make_model, config, input_size=forecast.values.shape[1]))
     return Task(init, loss, batch, evaluate, len(forecast.train))
 
 
@@ -117,7 +117,7 @@ def train_and_evaluate(name: str, config: Config, workdir: Path) -> None:
     windows = ", ".join(f"{len(forecast.starts(split))} {split}" for split in ("train", "validation", "test"))
     print(f"data: {len(forecast.values)} rows, windows: {windows}")
 
-    model = make_model(config, input_size=forecast.values.shape[1], rngs=nnx.Rngs(config.seed))
+    model = models.abstract(partial(make_model, config, input_size=forecast.values.shape[1]))
     apply, _ = models.pure(model)
     task, data = make_training_task(config, forecast, apply), device_data(config, forecast)
     mark = forecast.fingerprint()

@@ -1,8 +1,7 @@
 """A run of the long-memory tasks."""
 
+from functools import partial
 from pathlib import Path
-
-from flax import nnx
 
 from experiments.common import results
 from experiments.common.fit import fit
@@ -29,7 +28,7 @@ def train_and_evaluate(name: str, config: Config, workdir: Path) -> None:
     problem = read_problem(config)
     counts = ", ".join(f"{count:,} {split}" for split, count in problem.num_examples.items())
     print(f"data: {problem.name}, length {problem.length:,}, examples: {counts}")
-    model = task.make_model(config, **task.sizes(problem), rngs=nnx.Rngs(config.seed))
+    model = models.abstract(partial(task.make_model, config, **task.sizes(problem)))
     apply, _ = models.pure(model)
     fitted = fit(
         config,

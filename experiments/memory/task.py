@@ -1,6 +1,7 @@
 """Training on a long-memory problem, as pure functions."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import jax
@@ -29,7 +30,7 @@ def sizes(problem: Problem) -> dict[str, Any]:
     }
 
 
-def make_model(config: Config, *, input_size: int, output_size: int, every_step: bool, rngs: nnx.Rngs) -> SequenceModel:
+def make_model(config: Config, rngs: nnx.Rngs, *, input_size: int, output_size: int, every_step: bool) -> SequenceModel:
     """The model that the flags describe."""
     options = recurrent_options(config)
     return SequenceModel(
@@ -92,5 +93,5 @@ def make_task(config: Config, problem: Problem, apply: Any) -> Task:
         chosen = measures[problem.chosen_by]
         return {"loss": 1 - chosen if problem.chosen_by == "accuracy" else chosen, **measures}
 
-    init = initializer(lambda rngs: make_model(config, **sizes(problem), rngs=rngs))
+    init = initializer(partial(make_model, config, **sizes(problem)))
     return Task(init, loss, batch, evaluate, problem.num_examples["train"])

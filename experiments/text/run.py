@@ -1,5 +1,6 @@
 """A run of text classification: a classifier, beside classifiers without recurrence; or prediction with one."""
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -37,16 +38,14 @@ def train_and_evaluate(name: str, config: TextConfig, workdir: Path) -> None:
     count_ratios.save(corpus.ratios, workdir / "count_ratios.npz")
     sizes = {"vocab_size": corpus.vocabulary.get_vocab_size(), "num_classes": len(corpus.data.classes)}
 
-    def model(rngs: Any) -> Any:
-        return task.make_model(config, **sizes, rngs=rngs)
-
-    fitted, probabilities = task.fit_classifier(name, config, corpus, model, workdir, mark)
+    make = partial(task.make_model, config, **sizes)
+    fitted, probabilities = task.fit_classifier(name, config, corpus, make, workdir, mark)
     baselines = {}
     if config.baselines:
-        for network, make in networks_without_recurrence(config, corpus).items():
+        for network, other in networks_without_recurrence(config, corpus).items():
             print(f"baseline {network}:")
             folder = workdir / "baselines" / network
-            baselines[network] = list(task.fit_classifier(name, config, corpus, make, folder, mark)[1])
+            baselines[network] = list(task.fit_classifier(name, config, corpus, other, folder, mark)[1])
         for linear, longest in (("nbsvm_bigrams", 2), ("nbsvm_trigrams", 3)):
             print(f"baseline {linear}")
             baselines[linear] = [linear_probabilities(corpus, longest)]

@@ -156,7 +156,7 @@ def batches_of(corpus: Corpus, split: str) -> list[Group]:
     return groups(bounds, EVALUATION_BATCH)
 
 
-def make_model(config: TextConfig, *, vocab_size: int, num_classes: int, rngs: nnx.Rngs) -> TextClassifier:
+def make_model(config: TextConfig, rngs: nnx.Rngs, *, vocab_size: int, num_classes: int) -> TextClassifier:
     """The classifier that the flags describe."""
     return TextClassifier(
         vocab_size,
@@ -218,7 +218,7 @@ def fit_classifier(
     fingerprint: str,
 ) -> tuple[Fitted, np.ndarray]:
     """Trains a classifier of any kind in `workdir` and reads the test split once: probabilities `[S, N_test, C]`."""
-    model = make(nnx.Rngs(config.seed))
+    model = models.abstract(make)
     apply, _ = models.pure(model)
     data = device_data(corpus)
     fitted = fit(

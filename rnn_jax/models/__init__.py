@@ -7,13 +7,14 @@
 | `SequenceModel` | recurrent layers and a linear read-out, of the end or of every step |
 | `TextClassifier`, `BagClassifier`, `FlattenClassifier` | tokens in, a score per class out |
 | `last_output`, `pool_steps` | from a sequence to one vector |
-| `pure`, `num_params`, `summary` | a module as a pure function of its parameters; how many there are |
+| `pure`, `bind`, `abstract` | a module as a pure function of its parameters; with given ones; with shapes alone |
+| `num_params`, `summary` | how many parameters there are, and where |
 | `make_gradient_flow` | the gradient through time of a whole model |
 """
 
 from rnn_jax.models.gradient_flow import make_gradient_flow
 from rnn_jax.models.pooling import pool_steps
-from rnn_jax.models.pure import num_params, pure, summary
+from rnn_jax.models.pure import abstract, bind, num_params, pure, summary
 from rnn_jax.models.recurrent import GRU, LSTM, RNN, FlaxCell, Recurrent
 from rnn_jax.models.sequence import SequenceModel, last_output
 from rnn_jax.models.text import BagClassifier, FlattenClassifier, TextClassifier
@@ -28,6 +29,8 @@ __all__ = [
     "Recurrent",
     "SequenceModel",
     "TextClassifier",
+    "abstract",
+    "bind",
     "last_output",
     "make_gradient_flow",
     "num_params",

@@ -15,6 +15,7 @@ from flax import nnx
 
 from rnn_jax.compose import Directions
 from rnn_jax.diagnostics.steps import log_norm
+from rnn_jax.models.pure import bind
 from rnn_jax.models.recurrent import BothDirections, Recurrent
 from rnn_jax.types import Array, Params
 
@@ -41,18 +42,16 @@ def make_gradient_flow(model: nnx.Module, score: Callable[[Array], Array]) -> Fl
         >>> {name: values.shape for name, values in flow(pure(model)[1], jnp.ones((2, 7, 1))).items()}
         {'layer 0': (7,)}
     """
-    graph, state = nnx.split(model, nnx.Param)
+    with_params = bind(model)
 
     def apply(params: Params, perturbations: Any, inputs: tuple[Any, ...]) -> Array:
-        filled = jax.tree.map(lambda leaf: leaf, state)
-        nnx.replace_by_pure_dict(filled, params)
-        merged: Any = nnx.merge(graph, filled)
-        merged.recurrent.perturbations = nnx.data(perturbations)
-        return score(merged(*inputs)).sum()
+        bound = with_params(params)
+        bound.recurrent.perturbations = nnx.data(perturbations)
+        return score(bound(*inputs)).sum()
 
     def flow(params: Params, *inputs: Any, lengths: Array | None = None) -> dict[str, Array]:
         batch, num_steps = inputs[0].shape[:2]
-        recurrent: Recurrent = model.recurrent  # type: ignore[attr-defined]  # every model of ours has it
+        recurrent: Recurrent = with_params(params).recurrent
         perturbations = tuple(_zeros(recurrent, layer, num_steps, batch) for layer in recurrent.layers)
         slopes = jax.grad(apply, 1)(params, perturbations, inputs)
         steps = jnp.full(batch, num_steps) if lengths is None else lengths

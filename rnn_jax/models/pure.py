@@ -9,6 +9,30 @@ from flax import nnx
 from rnn_jax.types import Params
 
 
+def abstract(make_model: Callable[[nnx.Rngs], nnx.Module]) -> Any:
+    """The module that `make_model` would make, shapes in place of arrays: nothing is drawn, nothing compiled.
+
+    Good for its summary and as the form of a pure function, which gets its parameters from elsewhere.
+
+    >>> model = abstract(lambda rngs: nnx.Linear(3, 4, rngs=rngs))
+    >>> num_params(model), type(pure(model)[1]["kernel"]).__name__
+    (16, 'ShapeDtypeStruct')
+    """
+    return nnx.eval_shape(lambda: make_model(nnx.Rngs(0)))
+
+
+def bind(model: nnx.Module) -> Callable[[Params], Any]:
+    """A function of parameters, nested dicts of arrays, to the module that has them; `model` gives its form alone."""
+    graph, state = nnx.split(model, nnx.Param)
+
+    def with_params(params: Params) -> Any:
+        filled = jax.tree.map(lambda leaf: leaf, state)
+        nnx.replace_by_pure_dict(filled, params)
+        return nnx.merge(graph, filled)
+
+    return with_params
+
+
 def pure(model: nnx.Module) -> tuple[Callable[..., Any], Params]:
     """A module as a pure function: `apply(params, *args, **kwargs)` and its parameters, nested dicts of arrays.
 
@@ -17,15 +41,12 @@ def pure(model: nnx.Module) -> tuple[Callable[..., Any], Params]:
     >>> apply(params, jnp.ones((2, 3))).shape, sorted(params)
     ((2, 4), ['bias', 'kernel'])
     """
-    graph, state = nnx.split(model, nnx.Param)
-    params = nnx.to_pure_dict(state)
+    with_params = bind(model)
 
     def apply(params: Params, *args: Any, **kwargs: Any) -> Any:
-        filled = jax.tree.map(lambda leaf: leaf, state)
-        nnx.replace_by_pure_dict(filled, params)
-        return nnx.merge(graph, filled)(*args, **kwargs)
+        return with_params(params)(*args, **kwargs)
 
-    return apply, params
+    return apply, nnx.to_pure_dict(nnx.state(model, nnx.Param))
 
 
 def num_params(model: nnx.Module) -> int:
