@@ -171,6 +171,8 @@ def _listed(name: str, kind: type, words: Sequence[str]) -> tuple[Any, ...]:
 def _check_limits(config: Any) -> None:
     for field in dataclasses.fields(config):
         given = getattr(config, field.name)
+        if given == () and field.default:
+            raise UsageError(f"--{field.name}=: name at least one")
         for value in given if isinstance(given, tuple) else [given]:
             _check_value(field.name, value, field.metadata)
 
