@@ -7,9 +7,11 @@ import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
+
+from rnn_jax.files import write_whole
 
 
 class Ran(NamedTuple):
@@ -47,7 +49,28 @@ def run(main: Callable[[Sequence[str]], int], *arguments: str) -> Ran:
     return Ran(status, out.getvalue(), err.getvalue())
 
 
-def once(tmp_path_factory, name: str, make: Callable[[Path], Ran], wait_seconds: float = 300) -> tuple[Path, Ran]:
+def refused(main: Callable[[Sequence[str]], int], folder: Path, *arguments: str) -> str:
+    """The one line with which a command is refused before it begins: no folder is made and no data looked for."""
+    workdir = folder / "refused"
+    ran = run(main, f"--workdir={workdir}", f"--data_dir={folder / 'nowhere'}", *arguments)
+    message = ran.one_error()
+    assert ran.out == "", "it began"
+    assert not workdir.exists()
+    return message
+
+
+def results_of(folder: Path) -> dict[str, Any]:
+    """The `results.json` of a run."""
+    return json.loads((folder / "results.json").read_text(encoding="utf-8"))
+
+
+def contents(folder: Path) -> dict[str, tuple[int, bytes]]:
+    """Every file in a folder by name: when it was written, and what it holds."""
+    files = [path for path in sorted(folder.rglob("*")) if path.is_file()]
+    return {str(path.relative_to(folder)): (path.stat().st_mtime_ns, path.read_bytes()) for path in files}
+
+
+def once(tmp_path_factory, name: str, make: Callable[[Path], Ran], wait_seconds: float = 1800) -> tuple[Path, Ran]:
     """A run that several tests look at: made by the first of the test processes that asks, in a folder for all."""
     base = tmp_path_factory.getbasetemp()
     base = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
@@ -60,8 +83,9 @@ def once(tmp_path_factory, name: str, make: Callable[[Path], Ran], wait_seconds:
             assert time.monotonic() < deadline, f"no other process has finished {name}"
             time.sleep(0.1)
     else:
-        ran = make(folder)
-        partial = done.with_suffix(".partial")
-        partial.write_text(json.dumps(ran))
-        os.replace(partial, done)
-    return folder, Ran(*json.loads(done.read_text()))
+        ran = Ran(-1, "", "it ended with a traceback, in the test process that made it")
+        try:
+            ran = make(folder)
+        finally:  # the others must not wait for what does not come
+            write_whole(done, json.dumps(ran))
+    return folder, Ran(*json.loads(done.read_text(encoding="utf-8")))

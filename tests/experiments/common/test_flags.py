@@ -1,35 +1,15 @@
 """Flags to a config and back, and one line for whatever does not fit."""
 
 import dataclasses
-import importlib
-import re
+import typing
 from dataclasses import dataclass
+from typing import ClassVar
 
 import pytest
 from helpers.running import run
 
-import launch
-from benchmarks import layer as benchmark
-from experiments import gradcheck, ntc_scv, spelled_out
-from experiments.common.flags import UsageError, flag, flagfile_lines, help_text, parse
-from experiments.common.training_flags import TrainConfig
-from experiments.forecast import main as forecast
-from experiments.long_sequences import main as long_sequences
-from experiments.memory import main as memory
-from experiments.text.flags import TextConfig
-from experiments.vanishing import main as vanishing
-
-CONFIGS = {
-    "forecast": forecast.Config,
-    "imdb": TextConfig,
-    "ntc_scv": ntc_scv.Config,
-    "gradcheck": gradcheck.Config,
-    "long_sequences": long_sequences.Config,
-    "memory": memory.Config,
-    "benchmark": benchmark.Config,
-    "spelled_out": spelled_out.Config,
-    "vanishing": vanishing.Config,
-}
+from experiments import EXPERIMENTS, launchable
+from experiments.common.flags import UsageError, When, flag, flagfile_lines, help_text, kind_of, parse, parse_given
 
 
 @dataclass(frozen=True)
@@ -46,6 +26,9 @@ class Demo:
     fast: bool = flag(False, "yes or no")
     where: str = flag("", "a folder", local=True)
     count: int = flag(5, "a few", maximum=10)
+    colours: tuple[str, ...] = flag(("red", "blue"), "some of three", choices=("red", "green", "blue"))
+    lengths: tuple[int, ...] = flag((10, 100), "a few lengths", minimum=1, maximum=1000)
+    gains: tuple[float, ...] = flag((), "factors, or none", minimum=0.0, below=9.0)
 
 
 def usage_error(*arguments):
@@ -59,14 +42,16 @@ def usage_error(*arguments):
 class TestParse:
     def test_defaults(self):
         assert parse(Demo, []) == Demo()
-        assert Demo() == Demo("", "red", 64, 0.5, 1e-3, None, None, False, "", 5)
+        assert Demo() == Demo("", "red", 64, 0.5, 1e-3, None, None, False, "", 5, ("red", "blue"), (10, 100), ())
 
     def test_every_type(self):
         arguments = ["--word=a=b c", "--colour=blue", "--lag=24", "--rate=0", "--step=2", "--bias=-1e-3"]
-        config = parse(Demo, [*arguments, "--patience=3", "--fast", "--where=/x"])
-        assert config == Demo("a=b c", "blue", 24, 0.0, 2.0, -0.001, 3, True, "/x")
+        arguments += ["--patience=3", "--fast", "--where=/x", "--colours=green", "--lengths=7,5", "--gains=1"]
+        config = parse(Demo, arguments)
+        assert config == Demo("a=b c", "blue", 24, 0.0, 2.0, -0.001, 3, True, "/x", 5, ("green",), (7, 5), (1.0,))
         kinds = [type(value) for value in dataclasses.astuple(config)]
-        assert kinds == [str, str, int, float, float, float, int, bool, str, int]
+        assert kinds == [str, str, int, float, float, float, int, bool, str, int, tuple, tuple, tuple]
+        assert [type(value) for value in (*config.lengths, *config.gains)] == [int, int, float]
 
     @pytest.mark.parametrize(
         ("argument", "value"), [("--fast=true", True), ("--fast=false", False), ("--nofast", False), ("--fast=1", True)]
@@ -83,6 +68,45 @@ class TestParse:
     def test_nothing_is_left_in_global_flags(self):
         parse(Demo, ["--lag=7"])
         assert parse(Demo, []).lag == 64
+
+    def test_which_flags_are_given(self, tmp_path):
+        """On the command line or in a flagfile, at their default too."""
+        (tmp_path / "flags.txt").write_text("--rate=0.5\n--nofast\n")
+        _, given = parse_given(Demo, ["--lag=64", f"--flagfile={tmp_path / 'flags.txt'}"])
+        assert given == {"lag", "rate", "fast"}
+        assert parse_given(Demo, [])[1] == frozenset()
+
+
+class TestLists:
+    def test_the_order_is_kept_and_each_value_counts_once(self):
+        assert parse(Demo, ["--lengths=30,7,30,9,7"]).lengths == (30, 7, 9)
+        assert parse(Demo, ["--colours=green,red,green"]).colours == ("green", "red")
+
+    def test_none_where_none_is_the_default(self):
+        assert parse(Demo, ["--gains="]).gains == ()
+
+    @pytest.mark.parametrize(
+        ("argument", "message"),
+        [
+            ("--lengths=1,x", "--lengths=1,x: write whole numbers with commas between"),
+            ("--lengths=1,,3", "--lengths=1,,3: write whole numbers with commas between"),
+            ("--lengths=10,1e3", "--lengths=10,1e3: write whole numbers with commas between"),
+            ("--lengths=2.5", "--lengths=2.5: write whole numbers with commas between"),
+            ("--lengths=", "--lengths=: name at least one"),
+            ("--lengths=5,0", "--lengths=0: must be at least 1"),
+            ("--lengths=5,1001", "--lengths=1001: must be at most 1000"),
+            ("--gains=1,half", "--gains=1,half: write numbers with commas between"),
+            ("--gains=1,-1", "--gains=-1.0: must be at least 0.0"),
+            ("--gains=9", "--gains=9.0: must be below 9.0"),
+            ("--gains=nan", "--gains=nan: must be a finite number"),
+            ("--gains=1,inf", "--gains=inf: must be a finite number"),
+            ("--colours=red,pink", "--colours: unknown 'pink': take some of red,green,blue"),
+            ("--colours=red,,blue", "--colours: unknown '': take some of red,green,blue"),
+            ("--colours=", "--colours=: name at least one"),
+        ],
+    )
+    def test_errors(self, argument, message):
+        assert usage_error(argument) == message
 
 
 class TestErrors:
@@ -106,8 +130,12 @@ class TestErrors:
         assert usage_error(argument) == message
 
     @pytest.mark.parametrize(
-        "argument", ["--lag=1", "--patience=1", "--rate=0", "--rate=0.999", "--step=1e-30", "--bias=-7", "--count=10"]
-    )
+        "argument",
+        [
+            "--lag=1", "--patience=1", "--rate=0", "--rate=0.999", "--step=1e-30", "--bias=-7", "--count=10",
+            "--lengths=1,1000", "--gains=0,8.999",
+        ],
+    )  # fmt: skip
     def test_values_at_the_limits(self, argument):
         parse(Demo, [argument])
 
@@ -123,7 +151,7 @@ class TestErrors:
             ("--lagg=3", ["'lagg'", "lag"]),
             ("--nonsense", ["'nonsense'"]),
             ("-x", ["'x'"]),
-            ("--lag", ["lag"]),
+            ("--count", ["count"]),
             ("--flagfile=/no/such/file", ["/no/such/file"]),
         ],
     )
@@ -138,6 +166,67 @@ class TestErrors:
         assert usage_error("--lag=2", argument) == message
 
 
+@dataclass(frozen=True)
+class Dependent:
+    """Defaults that depend on other flags."""
+
+    data: str = flag("a", "which", choices=("a", "b"))
+    lecture: bool = flag(False, "the lecture's values")
+    size: int = flag(10, "a size", minimum=1)
+    rate: float = flag(0.1, "a rate")
+
+    DEFAULTS: ClassVar = (When("data", "b", {"size": 20, "rate": 0.2}), When("lecture", True, {"size": 500}))
+
+
+class TestDefaultsThatDependOnAFlag:
+    @pytest.mark.parametrize(
+        ("arguments", "expected"),
+        [
+            ([], Dependent()),
+            (["--data=b"], Dependent("b", False, 20, 0.2)),
+            (["--lecture"], Dependent("a", True, 500, 0.1)),
+            (["--data=b", "--lecture"], Dependent("b", True, 500, 0.2)),
+            (["--lecture", "--data=b"], Dependent("b", True, 500, 0.2)),
+            (["--lecture", "--nolecture"], Dependent()),
+            (["--lecture=false"], Dependent()),
+        ],
+    )
+    def test_the_last_row_that_holds(self, arguments, expected):
+        assert parse(Dependent, arguments) == expected
+
+    @pytest.mark.parametrize("lecture", ["--lecture", "--lecture=true", "--lecture=1", "--lecture=True", "-lecture"])
+    @pytest.mark.parametrize("in_a_file", [False, True])
+    def test_every_spelling_is_the_same(self, tmp_path, lecture, in_a_file):
+        if in_a_file:
+            (tmp_path / "flags.txt").write_text(f"{lecture}\n")
+            lecture = f"--flagfile={tmp_path / 'flags.txt'}"
+        assert parse(Dependent, [lecture]) == Dependent("a", True, 500, 0.1)
+        for arguments in ([lecture, "--size=10"], ["--size=10", lecture]):
+            assert parse(Dependent, arguments) == Dependent("a", True, 10, 0.1), "a flag that is given wins"
+
+    def test_limits_hold_for_them_too(self):
+        @dataclass(frozen=True)
+        class Wrong(Dependent):
+            DEFAULTS: ClassVar = (When("data", "b", {"size": 0}),)
+
+        assert parse(Wrong, []) == Wrong()
+        with pytest.raises(UsageError, match="^--size=0: must be at least 1$"):
+            parse(Wrong, ["--data=b"])
+
+    def test_help_shows_them(self):
+        text = help_text(Dependent)
+        assert "\nWith --data=b, where not given:\n  --size=20 --rate=0.2\n" in text
+        assert text.endswith("\nWith --lecture=true, where not given:\n  --size=500")
+
+    @pytest.mark.parametrize("name", EXPERIMENTS)
+    def test_those_of_an_experiment_are_flags_that_it_has(self, name):
+        config = launchable(name).config
+        known = {field.name for field in dataclasses.fields(config)}
+        for row in config.DEFAULTS:
+            assert {row.name, *row.defaults} <= known
+            assert parse(config, [f"--{row.name}={str(row.value).lower()}"]) is not None
+
+
 class TestFlagfile:
     @pytest.mark.parametrize(
         "config",
@@ -145,6 +234,7 @@ class TestFlagfile:
             Demo(),
             Demo("a=b c", "green", 7, 0.1 + 0.2, 1e-30, -0.0, 9, True),
             Demo(word="ä, 'ö' \"ü\" #", bias=-1e300, step=123456789.123456789),
+            Demo(colours=("blue",), lengths=(1000, 1), gains=(0.1 + 0.2, 1e-30)),
         ],
     )
     def test_reproduces_the_config(self, tmp_path, config):
@@ -155,6 +245,7 @@ class TestFlagfile:
 
     def test_lines(self):
         lines = ["--word=", "--colour=red", "--lag=64", "--rate=0.5", "--step=0.001", "--fast=true", "--count=5"]
+        lines += ["--colours=red,blue", "--lengths=10,100", "--gains="]
         assert flagfile_lines(Demo(fast=True, where="/somewhere")) == lines
 
     @pytest.mark.parametrize("content", [b"\xff\xfe\x00", b"--lag=0\n", b"--nonsense=1\n", b"lag=3\n"])
@@ -165,26 +256,35 @@ class TestFlagfile:
     def test_a_folder(self, tmp_path):
         assert str(tmp_path) in usage_error(f"--flagfile={tmp_path}")
 
-    def test_every_flag_of_training(self, tmp_path):
+    @pytest.mark.parametrize("name", EXPERIMENTS)
+    def test_every_flag_of_an_experiment(self, tmp_path, name):
         """Each flag away from its default, written down and read back."""
-        changed = {}
-        for field in dataclasses.fields(TrainConfig):
-            default, choices = field.default, field.metadata["choices"]
-            if choices:
-                changed[field.name] = choices[-1] if choices[-1] != default else choices[0]
-            elif isinstance(default, bool):
-                changed[field.name] = not default
-            elif isinstance(default, str):
-                changed[field.name] = "somewhere"
-            elif isinstance(default, float) or field.name == "forget_bias":
-                changed[field.name] = 0.3
-            else:
-                changed[field.name] = 17
-        config = TrainConfig(**changed)
+        config_class = launchable(name).config
+        fields, types = dataclasses.fields(config_class), typing.get_type_hints(config_class)
+        config = config_class(**{field.name: other_than_default(field, types[field.name]) for field in fields})
         file = tmp_path / "flags.txt"
         file.write_text("\n".join(flagfile_lines(config)) + "\n", encoding="utf-8")
-        local = [f"--{name}=somewhere" for name in ("workdir", "data_dir")]
-        assert parse(TrainConfig, [f"--flagfile={file}", *local]) == config
+        local = [f"--{field.name}={getattr(config, field.name)}" for field in fields if field.metadata["local"]]
+        assert parse(config_class, [f"--flagfile={file}", *local]) == config
+
+
+def other_than_default(field, annotation):
+    """A value that the flag may have and has not by default."""
+    kind, several = kind_of(annotation)
+    limits = field.metadata
+    default = field.default[-1] if several and field.default else None if several else field.default
+    if limits["choices"]:
+        value = next(choice for choice in limits["choices"] if choice != default)
+    elif kind is bool:
+        value = not default
+    elif kind is str:
+        value = "somewhere"
+    else:
+        least = 0 if limits["minimum"] is None else limits["minimum"]
+        value = kind(0.37 if kind is float else least + 1)
+        value = value if value != default else kind(least + 2)
+    assert value != default
+    return (value,) if several else value
 
 
 class TestHelp:
@@ -193,45 +293,42 @@ class TestHelp:
         assert "  --colour=red\n      one of three (red | green | blue)" in text
         assert "  --patience=none\n      a count or nothing" in text
         assert "  --fast=false\n      yes or no" in text
-
-    def test_these_are_all_experiments(self):
-        assert set(CONFIGS) == set(launch.EXPERIMENTS)
+        assert "  --lengths=10,100\n      a few lengths" in text
+        assert "  --gains=none\n      factors, or none" in text
 
     @pytest.mark.parametrize("option", ["--help", "-h", "--helpfull"])
-    @pytest.mark.parametrize("name", CONFIGS)
-    def test_lists_every_flag_with_its_default(self, name, option):
-        ran = run(importlib.import_module(f"experiments.{name}").main, "--hidden_size=0", option)
+    def test_wherever_it_stands(self, option):
+        """Before anything else is looked at."""
+        ran = run(launchable("forecast").main, "--hidden_size=0", option, "--nonsense")
         assert (ran.status, ran.err) == (0, "")
-        assert ran.out.startswith(f"python launch.py {name} [--flag=value ...]\n")
-        shown = dict(re.findall(r"^  --(\w+)=(.*)$", ran.out, re.MULTILINE))
-        fields = dataclasses.fields(CONFIGS[name])
-        assert list(shown) == [field.name for field in fields]
-        for field in fields:
-            assert field.metadata["help"] in ran.out
-            if shown[field.name] == "none":
-                assert field.default in (None, "")
+        assert ran.out.startswith("python launch.py forecast [--flag=value ...]\n\nForecast an hourly series ")
+
+    @pytest.mark.parametrize("name", EXPERIMENTS)
+    def test_lists_every_flag_with_its_default(self, name):
+        config_class = launchable(name).config
+        lines = help_text(config_class).split("\n\nWith ")[0].splitlines()
+        fields = dataclasses.fields(config_class)
+        assert len(lines) == 2 * len(fields)
+        for field, shown, about in zip(fields, lines[::2], lines[1::2], strict=True):
+            flag, default = shown.strip().split("=", 1)
+            assert flag == f"--{field.name}"
+            assert about.strip().startswith(field.metadata["help"])
+            if default == "none":
+                assert field.default in (None, "", ())
             else:
-                config = parse(CONFIGS[name], [f"--{field.name}={shown[field.name]}"])
-                assert getattr(config, field.name) == field.default
+                assert getattr(parse(config_class, [f"{flag}={default}"]), field.name) == field.default
 
 
 class TestAbsurdValues:
-    @pytest.mark.parametrize("name", ["num_seeds", "hidden_size", "lag", "batch_size"])
-    @pytest.mark.parametrize("config_class", [forecast.Config, spelled_out.Config])
-    def test_are_one_line(self, config_class, name):
-        with pytest.raises(UsageError, match=rf"^--{name}=1000000000000: must be at most \d+$"):
-            parse(config_class, [f"--{name}=1000000000000"])
+    @pytest.mark.parametrize("flag", ["num_seeds", "hidden_size", "lag", "batch_size"])
+    @pytest.mark.parametrize("name", ["forecast", "spelled_out"])
+    def test_are_one_line(self, name, flag):
+        with pytest.raises(UsageError, match=rf"^--{flag}=1000000000000: must be at most \d+$"):
+            parse(launchable(name).config, [f"--{flag}=1000000000000"])
 
-    def test_the_limits(self):
-        parse(forecast.Config, ["--num_seeds=1024", "--num_hours=10000000"])
-        for argument in ("--num_seeds=1025", "--num_hours=10000001"):
-            with pytest.raises(UsageError, match="must be at most"):
-                parse(forecast.Config, [argument])
-
-
-class TestSeeds:
-    @pytest.mark.parametrize("config_class", [forecast.Config, spelled_out.Config])
-    def test_that_a_key_cannot_hold(self, config_class):
-        assert parse(config_class, ["--seed=2147483647"]).seed == 2**31 - 1
+    @pytest.mark.parametrize("name", [name for name in EXPERIMENTS if name != "benchmark"])
+    def test_a_seed_that_a_key_cannot_hold(self, name):
+        config = launchable(name).config
+        assert parse(config, ["--seed=2147483647"]).seed == 2**31 - 1
         with pytest.raises(UsageError, match=r"^--seed=2147483648: must be below 2147483648$"):
-            parse(config_class, ["--seed=2147483648"])
+            parse(config, ["--seed=2147483648"])

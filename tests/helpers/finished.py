@@ -1,0 +1,66 @@
+"""A small finished run of each experiment, made once for all tests that look at it. No test may change its folder."""
+
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from experiments import launchable
+from helpers.running import Ran, once, results_of, run
+
+REVIEWS = ("--dataset=synthetic_reviews", "--hidden_size=16", "--embedding_size=32", "--batch_size=32")
+
+RUNS: dict[str, tuple[str, ...]] = {
+    # Two seeds that learn.
+    "forecast": (
+        "--num_hours=3000", "--lag=24", "--hidden_size=8", "--batch_size=16", "--learning_rate=0.03", "--residual",
+        "--cell=gru", "--epochs=8", "--num_seeds=2",
+    ),
+    # Two seeds that learn, with all classifiers without recurrence.
+    "imdb": (
+        *REVIEWS, "--num_texts=1200", "--num_lengths=2", "--learning_rate=0.02", "--pool=last", "--epochs=4",
+        "--num_seeds=2",
+    ),
+    # What the others leave at its default, and the gradient through time of two directions.
+    "ntc_scv": (
+        *REVIEWS, "--num_texts=200", "--num_lengths=1", "--epochs=1", "--nobaselines", "--cell=rnn", "--bidirectional",
+        "--pool=last", "--truncate=both", "--max_tokens=30", "--optimizer=adamw", "--weight_decay=0.1",
+        "--average_decay=0.9", "--gradient_flow_every=2",
+    ),
+    "vanishing": (
+        "--cells=rnn,lstm", "--inits=pytorch,forget_1,chrono", "--lengths=3,12", "--hidden_size=5", "--batch_size=2",
+        "--gains=1,2",
+    ),
+    # Two seeds that learn.
+    "memory": (
+        "--backend=scan", "--length=8", "--hidden_size=16", "--batch_size=32", "--num_examples=3200", "--epochs=3",
+        "--num_evaluation=300", "--learning_rate=0.02", "--num_seeds=2", "--evaluate_lengths=4",
+    ),
+    # The last seeds that are allowed.
+    "spelled_out": (
+        "--steps=300", "--num_steps=400", "--lag=20", "--hidden_size=8", f"--seed={2**31 - 1}", "--num_seeds=2",
+    ),
+    "gradcheck": ("--cells=rnn,lstm", "--dtypes=float64,float32", "--cases=plain,lengths"),
+    "long_sequences": (
+        "--lengths=21", "--backends=manual", "--methods=plain", "--float64_up_to=0", "--hidden_size=4",
+        "--bias_length=6", "--bias_batch_size=2", "--bias_cells=rnn", "--num_seeds=2",
+    ),
+}  # fmt: skip
+"""Flags by the name that one launches. That of `benchmark` is with its own tests."""
+
+
+class Finished(NamedTuple):
+    """The folder of a run, what it printed, and its `results.json`."""
+
+    folder: Path
+    ran: Ran
+    results: dict[str, Any]
+
+
+def finished(tmp_path_factory, name: str) -> Finished:
+    """The run of an experiment, by the name that one launches."""
+
+    def make(folder: Path) -> Ran:
+        return run(launchable(name).main, f"--workdir={folder}", *RUNS[name])
+
+    folder, ran = once(tmp_path_factory, f"finished_{name}", make)
+    assert ran.status == 0, ran.err
+    return Finished(folder, ran, results_of(folder))
