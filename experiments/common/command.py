@@ -102,7 +102,7 @@ def as_flags(message: str, config_class: type) -> str:
     'no file in --data_dir=/data'
     """
     names = "|".join(field.name for field in dataclasses.fields(config_class))
-    return re.sub(rf"(?<![\w-])({names})=", r"--\1=", message)
+    return re.sub(rf"(?<![\w/=-])({names})=", r"--\1=", message)
 
 
 def data_folder(config: RunConfig) -> Path:
