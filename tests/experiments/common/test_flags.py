@@ -210,7 +210,7 @@ class TestDefaultsThatDependOnAFlag:
             DEFAULTS: ClassVar = (When("data", "b", {"size": 0}),)
 
         assert parse(Wrong, []) == Wrong()
-        with pytest.raises(UsageError, match="^--size=0: must be at least 1$"):
+        with pytest.raises(UsageError, match=r"^--size=0: must be at least 1$"):
             parse(Wrong, ["--data=b"])
 
     def test_help_shows_them(self):
