@@ -149,7 +149,7 @@ def parse_given(config_class: type[Config], arguments: Sequence[str]) -> tuple[C
     for field in fields:
         kind, several = kind_of(types[field.name])
         value = values[field.name].value
-        found[field.name] = _listed(field.name, kind, value) if several else value
+        found[field.name] = _listed(field.name, kind, value or ()) if several else value
     for row in getattr(config_class, "DEFAULTS", ()):
         if found[row.name] == row.value:
             found |= {name: value for name, value in row.defaults.items() if name not in given}

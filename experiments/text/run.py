@@ -36,7 +36,7 @@ def train_and_evaluate(name: str, config: TextConfig, workdir: Path) -> None:
     describe(corpus)
     corpus.vocabulary.save(str(workdir / "tokenizer.json"))
     count_ratios.save(corpus.ratios, workdir / "count_ratios.npz")
-    sizes = {"vocab_size": corpus.vocabulary.get_vocab_size(), "num_classes": len(corpus.data.classes)}
+    sizes: dict[str, Any] = {"vocab_size": corpus.vocabulary.get_vocab_size(), "num_classes": len(corpus.data.classes)}
 
     make = partial(task.make_model, config, **sizes)
     fitted, probabilities = task.fit_classifier(name, config, corpus, make, workdir, mark)
