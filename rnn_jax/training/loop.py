@@ -105,7 +105,7 @@ def train(
     order = functions.order(states.seed, step // per_epoch)
 
     started = time.perf_counter()
-    run_steps = functions.steps.lower(states, order, data, 0, 0, 0).compile()  # type: ignore[attr-defined]  # jitted
+    run_steps = functions.steps.lower(states, order, data, 0, 0, 0).compile()
     compile_seconds = time.perf_counter() - started
 
     look = None if probe is None else jax.jit(probe.look)

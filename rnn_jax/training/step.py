@@ -5,6 +5,8 @@ dropout masks are functions of its own seed, and it stops when its own validatio
 
 A batch may be split over several devices, which then exchange gradients at every step. The cores of a CPU can be such
 devices: the loop over time is sequential and keeps a single core busy, however many there are.
+
+`init`, `epoch_order`, `steps` and `evaluate` are of one seed; `make_functions` makes them those of S, compiled.
 """
 
 from collections.abc import Callable
@@ -18,7 +20,11 @@ import optax
 from jax import lax
 from jax.flatten_util import ravel_pytree
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
+from jax.typing import ArrayLike
 
+from rnn_jax.training.keys import DROPOUT, INIT, seed_key
+from rnn_jax.training.order import plan, shuffle, shuffle_by_length
+from rnn_jax.training.state import TrainState, apply_gradient, init_state, note_validation
 from rnn_jax.types import Array, Key, Params
 
 
@@ -46,29 +52,20 @@ class Task(NamedTuple):
     length_index: np.ndarray | None = None
 
 
-class TrainState(NamedTuple):
-    """All that moves while one seed is trained; with S seeds every array has a leading axis S.
+class Recipe(NamedTuple):
+    """A task and how it is trained; `make_functions` says what each part means."""
 
-    Attributes:
-        seed: `[]` uint32.
-        params, opt_state: pytrees.
-        average: the exponential moving average of the parameters; None where none is kept.
-        best_params: those of the lowest validation loss so far.
-        best_loss: `[]`, inf before the first evaluation.
-        best_epoch: `[]` int32, epochs done when it was reached.
-        stale: `[]` int32, evaluations since then.
-        active: `[]` bool; False: stopped early, nothing changes any more.
-    """
+    task: Task
+    optimizer: optax.GradientTransformation
+    batch_size: int
+    patience: int | None = None
+    average_decay: float | None = None
+    num_devices: int = 1
 
-    seed: Array
-    params: Params
-    opt_state: Any
-    average: Params | None
-    best_params: Params
-    best_loss: Array
-    best_epoch: Array
-    stale: Array
-    active: Array
+    @property
+    def steps_per_epoch(self) -> int:
+        """Full batches in the data."""
+        return self.task.num_examples // self.batch_size
 
 
 class StepSummary(NamedTuple):
@@ -84,13 +81,128 @@ class StepSummary(NamedTuple):
     measures: dict[str, Array]
 
 
-INIT, ORDER, DROPOUT, PLAN = range(4)
-"""A seed's key is folded with one of these, so that each purpose draws its own random numbers."""
+def init(recipe: Recipe, seed: Array) -> TrainState:
+    """The state of one seed, `[]` uint32, before the first step."""
+    params = recipe.task.init(seed_key(seed, INIT))
+    return init_state(seed, params, recipe.optimizer, averaged=recipe.average_decay is not None)
 
 
-def seed_key(seed: Array, purpose: int) -> Key:
-    """The key of one seed for one purpose."""
-    return jax.random.fold_in(jax.random.key(seed), purpose)
+def epoch_order(recipe: Recipe, seed: Array, epoch: ArrayLike) -> Array:
+    """The examples of an epoch in their order, `[N]`, or `[M B]` where they have lengths: see `rnn_jax.training.order`.
+
+    Step m takes those from m B to (m + 1) B.
+    """
+    if recipe.task.length_index is None:
+        return shuffle(seed, epoch, recipe.task.num_examples)
+    return shuffle_by_length(seed, epoch, recipe.task.length_index, recipe.batch_size)
+
+
+def loss_and_gradient(
+    task: Task, params: Params, indices: Array, data: Any, key: Key, length: Array | None = None
+) -> tuple[tuple[Array, dict[str, Array]], Params]:
+    """The loss of some examples and its gradient.
+
+    Args:
+        task: whose loss it is.
+        params: a pytree.
+        indices: `[b]` integers, the examples.
+        data: what `task.batch` takes them from.
+        key: draws dropout masks.
+        length: `[]` integer, the number of the length to which they are padded, of a task with lengths.
+
+    Returns: `((loss [], measures), gradient)`, the gradient a pytree like `params`.
+    """
+
+    def padded(to: tuple[int, ...], params: Params, indices: Array, data: Any, key: Key) -> Any:
+        return jax.value_and_grad(task.loss, has_aux=True)(params, task.batch(data, indices, *to), key)
+
+    if length is None:
+        return padded((), params, indices, data, key)
+    branches = [partial(padded, (each,)) for each in task.lengths or ()]
+    return lax.switch(length, branches, params, indices, data, key)
+
+
+def one_step(
+    recipe: Recipe, state: TrainState, order: Array, length: Array | None, data: Any, epoch: Array, position: Array
+) -> tuple[TrainState, StepSummary]:
+    """One step of one seed. With several devices it is a part of a program that all of them run, on the axis `data`.
+
+    Args:
+        recipe: what is trained and how.
+        state: before the step.
+        order: of the epoch's examples, from `epoch_order`.
+        length: `[]` integer, the number of the batch's length; None where the task has no lengths.
+        data: what `task.batch` takes examples from.
+        epoch, position: `[]` integers: the step is the `position`-th of that epoch, both from 0.
+
+    Returns: the state after the step, and what is said of it.
+    """
+    share = recipe.batch_size // recipe.num_devices
+    device = lax.axis_index("data") if recipe.num_devices > 1 else 0
+    step = epoch * recipe.steps_per_epoch + position
+    indices = lax.dynamic_slice_in_dim(order, position * recipe.batch_size + device * share, share)
+    key = jax.random.fold_in(seed_key(state.seed, DROPOUT), step)
+    key = jax.random.fold_in(key, device)
+    found = loss_and_gradient(recipe.task, state.params, indices, data, key, length)
+    if recipe.num_devices > 1:
+        flat, unravel = ravel_pytree(found)  # one message instead of one per array
+        found = unravel(lax.pmean(flat, "data"))
+    (loss, measures), gradient = found
+    state, norms = apply_gradient(state, gradient, recipe.optimizer, step, recipe.average_decay)
+    return state, StepSummary(loss, **norms, measures=measures)
+
+
+def steps(
+    recipe: Recipe, state: TrainState, order: Array, data: Any, epoch: Array, first: Array, count: Array
+) -> tuple[TrainState, StepSummary]:
+    """Steps of one seed within an epoch; none where it has stopped.
+
+    Args:
+        recipe, state, order, data, epoch: as for `one_step`.
+        first: `[]` integer, the position of the first step in the epoch.
+        count: `[]` integer, how many.
+
+    Returns: the state after them and the means over them, 0 where there was no step.
+    """
+    lengths = None
+    if recipe.task.length_index is not None:
+        lengths = plan(epoch, recipe.task.length_index, recipe.batch_size).lengths
+
+    def step(state: TrainState, position: Array) -> tuple[TrainState, StepSummary]:
+        length = None if lengths is None else lengths[position]
+        return one_step(recipe, state, order, length, data, epoch, position)
+
+    def body(i: Array, carry: tuple[TrainState, StepSummary]) -> tuple[TrainState, StepSummary]:
+        state, sums = carry
+        state, now = step(state, first + i)
+        return state, jax.tree.map(jnp.add, sums, now)._replace(param_norm=now.param_norm)
+
+    _, shapes = jax.eval_shape(step, state, first)
+    sums = jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), shapes)
+    # A bound that is data, not shape: one program serves every count, and a replica that has stopped makes no step.
+    count = jnp.where(state.active, count, 0)
+    state, sums = lax.fori_loop(0, count, body, (state, sums))
+    mean = jax.tree.map(lambda s: s / jnp.maximum(count, 1).astype(s.dtype), sums)
+    return state, mean._replace(param_norm=optax.tree.norm(state.params))
+
+
+def evaluate(recipe: Recipe, state: TrainState, data: Any, epoch: ArrayLike) -> tuple[TrainState, dict[str, Array]]:
+    """Evaluates one seed, its averaged parameters where there is an average, and keeps the best: `note_validation`.
+
+    Returns: the state, and the measures of the validation data, `[]` each, `loss` among them.
+    """
+    params = state.params if state.average is None else state.average
+    measures = recipe.task.evaluate(params, data)
+    return note_validation(state, params, measures["loss"], epoch, recipe.patience), measures
+
+
+def map_over_seeds(function: Callable[..., Any], parallel: bool) -> Callable[..., Any]:
+    """Applies `function` to each entry of the leading axes, at once (`vmap`) or one after another (`lax.map`).
+
+    On a CPU one after another is faster: vmapped products with S different weights are S small products, and S
+    replicas side by side leave the cache (benchmarks/README.md has the measurement).
+    """
+    return jax.vmap(function) if parallel else lambda *args: lax.map(lambda each: function(*each), args)
 
 
 class Functions(NamedTuple):
@@ -105,24 +217,11 @@ class Functions(NamedTuple):
         sharding: where states and data lie: on every device in full.
     """
 
-    init: Callable[..., TrainState]
-    order: Callable[..., Array]
-    steps: Callable[..., tuple[TrainState, StepSummary]]
-    evaluate: Callable[..., tuple[TrainState, dict[str, Array]]]
+    init: Callable[[Array], TrainState]
+    order: Callable[[Array, ArrayLike], Array]
+    steps: jax.stages.Wrapped
+    evaluate: Callable[[TrainState, Any, ArrayLike], tuple[TrainState, dict[str, Array]]]
     sharding: NamedSharding
-
-
-def map_over_seeds(function: Callable[..., Any], parallel: bool) -> Callable[..., Any]:
-    """Applies `function` to each entry of the leading axes, at once (`vmap`) or one after another (`lax.map`).
-
-    On a CPU one after another is faster: vmapped products with S different weights are S small products, and S
-    replicas side by side leave the cache (benchmarks/README.md has the measurement).
-    """
-    return jax.vmap(function) if parallel else lambda *args: lax.map(lambda each: function(*each), args)
-
-
-def _with_length(function: Callable[..., Any], length: int, *args: Any) -> Any:
-    return function(*args, length)
 
 
 def make_functions(
@@ -144,9 +243,9 @@ def make_functions(
         patience: evaluations without improvement after which a replica stops; None: never.
         parallel: how replicas run, see `map_over_seeds`; None: at once, but on a CPU one after another.
         num_devices: over how many of the local devices a batch is split.
-        average_decay: d of the average of the parameters, average = d average + (1 - d) params after each step, with
-            the smaller d = (1 + t) / (10 + t) in the first steps t. Evaluated and kept as the best is then the average
-            (Polyak and Juditsky, "Acceleration of stochastic approximation by averaging", 1992). None: no average.
+        average_decay: d of the average of the parameters, see `apply_gradient`. Evaluated and kept as the best is then
+            the average (Polyak and Juditsky, "Acceleration of stochastic approximation by averaging", 1992). None: no
+            average.
 
     Raises: `ValueError` where there are fewer devices, or where they do not divide the batch.
     """
@@ -154,123 +253,30 @@ def make_functions(
     if len(devices) < num_devices or batch_size % num_devices:
         raise ValueError(f"cannot split a batch of {batch_size} over {num_devices} devices, there are {len(devices)}")
     mesh = jax.make_mesh((num_devices,), ("data",), axis_types=(AxisType.Auto,), devices=devices)
-    share = batch_size // num_devices
-    parallel = jax.default_backend() != "cpu" if parallel is None else parallel
-    steps_per_epoch = task.num_examples // batch_size
+    recipe = Recipe(task, optimizer, batch_size, patience, average_decay, num_devices)
+    at_once = jax.default_backend() != "cpu" if parallel is None else parallel
 
-    def init(seed: Array) -> TrainState:
-        params = task.init(seed_key(seed, INIT))
-        zero = jnp.zeros((), jnp.int32)
-        best_loss = jnp.full((), jnp.inf, jnp.result_type(float))
-        # Buffers of their own: `steps` consumes the ones it is given.
-        best = jax.tree.map(jnp.copy, params)
-        average = None if average_decay is None else jax.tree.map(jnp.copy, params)
-        return TrainState(seed, params, optimizer.init(params), average, best, best_loss, zero, zero, jnp.array(True))
+    def of_all_seeds(function: Callable[..., Any], shared: int) -> Callable[..., Any]:
+        """`function` of S seeds; its last `shared` arguments are the same for all."""
 
-    def plan(epoch: Array) -> tuple[Array, Array, Array]:
-        """Of an epoch with lengths: the examples it uses, the order of its batches and the length of each.
-
-        Not a function of the seed: side by side on an accelerator, replicas have batches of one length at a time.
-        """
-        keys = jax.random.split(jax.random.fold_in(seed_key(jnp.uint32(0), PLAN), epoch))
-        used = jax.random.permutation(keys[0], task.num_examples)[: steps_per_epoch * batch_size]
-        rows = jax.random.permutation(keys[1], steps_per_epoch)
-        longest = jnp.sort(jnp.asarray(task.length_index)[used])[batch_size - 1 :: batch_size]
-        return used, rows, longest[rows]
-
-    def order(seed: Array, epoch: Array) -> Array:
-        key = jax.random.fold_in(seed_key(seed, ORDER), epoch)
-        if task.lengths is None:
-            return jax.random.permutation(key, task.num_examples)
-        used, rows, _ = plan(epoch)
-        shuffled = jax.random.permutation(key, used)
-        by_length = shuffled[jnp.argsort(jnp.asarray(task.length_index)[shuffled])]
-        return by_length.reshape(-1, batch_size)[rows].ravel()
-
-    def mean_over_devices(tree: Any) -> Any:
-        if num_devices == 1:
-            return tree
-        flat, unravel = ravel_pytree(tree)  # one message instead of one per array
-        return unravel(lax.pmean(flat, "data"))
-
-    def gradient(params: Params, indices: Array, data: Any, key: Key, *length: int):
-        return jax.value_and_grad(task.loss, has_aux=True)(params, task.batch(data, indices, *length), key)
-
-    by_length = [partial(_with_length, gradient, length) for length in task.lengths or ()]
-
-    def one_step(state: TrainState, order: Array, lengths: Array, data: Any, epoch: Array, position: Array):
-        device = lax.axis_index("data")
-        indices = lax.dynamic_slice_in_dim(order, position * batch_size + device * share, share)
-        key = jax.random.fold_in(seed_key(state.seed, DROPOUT), epoch * steps_per_epoch + position)
-        key = jax.random.fold_in(key, device)
-        if task.lengths is None:
-            found = gradient(state.params, indices, data, key)
-        else:
-            found = lax.switch(lengths[position], by_length, state.params, indices, data, key)
-        (loss, measures), grads = mean_over_devices(found)
-        updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
-        params = optax.apply_updates(state.params, updates)
-        grad_norm, update_norm, param_norm = (optax.tree.norm(tree) for tree in (grads, updates, params))
-        average = state.average
-        if average_decay is not None:
-            t = (epoch * steps_per_epoch + position).astype(jnp.float32)
-            decay = jnp.minimum(average_decay, (1 + t) / (10 + t))
-            average = optax.incremental_update(params, average, 1 - decay)
-        state = state._replace(params=params, opt_state=opt_state, average=average)
-        return state, StepSummary(loss, grad_norm, update_norm, param_norm, measures)
-
-    def steps(state: TrainState, order: Array, data: Any, epoch: Array, first: Array, count: Array):
-        def body(i: Array, state: tuple[TrainState, StepSummary]) -> tuple[TrainState, StepSummary]:
-            state, sums = state
-            state, now = one_step(state, order, lengths, data, epoch, first + i)
-            return state, jax.tree.map(jnp.add, sums, now)._replace(param_norm=now.param_norm)
-
-        lengths = jnp.zeros(0, jnp.int32) if task.lengths is None else plan(epoch)[2]
-        shapes = jax.eval_shape(one_step, state, order, lengths, data, epoch, first)[1]
-        sums = jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), shapes)
-        # A bound that is data, not shape: one program serves every count, and a replica that has stopped makes no step.
-        count = jnp.where(state.active, count, 0)
-        state, sums = lax.fori_loop(0, count, body, (state, sums))
-        mean = jax.tree.map(lambda s: s / jnp.maximum(count, 1).astype(s.dtype), sums)
-        return state, mean._replace(param_norm=optax.tree.norm(state.params))
-
-    def evaluate(state: TrainState, data: Any, epoch: Array) -> tuple[TrainState, dict[str, Array]]:
-        params = state.params if average_decay is None else state.average
-        measures = task.evaluate(params, data)
-        loss = measures["loss"].astype(state.best_loss.dtype)
-        better = state.active & (loss < state.best_loss)
-        stale = jnp.where(better, 0, state.stale + state.active)
-        best_params = jax.tree.map(lambda a, b: jnp.where(better, a, b), params, state.best_params)
-        return state._replace(
-            best_params=best_params,
-            best_loss=jnp.where(better, loss, state.best_loss),
-            best_epoch=jnp.where(better, epoch + 1, state.best_epoch),
-            stale=stale,
-            active=state.active if patience is None else state.active & (stale < patience),
-        ), measures
-
-    def over_seeds(function, shared):
-        """Jits `function` over S states; its last `shared` arguments are the same for all."""
-
-        def mapped(*args):
+        def mapped(*args: Any) -> Any:
             per_seed, common = args[: len(args) - shared], args[len(args) - shared :]
-            return map_over_seeds(lambda *each: function(*each, *common), parallel)(*per_seed)
+            return map_over_seeds(lambda *each: function(recipe, *each, *common), at_once)(*per_seed)
 
         return mapped
 
+    everywhere = PartitionSpec()
+    on_each_device = jax.shard_map(
+        of_all_seeds(steps, 4),
+        mesh=mesh,
+        in_specs=everywhere,
+        out_specs=everywhere,
+        check_vma=False,  # that all devices agree follows from the mean over them, which it cannot see
+    )
     return Functions(
-        init=jax.jit(over_seeds(init, 0)),
-        order=jax.jit(over_seeds(order, 1)),
-        steps=jax.jit(
-            jax.shard_map(
-                over_seeds(steps, 4),
-                mesh=mesh,
-                in_specs=PartitionSpec(),
-                out_specs=PartitionSpec(),
-                check_vma=False,  # that all devices agree follows from the mean over them, which it cannot see
-            ),
-            donate_argnums=0,
-        ),
-        evaluate=jax.jit(over_seeds(evaluate, 2)),
-        sharding=NamedSharding(mesh, PartitionSpec()),
+        init=jax.jit(of_all_seeds(init, 0)),
+        order=jax.jit(of_all_seeds(epoch_order, 1)),
+        steps=jax.jit(on_each_device, donate_argnums=0),
+        evaluate=jax.jit(of_all_seeds(evaluate, 2)),
+        sharding=NamedSharding(mesh, everywhere),
     )

@@ -1,10 +1,10 @@
-"""Batches of several lengths, and averaged parameters."""
+"""Batches of several lengths."""
 
 import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from helpers.toy_tasks import BATCH, EXAMPLES, PER_EPOCH, assert_same_bits, regression_data, regression_task, start
+from helpers.toy_tasks import BATCH, EXAMPLES, PER_EPOCH, assert_same_bits, start
 
 from rnn_jax.training.step import Task, make_functions
 
@@ -50,57 +50,6 @@ def test_replicas_have_batches_of_one_length_at_a_time(functions):
     lengths, batches = lengths_of(functions, SEEDS, 0)
     np.testing.assert_array_equal(lengths[:, 0], lengths[:, 1])
     assert (batches[0] != batches[1]).any()
-
-
-def test_batches_mix_few_lengths(functions):
-    """Sorted by length, examples of K lengths make at most K - 1 batches of more than one."""
-    _, batches = lengths_of(functions, SEEDS, 0)
-    mixed = INDEX[batches].min(axis=-1) != INDEX[batches].max(axis=-1)
-    assert (mixed.sum(axis=-1) <= len(LENGTHS) - 1).all()
-
-
-def test_an_epoch_uses_each_example_once_and_leaves_others_out_each_time(functions):
-    used = []
-    for epoch in range(5):
-        order = np.asarray(functions.order(start(functions, SEEDS).seed, epoch))
-        assert order.shape == (len(SEEDS), PER_EPOCH * BATCH)
-        assert len(set(order[0])) == len(order[0])
-        used.append(frozenset(order[0].tolist()))
-    assert len(set(used)) > 1
-
-
-def test_the_order_of_lengths_changes_with_the_epoch(functions):
-    orders = {tuple(lengths_of(functions, [3], epoch)[0][:, 0]) for epoch in range(5)}
-    assert len(orders) > 1
-
-
-def test_average():
-    decay, rate = 0.9, 0.05
-    functions = make_functions(
-        regression_task(), optax.sgd(rate), batch_size=BATCH, parallel=False, average_decay=decay
-    )
-    data, average = regression_data(), None
-    states = start(functions, [5])
-    average = np.asarray(states.params["w"][0], np.float64)
-    step = 0
-    for epoch in range(3):
-        order = functions.order(states.seed, epoch)
-        for position in range(PER_EPOCH):
-            states, _ = functions.steps(states, order, data, epoch, position, 1)
-            d = min(decay, (1 + step) / (10 + step))
-            average = d * average + (1 - d) * np.asarray(states.params["w"][0], np.float64)
-            step += 1
-    np.testing.assert_allclose(states.average["w"][0], average, rtol=1e-4)
-    assert np.abs(average - np.asarray(states.params["w"][0])).max() > 1e-3
-    evaluated, measures = functions.evaluate(states, data, 2)
-    w, b = states.average["w"][0], states.average["b"][0]
-    np.testing.assert_allclose(measures["loss"][0], np.mean((data["x"] @ w + b - data["y"]) ** 2), rtol=1e-5)
-    np.testing.assert_array_equal(evaluated.best_params["w"], states.average["w"])
-
-
-def test_without_average_nothing_is_kept():
-    functions = make_functions(regression_task(), optax.sgd(0.1), batch_size=BATCH, parallel=False)
-    assert start(functions, [5]).average is None
 
 
 def test_the_same_bits_however_an_epoch_is_cut(functions):

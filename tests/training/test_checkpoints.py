@@ -16,7 +16,7 @@ SEEDS = [3, 11]
 
 
 @cache
-def states():
+def after_epochs():
     """The states of two seeds after 0 to 5 epochs, as NumPy arrays."""
     functions, data = regression_functions(), regression_data()
     states = start(functions, SEEDS)
@@ -32,7 +32,7 @@ def states():
 def save(folder, steps, losses=None, keep=3):
     checkpoints = Checkpoints(folder, keep)
     for step, loss in zip(steps, losses or [1.0 / step for step in steps], strict=True):
-        checkpoints.save(step, states()[step], {"train_seconds": 1.5 * step}, loss)
+        checkpoints.save(step, after_epochs()[step], {"train_seconds": 1.5 * step}, loss)
     checkpoints.close()
 
 
@@ -40,10 +40,10 @@ def restore(folder):
     """What a new process would find: the checkpoint, the steps that are left, and that saving still works."""
     checkpoints = Checkpoints(folder)
     try:
-        restored = checkpoints.restore_latest(states()[0])
+        restored = checkpoints.restore_latest(after_epochs()[0])
         left = sorted(checkpoints.manager.all_steps())
-        checkpoints.save(9, states()[5], {"train_seconds": 13.5}, 0.01)
-        checkpoints.save(10, states()[5], {"train_seconds": 15.0}, 0.02)
+        checkpoints.save(9, after_epochs()[5], {"train_seconds": 13.5}, 0.01)
+        checkpoints.save(10, after_epochs()[5], {"train_seconds": 15.0}, 0.02)
         assert checkpoints.manager.best_step() == 9
     finally:
         checkpoints.close()
@@ -68,17 +68,17 @@ class TestWhichAreKept:
     def test_a_step_that_is_there_is_left_alone(self, tmp_path):
         save(tmp_path, [1, 2])
         checkpoints = Checkpoints(tmp_path)
-        checkpoints.save(2, states()[4], {"train_seconds": 99.0}, 0.0)
-        restored = checkpoints.restore_latest(states()[0])
+        checkpoints.save(2, after_epochs()[4], {"train_seconds": 99.0}, 0.0)
+        restored = checkpoints.restore_latest(after_epochs()[0])
         checkpoints.close()
-        assert_same_bits(restored.state, states()[2])
+        assert_same_bits(restored.state, after_epochs()[2])
         assert restored.clocks == {"train_seconds": 3.0}
 
 
 class TestRestoring:
     def test_none_there(self, tmp_path):
         checkpoints = Checkpoints(tmp_path)
-        assert checkpoints.restore_latest(states()[0]) is None
+        assert checkpoints.restore_latest(after_epochs()[0]) is None
         assert checkpoints.manager.best_step() is None
         checkpoints.close()
 
@@ -89,8 +89,8 @@ class TestRestoring:
         assert restored.step == 4
         assert restored.clocks == {"train_seconds": 6.0}
         assert left == [2, 3, 4]
-        assert_same_bits(restored.state, states()[4])
-        assert jax.tree.structure(restored.state) == jax.tree.structure(states()[4])
+        assert_same_bits(restored.state, after_epochs()[4])
+        assert jax.tree.structure(restored.state) == jax.tree.structure(after_epochs()[4])
         moments = [leaf for leaf in jax.tree.leaves(restored.state.opt_state) if leaf.ndim > 1]
         assert len(moments) == 2
         assert all(np.abs(np.asarray(m)).min() > 0 for m in moments)
@@ -102,13 +102,13 @@ class TestRestoring:
         order = functions.order(states.seed, 2)
         states, _ = functions.steps(states, order, data, 2, 0, PER_EPOCH)
         states, _ = functions.evaluate(states, data, 2)
-        assert_same_bits(states, states()[3])
+        assert_same_bits(states, after_epochs()[3])
 
     def test_an_infinite_number(self, tmp_path):
         checkpoints = Checkpoints(tmp_path)
-        checkpoints.save(7, states()[0], {"train_seconds": 0.0}, np.inf)
-        assert np.isinf(states()[0].best_loss).all()
-        assert_same_bits(checkpoints.restore_latest(states()[1]).state, states()[0])
+        checkpoints.save(7, after_epochs()[0], {"train_seconds": 0.0}, np.inf)
+        assert np.isinf(after_epochs()[0].best_loss).all()
+        assert_same_bits(checkpoints.restore_latest(after_epochs()[1]).state, after_epochs()[0])
         checkpoints.close()
 
 
@@ -188,7 +188,7 @@ class TestDamage:
                 shutil.copytree(folder, copy)
                 damage(copy / "checkpoints" / "3" / name)
                 restored, left = restore(copy)
-                assert_same_bits(restored.state, states()[restored.step])
+                assert_same_bits(restored.state, after_epochs()[restored.step])
                 assert restored.clocks == {"train_seconds": 1.5 * restored.step}
                 told = capsys.readouterr().err
                 if restored.step == 3:
@@ -211,7 +211,7 @@ class TestDamage:
         shutil.copytree(checkpoints / "1" / "state", checkpoints / "3" / "state")
         restored, _ = restore(tmp_path / "run")
         assert restored.step == 2
-        assert_same_bits(restored.state, states()[2])
+        assert_same_bits(restored.state, after_epochs()[2])
         line = "checkpoint 3 is damaged and set aside: the arrays are not those that were saved\n"
         assert capsys.readouterr().err == line
 
@@ -232,7 +232,7 @@ class TestDamage:
         restored, left = restore(tmp_path / "run")
         assert restored.step == 1
         assert left == [1]
-        assert_same_bits(restored.state, states()[1])
+        assert_same_bits(restored.state, after_epochs()[1])
         told = capsys.readouterr().err
         assert re.findall(r"checkpoint (\d) is damaged and set aside", told) == ["3", "2"]
 
@@ -243,11 +243,11 @@ class TestDamage:
             truncate(tmp_path / "run" / "checkpoints" / step / name)
         checkpoints = Checkpoints(tmp_path / "run")
         with pytest.raises(TrainingError, match=r"^every checkpoint in .*checkpoints was damaged and is now in .*dam"):
-            checkpoints.restore_latest(states()[0])
+            checkpoints.restore_latest(after_epochs()[0])
         checkpoints.close()
         assert sorted(path.name for path in (tmp_path / "run" / "damaged").iterdir()) == ["1", "2", "3"]
         checkpoints = Checkpoints(tmp_path / "run")
-        assert checkpoints.restore_latest(states()[0]) is None, "as the message says, the next start is a new one"
+        assert checkpoints.restore_latest(after_epochs()[0]) is None, "as the message says, the next start is a new one"
         checkpoints.close()
 
 
@@ -279,7 +279,7 @@ def test_too_little_memory_is_no_damage(tmp_path, monkeypatch):
 
     monkeypatch.setattr(checkpoints.manager, "restore", full)
     with pytest.raises(MemoryError):
-        checkpoints.restore_latest(states()[0])
+        checkpoints.restore_latest(after_epochs()[0])
     checkpoints.close()
     assert restore(tmp_path)[0].step == 2
 
@@ -293,6 +293,6 @@ def test_a_disk_that_takes_nothing(tmp_path, monkeypatch):
 
     monkeypatch.setattr(checkpoints.manager, "save", full)
     with pytest.raises(TrainingError, match=r"^cannot save step 2 in .*checkpoints: .*No space left on device$"):
-        checkpoints.save(2, states()[2], {"train_seconds": 0.0}, 1.0)
+        checkpoints.save(2, after_epochs()[2], {"train_seconds": 0.0}, 1.0)
     checkpoints.close()
     assert restore(tmp_path)[0].step == 1

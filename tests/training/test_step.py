@@ -23,7 +23,8 @@ from helpers.toy_tasks import (
     start,
 )
 
-from rnn_jax.training.step import DROPOUT, INIT, ORDER, Task, make_functions, seed_key
+from rnn_jax.training.order import shuffle
+from rnn_jax.training.step import Recipe, Task, init, loss_and_gradient, make_functions, one_step
 
 SEEDS = [3, 11, 5]
 
@@ -74,6 +75,38 @@ class TestOneStep:
         assert losses[-1, 0] < 0.02  # the noise of the data has the variance 0.01
 
 
+class TestParts:
+    """What a run is made of, called alone."""
+
+    def test_one_step(self):
+        recipe = Recipe(regression_task(0.3), optax.adam(0.05), BATCH)
+        data, state = regression_data(), init(recipe, jnp.uint32(11))
+        order = shuffle(jnp.uint32(11), 4, EXAMPLES)
+        alone, summary = one_step(recipe, state, order, None, data, jnp.int32(4), jnp.int32(2))
+        functions = make_functions(recipe.task, recipe.optimizer, batch_size=BATCH, parallel=False)
+        states, summaries = functions.steps(start(functions, [11]), order[None], data, 4, 2, 1)
+        for a, b in zip(jax.tree.leaves((alone, summary)), jax.tree.leaves((states, summaries)), strict=True):
+            np.testing.assert_allclose(a, b[0], rtol=1e-6)
+        assert (alone.params["w"] != state.params["w"]).all()
+
+    def test_the_gradient_of_batches_of_each_length(self):
+        task = Task(
+            init=lambda key: jnp.float32(3),
+            loss=lambda params, batch, key: (params**2 * batch[1] + batch[0].sum(), {"length": batch[1]}),
+            batch=lambda data, indices, length: (data[indices], jnp.float32(length)),
+            evaluate=lambda params, data: {"loss": params},
+            num_examples=EXAMPLES,
+            lengths=(4, 9, 25),
+            length_index=np.zeros(EXAMPLES, np.int32),
+        )
+        data, indices, key = jnp.arange(EXAMPLES) / 10, jnp.array([1, 5]), jax.random.key(0)
+        for number, length in enumerate(task.lengths):
+            number = jnp.int32(number)
+            (loss, measures), gradient = loss_and_gradient(task, jnp.float32(3), indices, data, key, number)
+            assert (float(measures["length"]), float(gradient)) == (length, 6 * length)
+            np.testing.assert_allclose(loss, 9 * length + 0.6, rtol=1e-6)
+
+
 class TestSeveralSeeds:
     def test_one_after_another_is_each_alone_to_the_bit(self):
         functions, data = regression_functions(patience=4), regression_data()
@@ -102,20 +135,34 @@ class TestSeveralSeeds:
         assert states.seed.tolist() == SEEDS
 
 
+def test_average():
+    """It counts steps over all epochs; it is what is evaluated and kept as the best."""
+    decay, data = 0.9, regression_data()
+    functions = make_functions(
+        regression_task(), optax.sgd(0.05), batch_size=BATCH, parallel=False, average_decay=decay
+    )
+    states = start(functions, [5])
+    average = np.asarray(states.params["w"][0], np.float64)
+    for step in range(3 * PER_EPOCH):
+        epoch, position = divmod(step, PER_EPOCH)
+        states, _ = functions.steps(states, functions.order(states.seed, epoch), data, epoch, position, 1)
+        d = min(decay, (1 + step) / (10 + step))
+        average = d * average + (1 - d) * np.asarray(states.params["w"][0], np.float64)
+    np.testing.assert_allclose(states.average["w"][0], average, rtol=1e-4)
+    assert np.abs(average - np.asarray(states.params["w"][0])).max() > 1e-3
+    evaluated, measures = functions.evaluate(states, data, 2)
+    w, b = states.average["w"][0], states.average["b"][0]
+    np.testing.assert_allclose(measures["loss"][0], np.mean((data["x"] @ w + b - data["y"]) ** 2), rtol=1e-5)
+    np.testing.assert_array_equal(evaluated.best_params["w"], states.average["w"])
+
+
 class TestOrder:
-    def test_is_a_permutation_that_depends_on_seed_and_epoch_alone(self):
+    def test_nothing_but_seed_and_epoch_has_a_part_in_it(self):
+        """Neither the other seeds, nor the model, the optimizer or what was trained before."""
         functions = regression_functions()
-        orders = {
-            (seed, epoch): np.asarray(functions.order(jnp.array([seed], jnp.uint32), epoch)[0])
-            for seed, epoch in product(SEEDS, range(4))
-        }
-        for order in orders.values():
-            assert sorted(order) == list(range(EXAMPLES))
-        assert len({tuple(order) for order in orders.values()}) == len(orders)
-        # Neither the other seeds, nor the model, the optimizer or what was trained before have a part in it.
-        states, _ = run_epochs(regression_functions(dropout=0.1), SEEDS[::-1], regression_data(), 2)
-        for index, seed in enumerate(SEEDS[::-1]):
-            np.testing.assert_array_equal(functions.order(states.seed, 3)[index], orders[seed, 3])
+        states, _ = run_epochs(functions, SEEDS, regression_data(), 2)
+        for seed, order in zip(SEEDS, functions.order(states.seed, 3), strict=True):
+            np.testing.assert_array_equal(order, shuffle(jnp.uint32(seed), 3, EXAMPLES))
 
     def test_steps_take_it_batch_by_batch_and_drop_the_rest(self):
         task = Task(
@@ -217,10 +264,6 @@ class TestDropoutKeys:
 
     def test_are_a_function_of_seed_and_step(self):
         np.testing.assert_array_equal(self.losses(SEEDS)[:, 1], self.losses([SEEDS[1]])[:, 0])
-
-    def test_purposes_do_not_share_a_key(self):
-        keys = [jax.random.key_data(seed_key(jnp.uint32(s), p)) for s, p in product(range(3), (INIT, ORDER, DROPOUT))]
-        assert len({tuple(np.asarray(key).tolist()) for key in keys}) == 9
 
 
 class TestChoiceOfTheBest:
