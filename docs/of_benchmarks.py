@@ -1,0 +1,204 @@
+"""The tables of times, from the files of `benchmarks/raw`.
+
+Every function takes the parsed files by name, without ".json", and returns Markdown. Times are medians over turns, and
+a ratio is the median over turns of theirs / ours.
+"""
+
+import statistics
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from docs.figures import Files, bold, table
+
+Contest = Mapping[str, Mapping[str, Any]]
+"""Of one cell and shape, the rows of those who ran and agree, by peer."""
+
+OURS = ("native", "manual", "scan")
+PEERS = {
+    "PyTorch": ("torch", "torch_one_thread", "torch_padded"),
+    "Flax": ("flax", "flax_optimized"),
+    "Equinox": ("equinox",),
+    "Haiku": ("haiku",),
+    "Keras": ("keras",),
+}
+"""The rows of each peer, of which the fastest counts."""
+BOTH, FORWARD = "forward_backward", "forward"
+
+
+def contests(*found: Mapping[str, Any]) -> dict[tuple[str, str], Contest]:
+    """The contests of some files by cell and shape."""
+    rows = [row for file in found for row in file["rows"] if row["status"] == "ran" and row["agrees"]]
+    keys = dict.fromkeys((row["cell"], row["shape"]) for row in rows)
+    return {key: {row["peer"]: row for row in rows if (row["cell"], row["shape"]) == key} for key in keys}
+
+
+def fastest(contest: Contest, names: Sequence[str], what: str = BOTH) -> Mapping[str, Any] | None:
+    """Of these peers the row that is fastest in `what`; None where none of them ran."""
+    return min((contest[name] for name in names if name in contest), key=lambda row: row[what]["median"], default=None)
+
+
+def best_peer(contest: Contest, what: str = BOTH) -> Mapping[str, Any]:
+    """The fastest row that is not ours."""
+    row = fastest(contest, [name for name in contest if name not in OURS], what)
+    assert row is not None
+    return row
+
+
+def milliseconds(row: Mapping[str, Any] | None, what: str = BOTH) -> float | None:
+    """The median time of a row."""
+    return None if row is None else 1000 * row[what]["median"]
+
+
+def short(time: float | None) -> str:
+    """A time in ms in a narrow column."""
+    return "" if time is None else f"{time:.2f}" if time < 10 else f"{time:.0f}"
+
+
+SHAPES = {
+    "S1": "B 64, T 64, I 1, H 32",
+    "S2": "B 64, T 500, I 128, H 64",
+    "S3": "B 128, T 24, I 1, H 400",
+    "S4": "B 32, T 1000, I 64, H 256",
+    "S7": "B 64, T up to 400, I 128, H 64",
+}
+
+
+def speed(files: Files) -> str:
+    """The LSTM's gradient at each shape, and what the other cells gain."""
+    lstm, others = contests(files["layer_lstm"]), contests(files["layer_gru_rnn"])
+    rows = []
+    for shape, sizes in SHAPES.items():
+        contest = lstm["lstm", shape]
+        ours, scan = (short(milliseconds(contest[name])) for name in ("native", "scan"))
+        peers = [short(milliseconds(fastest(contest, PEERS[name]))) for name in ("PyTorch", "Flax", "Equinox")]
+        rows.append([sizes, bold(ours), scan, *peers, f"{best_peer(contest)[BOTH]['ratio']:.1f}"])
+    ranges = []
+    for name, cell in (("GRU", "gru"), ("Elman", "rnn")):
+        ratios = [best_peer(contest)[BOTH]["ratio"] for (of, _), contest in others.items() if of == cell]
+        ranges.append(f"{name} {min(ratios):.1f} to {max(ratios):.1f}")
+    head = ["LSTM", "rnn_jax", "plain scan", "PyTorch", "Flax", "Equinox", "best peer / rnn_jax"]
+    return f"{table(head, rows)}\n\nBest peer / rnn_jax of the other cells: {', '.join(ranges)}."
+
+
+def pair(row: Mapping[str, Any] | None) -> str:
+    """ms of a gradient / ms of a forward pass."""
+    return "" if row is None else " / ".join(f"{1000 * row[what]['median']:.3g}" for what in (BOTH, FORWARD))
+
+
+def layer(files: Files) -> str:
+    """Every cell and shape, and how far ahead the native back end is."""
+    rows: list[list[str]] = []
+    ratios: dict[str, list[float]] = {BOTH: [], FORWARD: []}
+    for (cell, shape), contest in contests(files["layer_lstm"], files["layer_gru_rnn"]).items():
+        ours = [pair(contest[name]) for name in OURS]
+        peers = [pair(fastest(contest, names)) for names in PEERS.values()]
+        ahead = []
+        for what in (BOTH, FORWARD):
+            best = best_peer(contest, what)
+            ratios[what].append(best[what]["ratio"])
+            ahead.append(f"{best[what]['ratio']:.2f} ({best['peer']})")
+        share = f"{100 * contest['native']['share_of_matmul_rate']:.0f} %"
+        rows.append([cell, shape, bold(ours[0]), *ours[1:], *peers, *ahead, share])
+    head = ["cell", "shape", *OURS, *PEERS, "best peer / native", "forward alone", "of matmul rate"]
+    forward, both = (
+        f"{min(of):.2f} to {max(of):.1f} times as fast, median {statistics.median(of):.2f}"
+        for of in (ratios[FORWARD], ratios[BOTH])
+    )
+    return f"{table(head, rows)}\n\n`native` against the best peer: forward {forward}; forward and backward {both}."
+
+
+SWEEPS = (("T", "125", "2000"), ("B", "16", "256"), ("H", "16", "256"))
+
+
+def sweep(files: Files) -> str:
+    """A gradient's time at the least and the largest T, B and H around S2."""
+    columns: dict[str, Contest] = {}
+    for letter, *sizes in SWEEPS:
+        of_size = {row["shape"]: row["sizes"] for row in files[f"sweep_{letter}"]["rows"]}
+        for (_, shape), contest in contests(files[f"sweep_{letter}"]).items():
+            for size in sizes:
+                if f"{letter}{size}" in split_sizes(of_size[shape]):
+                    columns[f"{letter} {int(size):,}"] = contest
+    rows = []
+    for name, peers in (("native", ("native",)), ("manual", ("manual",)), *list(PEERS.items())[:2]):
+        times = [milliseconds(fastest(contest, peers)) for contest in columns.values()]
+        rows.append([name, *(bold(f"{time:.0f}", name == "native") for time in times if time is not None)])
+    return table(["", *columns], rows)
+
+
+def split_sizes(sizes: str) -> list[str]:
+    """The letters of a shape apart.
+
+    >>> split_sizes("B64T125I128H64")
+    ['B64', 'T125', 'I128', 'H64']
+    """
+    return "".join(f" {sign}" if sign.isalpha() else sign for sign in sizes).split()
+
+
+FORECAST_EPOCH = {
+    "rnn_jax": "auto (native), one device",
+    "rnn_jax_cores": "auto (native), batch split over the cores",
+    "rnn_jax_manual": "manual, one device",
+    "rnn_jax_manual_cores": "manual, batch split over the cores",
+    "pytorch": "",
+}
+
+
+def forecast_epoch(files: Files) -> str:
+    """An epoch of the temperature LSTM."""
+    found = files["forecast_epoch"]
+    best = min(found["median_seconds"].values())
+    rows = []
+    for name, words in FORECAST_EPOCH.items():
+        time, ratio = found["median_seconds"][name], found["pytorch_over"][name]
+        what = f"`{name}`" + (f": {words}" if words else "")
+        rows.append([what, bold(f"{time:.2f}", time == best), "1" if name == "pytorch" else f"{ratio:.2f}"])
+    return table(["", "seconds", "PyTorch / ours"], rows)
+
+
+IMDB_EPOCH = {
+    "rnn_jax": "auto (native), one device",
+    "rnn_jax_manual": "manual, one device",
+    "rnn_jax_manual_cores": "manual, batch split over the cores",
+    "pytorch": "packed",
+    "pytorch_padded": "",
+}
+
+
+def imdb_epoch(files: Files) -> str:
+    """An epoch of the review classifiers."""
+    found = files["imdb_epoch"]
+    models = [found["models"][name] for name in ("lstm", "bidirectional")]
+    rows = []
+    for name, words in IMDB_EPOCH.items():
+        cells = []
+        for model in models:
+            times, ratio = model["seconds_per_1000_reviews"], model["faster_pytorch_over"][name]
+            shown = f"{times[name]:.3g}" if times[name] >= 10 else f"{times[name]:.2f}"
+            time = bold(shown, times[name] == min(times.values()))
+            cells.append(f"{time} ({'1' if name == model['faster_pytorch'] else f'{ratio:.2f}'})")
+        rows.append([f"`{name}`" + (f": {words}" if words else ""), *cells])
+    epochs = [(model["extrapolated_seconds_per_epoch"], model["faster_pytorch"]) for model in models]
+    reviews = f"{found['reviews_per_extrapolated_epoch']:,}"
+    rows.append(
+        [f"extrapolated seconds per epoch of {reviews}, `rnn_jax`", *(f"{of['rnn_jax']:.1f}" for of, _ in epochs)]
+    )
+    rows.append(["the same, the faster PyTorch", *(f"{of[faster]:.1f}" for of, faster in epochs)])
+    return table(["seconds per 1,000 reviews (PyTorch / ours)", "LSTM", "2 layers, bidirectional"], rows)
+
+
+def seeds(files: Files) -> str:
+    """S replicas in one program."""
+    times = files["seeds"]["times_one_replica"]
+    rows = [[str(s), *(f"{times[f'{how}_{s}']:.1f}" for how in ("at_once", "one_after_another"))] for s in (4, 8)]
+    return table(["S", "at once (`vmap`)", "one after another (`lax.map`)"], rows)
+
+
+TABLES = {
+    "speed": speed,
+    "layer": layer,
+    "sweep": sweep,
+    "forecast_epoch": forecast_epoch,
+    "imdb_epoch": imdb_epoch,
+    "seeds": seeds,
+}

@@ -1,0 +1,189 @@
+"""The tables of forecasts and of text classification, from the files of `docs/results`.
+
+Every function takes the parsed files by name, without ".json", and returns Markdown. What no file has stands as a
+literal in its row: the time of a whole command, what a lecture reported, the command itself.
+"""
+
+from typing import NamedTuple
+
+from docs.figures import Files, bold, mean, percent, seconds, spread, table
+
+
+class Forecast(NamedTuple):
+    """A row of `szeged`: a run of three seeds, or with `baseline` what such a run stands beside."""
+
+    model: str
+    file: str
+    flags: str = ""
+    time: str = ""
+    baseline: str = ""
+
+
+SZEGED = {
+    "lecture": (
+        Forecast("LSTM", "szeged_lecture_lstm", "`--protocol=lecture`", "66 s"),
+        Forecast(
+            "RNN, 3 layers",
+            "szeged_lecture_rnn_3_layers",
+            "`--protocol=lecture --cell=rnn --num_layers=3 --learning_rate=3e-3`",
+            "70 s",
+        ),
+        Forecast("RNN", "szeged_lecture_rnn", "`--protocol=lecture --cell=rnn --learning_rate=3e-3`", "30 s"),
+        Forecast("linear autoregression", "szeged_lecture_lstm", baseline="linear_autoregression"),
+        Forecast("persistence", "szeged_lecture_lstm", baseline="persistence"),
+    ),
+    "clean": (
+        Forecast("GRU", "szeged_clean_gru", "`--cell=gru`", "66 s"),
+        Forecast("LSTM", "szeged_clean_lstm", "", "73 s"),
+        Forecast("linear autoregression", "szeged_clean_lstm", baseline="linear_autoregression"),
+        Forecast("persistence", "szeged_clean_lstm", baseline="persistence"),
+        Forecast("same hour of the day before", "szeged_clean_lstm", baseline="seasonal_naive"),
+    ),
+}
+
+
+def szeged(files: Files) -> str:
+    """The temperature one hour ahead, both protocols, the best of each in bold."""
+    rows = []
+    for protocol, forecasts in SZEGED.items():
+        measured = [
+            files[row.file]["baselines"][row.baseline] if row.baseline else files[row.file]["metrics"]
+            for row in forecasts
+        ]
+        best = min(measures["mse"]["mean"] for measures in measured)
+        for at, (row, of) in enumerate(zip(forecasts, measured, strict=True)):
+            mse = bold(spread(of["mse"], 3), of["mse"]["mean"] == best)
+            skill = f"{of['skill']['mean']:.3g}"
+            figures = [mse, mean(of["mae"], 3), mean(of["r2"], 4), skill]
+            rows.append([protocol if at == 0 else "", row.model, row.flags, *figures, row.time])
+    return table(["protocol", "model", "flags", "MSE", "MAE", "R2", "skill", "time"], rows)
+
+
+class Reviews(NamedTuple):
+    """A row of `reviews`; without a command a baseline, which every run has."""
+
+    model: str
+    file: str
+    command: str = ""
+    baseline: str = ""
+    remark: str = ""
+
+
+REVIEWS = {
+    "IMDB": (
+        Reviews(
+            "bidirectional LSTM, 2 layers, with count ratios",
+            "imdb_bilstm2_count_ratios",
+            "imdb --bidirectional --num_layers=2 --count_ratios=3 --max_tokens=1000 --num_lengths=12 "
+            "--batch_size=32 --epochs=1",
+        ),
+        Reviews(
+            "bidirectional LSTM with count ratios",
+            "imdb_bilstm_count_ratios",
+            "imdb --bidirectional --count_ratios=3 --max_tokens=1000 --num_lengths=12",
+        ),
+        Reviews("LSTM, 1,000 tokens", "imdb_lstm_1000", "imdb --max_tokens=1000 --num_lengths=12 --batch_size=32"),
+        Reviews("LSTM, 400 tokens", "imdb_lstm", "imdb", remark=", one core"),
+        Reviews("NB-SVM, word trigrams", "imdb_baselines", baseline="nbsvm_trigrams"),
+        Reviews("NB-SVM, word bigrams", "imdb_baselines", baseline="nbsvm_bigrams"),
+        Reviews("mean of embeddings (bag)", "imdb_baselines", baseline="bag"),
+        Reviews("flattened embeddings", "imdb_baselines", baseline="flatten"),
+    ),
+    "NTC-SCV": (
+        Reviews(
+            "bidirectional LSTM with count ratios",
+            "ntc_scv_bilstm_count_ratios",
+            "ntc_scv --bidirectional --count_ratios=3",
+        ),
+        Reviews("NB-SVM, word bigrams", "ntc_scv_baselines", baseline="nbsvm_bigrams"),
+        Reviews("NB-SVM, word trigrams", "ntc_scv_baselines", baseline="nbsvm_trigrams"),
+        Reviews("mean of embeddings (bag)", "ntc_scv_baselines", baseline="bag"),
+        Reviews("flattened embeddings", "ntc_scv_baselines", baseline="flatten"),
+    ),
+}
+
+
+def reviews(files: Files) -> str:
+    """Accuracy on film and restaurant reviews, from the best down, and the time to train one seed."""
+    rows = []
+    for data, entries in REVIEWS.items():
+        measured = []
+        for row in entries:
+            run = files[row.file]
+            of = run["baselines"][row.baseline] if row.baseline else run["metrics"]
+            time = "" if row.baseline else seconds(run["train_seconds"] / len(run["seeds"])) + row.remark
+            measured.append((of["accuracy"], row, time))
+        measured.sort(key=lambda entry: -entry[0]["mean"])
+        for at, (accuracy, row, time) in enumerate(measured):
+            command = f"`{row.command}`" if row.command else "in every run"
+            shown = bold(spread(accuracy, 2, 100), at == 0)
+            rows.append(["" if at else data, row.model, command, shown, time])
+    return table(["data", "model", "command", "accuracy", "time"], rows)
+
+
+LECTURE = (
+    ("imdb --lecture --cell=rnn", "imdb_lecture_rnn", "68 %"),
+    ("imdb --lecture --noread_padding --cell=rnn", "imdb_lecture_rnn_lengths", ""),
+    ("imdb --lecture", "imdb_lecture_lstm", "87 %"),
+    ("imdb --lecture --noread_padding", "imdb_lecture_lstm_lengths", ""),
+    ("imdb --lecture --bidirectional --num_layers=2 --epochs=3 --patience=1", "imdb_lecture_bilstm", "88 %"),
+)
+"""Command, file, and what the lecture reported."""
+
+
+def lecture_reviews(files: Files) -> str:
+    """The lectures' text classifiers as they were and, where it makes a difference, given the lengths."""
+    rows = []
+    for command, file, reported in LECTURE:
+        run = files[file]
+        accuracy = percent(run["metrics"]["accuracy"], 1)
+        rows.append([f"`{command}`", reported, accuracy, seconds(run["train_seconds"])])
+    return table(["command (one seed, JAX 0.10.2, one core)", "reported", "measured", "training"], rows)
+
+
+def padding(files: Files) -> str:
+    """What reading the padding costs, for the errata: accuracy in %."""
+    read, given, both = (
+        {cell: mean(files[f"imdb_lecture_{cell}{end}"]["metrics"]["accuracy"], 1, 100) for cell in cells}
+        for cells, end in ((("rnn", "lstm"), ""), (("rnn", "lstm"), "_lengths"), (("bilstm",), ""))
+    )
+    rows = [
+        ["RNN", "68", read["rnn"], given["rnn"]],
+        ["LSTM", "87", read["lstm"], given["lstm"]],
+        ["bidirectional LSTM, 2 layers, backward state", "88", f"{both['bilstm']} (3 epochs)", ""],
+    ]
+    return table(["", "lecture, reported", "padding read", "lengths given"], rows)
+
+
+def expected(files: Files) -> str:
+    """What the runs without a table of their own end with."""
+    synthetic, sine = files["synthetic_lstm"], files["spelled_out"]
+    mse = {"LSTM": synthetic["metrics"], **synthetic["baselines"]}
+    lstm, linear, naive = (mean(mse[k]["mse"], 3) for k in ("LSTM", "linear_autoregression", "persistence"))
+    rnn_error, lstm_error = (spread(sine["cells"][cell]["metrics"]["train_mse"], 3) for cell in ("rnn", "lstm"))
+    persistence = mean(sine["baselines"]["persistence"]["train_mse"], 3)
+    rows = [
+        [
+            "`forecast`",
+            f"LSTM MSE {lstm}, linear autoregression {linear}, persistence {naive} (the synthetic series is nearly "
+            "linear)",
+            "17 s",
+        ],
+        [
+            "`spelled_out`",
+            f"mean squared standardized error in training: RNN {rnn_error}, LSTM {lstm_error}; persistence "
+            f"{persistence}; the lecture's version ends at 0.14",
+            "15 s",
+        ],
+        ["`gradcheck`", "70 of 70 rows within tolerance: float64 1e-10 and 1e-6, float32 1e-5", "45 s"],
+    ]
+    return table(["command", "figure", "time on 2 cores"], rows)
+
+
+TABLES = {
+    "szeged": szeged,
+    "reviews": reviews,
+    "lecture_reviews": lecture_reviews,
+    "padding": padding,
+    "expected": expected,
+}
