@@ -187,6 +187,17 @@ def imdb_epoch(files: Files) -> str:
     return table(["seconds per 1,000 reviews (PyTorch / ours)", "LSTM", "2 layers, bidirectional"], rows)
 
 
+def epochs(files: Files) -> str:
+    """What an epoch takes, in a sentence for the README."""
+    forecast, reviews = files["forecast_epoch"]["median_seconds"], files["imdb_epoch"]["models"]["lstm"]
+    ours, theirs = forecast["rnn_jax"], forecast["pytorch"]
+    ratio = reviews["faster_pytorch_over"]["rnn_jax"]
+    return (
+        f"A whole epoch of the temperature LSTM takes {ours:.1f} s, in PyTorch on the same cores {theirs:.1f} s; an "
+        f"epoch of the LSTM on reviews takes {ratio:.1f} times as long in PyTorch as here."
+    )
+
+
 def seeds(files: Files) -> str:
     """S replicas in one program."""
     times = files["seeds"]["times_one_replica"]
@@ -200,5 +211,6 @@ TABLES = {
     "sweep": sweep,
     "forecast_epoch": forecast_epoch,
     "imdb_epoch": imdb_epoch,
+    "epochs": epochs,
     "seeds": seeds,
 }

@@ -137,6 +137,7 @@ class Memory(NamedTuple):
 
 
 MEMORY = (
+    Memory("memory", "memory_adding_100", remark="; 60 s where nothing else runs"),
     Memory(
         "memory --length=1000 --chrono=1000 --batch_size=32 --num_examples=32000 --epochs=2",
         "memory_adding_1000",
