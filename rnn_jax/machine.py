@@ -27,7 +27,7 @@ def device_name() -> str:
 
 
 def versions() -> dict[str, str]:
-    """The versions of Python and of `PACKAGES`, those that are installed."""
+    """The versions of Python and of `PACKAGES`, by name; those that are not installed are left out."""
     found = {"python": platform.python_version()}
     for package in PACKAGES:
         try:
@@ -37,29 +37,56 @@ def versions() -> dict[str, str]:
     return found
 
 
-def resident_bytes(process: int | str = "self") -> int:
-    """What the process holds in memory now; where Linux's /proc is missing, the most this one has held so far."""
-    return _status("VmRSS", process)
+def resident_bytes(process: int | None = None) -> int:
+    """What a process holds in memory now.
+
+    Where Linux's /proc is missing: the most that this one has held so far, and 0 for another.
+
+    Args:
+        process: its number; None: this process. One that has ended holds 0.
+    """
+    return _bytes("VmRSS", process)
 
 
-def peak_bytes() -> int:
-    """The most that this process has held. `ru_maxrss` is second best: a child inherits its parent's on Linux."""
-    return _status("VmHWM", "self")
+def peak_bytes(process: int | None = None) -> int:
+    """The most that a process has held in memory, or has held since `forget_peak`.
+
+    Where Linux's /proc is missing: that of this one, and 0 for another.
+
+    Args:
+        process: its number; None: this process. One that has ended holds 0.
+    """
+    return _bytes("VmHWM", process)
 
 
-def _status(name: str, process: int | str) -> int:
-    status = Path(f"/proc/{process}/status")
-    if status.exists():
-        found = [line.split()[1] for line in status.read_text().splitlines() if line.startswith(f"{name}:")]
-        if found:
-            return int(found[0]) * 1024
+def _bytes(name: str, process: int | None) -> int:
+    found = _status(name, "self" if process is None else process)
+    if found is None:
+        return 0 if process is not None else _most()
+    return found
+
+
+def _status(name: str, process: int | str) -> int | None:
+    try:
+        lines = Path(f"/proc/{process}/status").read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:  # another system, or the process has ended
+        return None
+    return next((int(line.split()[1]) * 1024 for line in lines if line.startswith(f"{name}:")), None)
+
+
+def _most() -> int:
+    """Second best: on Linux a child inherits that of its parent."""
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024  # bytes there, KiB elsewhere
 
 
-def forget_peak() -> None:
-    """Lets the peak begin anew: compiling has one of its own. Without effect where the system has no such switch."""
+def forget_peak(process: int | None = None) -> None:
+    """Lets the peak begin anew: compiling has one of its own. Without effect where the system has no such switch.
+
+    Args:
+        process: its number; None: this process.
+    """
     try:
-        Path("/proc/self/clear_refs").write_text("5")
+        Path(f"/proc/{'self' if process is None else process}/clear_refs").write_text("5")
     except OSError:
         return

@@ -1,0 +1,102 @@
+"""The machine at hand: its device in words, versions, and memory measured on blocks of a known size."""
+
+import json
+import os
+import platform
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import jax
+import pytest
+
+from rnn_jax import machine
+
+ROOT = Path(__file__).resolve().parent.parent
+MIB = 2**20
+BLOCK = 200
+SLACK = 5 * MIB  # the kernel counts pages in batches
+
+on_linux = pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="measured where Linux's /proc is")
+
+
+class TestDeviceName:
+    def test_of_a_processor(self, monkeypatch):
+        monkeypatch.setattr(jax, "devices", lambda: [SimpleNamespace(platform="cpu", device_kind="cpu")])
+        name = machine.device_name()
+        assert name.startswith("cpu (")
+        assert name.endswith(f", {os.cpu_count()} cores)")
+        info = Path("/proc/cpuinfo")
+        model = name.removeprefix("cpu (").removesuffix(f", {os.cpu_count()} cores)")
+        assert model
+        if info.exists() and "model name" in info.read_text():
+            assert f": {model}\n" in info.read_text()
+
+    def test_of_an_accelerator(self, monkeypatch):
+        monkeypatch.setattr(jax, "devices", lambda: [SimpleNamespace(platform="gpu", device_kind="NVIDIA H100")])
+        assert machine.device_name() == "gpu (NVIDIA H100)"
+
+
+def test_versions(monkeypatch):
+    monkeypatch.setattr(machine, "PACKAGES", ("jax", "a-package-that-is-nowhere"))
+    assert machine.versions() == {"python": platform.python_version(), "jax": jax.__version__}
+
+
+ALLOCATES = f"""
+import json, sys
+from rnn_jax.machine import forget_peak, peak_bytes, resident_bytes
+
+def say(**found):
+    print(json.dumps(found), flush=True)
+    sys.stdin.readline()
+
+say(resident=resident_bytes(), peak=peak_bytes())
+block = b"x" * ({BLOCK} * {MIB})
+say(resident=resident_bytes(), peak=peak_bytes())
+del block
+say(resident=resident_bytes(), peak=peak_bytes())
+forget_peak()
+say(resident=resident_bytes(), peak=peak_bytes())
+"""
+
+
+@on_linux
+def test_memory_of_a_process():
+    """From within and from without: before a block of 200 MiB, with it, without it, and with the peak forgotten."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", ALLOCATES], cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    within, without = [], []
+    with process:
+        for _ in range(4):
+            within.append(json.loads(process.stdout.readline()))
+            without.append(machine.resident_bytes(process.pid))
+            process.stdin.write("\n")
+            process.stdin.flush()
+    before, full, freed, forgotten = within
+    grown = {name: (full[name] - before[name]) / MIB for name in before}
+    assert grown["resident"] == pytest.approx(BLOCK, abs=SLACK / MIB), grown
+    assert grown["peak"] == pytest.approx(BLOCK, abs=20), grown  # the peak may have been above what is held now
+    assert freed["resident"] == pytest.approx(before["resident"], abs=SLACK)
+    assert freed["peak"] == pytest.approx(full["peak"], abs=SLACK)
+    if os.access("/proc/self/clear_refs", os.W_OK):
+        assert forgotten["peak"] == pytest.approx(forgotten["resident"], abs=SLACK)
+    for inside, outside in zip(within, without, strict=True):
+        assert outside == pytest.approx(inside["resident"], abs=SLACK)
+    assert machine.resident_bytes(process.pid) == 0, "it has ended"
+
+
+@on_linux
+def test_a_process_that_has_ended_and_was_not_waited_for_holds_nothing():
+    process = subprocess.Popen([sys.executable, "-c", ""])
+    os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+    assert machine.resident_bytes(process.pid) == 0
+    process.wait()
+
+
+def test_elsewhere_the_peak_stands_for_what_is_held(monkeypatch):
+    """Without /proc: this process's peak, which is above 10 MiB for any that has imported JAX; of others nothing."""
+    monkeypatch.setattr(machine, "_status", lambda name, process: None)
+    assert machine.resident_bytes() == machine.peak_bytes() > 10 * MIB
+    assert machine.resident_bytes(os.getppid()) == 0
