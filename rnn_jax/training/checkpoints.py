@@ -1,57 +1,71 @@
-"""Checkpoints with Orbax: atomic, the last few and the best, damage noticed and stepped over."""
+"""Checkpoints with Orbax: atomic, the last few and the best, damage noticed and stepped over.
 
-import hashlib
+A state comes back as it was saved, to the bit. What follows from it is the same to the bit only where the computation
+is: `rnn_jax.training.loop.train` says what that takes.
+"""
+
 import json
 import logging
 import shutil
 import sys
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Generic, NamedTuple, TypeVar
 
 import jax
 import numpy as np
 import orbax.checkpoint as ocp
 from orbax.checkpoint import checkpoint_managers
 
+from rnn_jax.files import fingerprint
 from rnn_jax.training.errors import TrainingError
+
+State = TypeVar("State")
+"""A pytree of arrays."""
 
 logging.getLogger("absl").setLevel(logging.ERROR)  # Orbax reports every save; what matters we say ourselves
 
 
-class Restored(NamedTuple):
-    """A checkpoint as it was saved: the step, the state and the clocks (seconds by name)."""
+class Restored(NamedTuple, Generic[State]):
+    """A checkpoint as it was saved.
+
+    Attributes:
+        step: after which it was saved.
+        state: a pytree of arrays.
+        clocks: seconds by name.
+    """
 
     step: int
-    state: Any
+    state: State
     clocks: dict[str, float]
 
 
-def digest(state: Any) -> str:
-    """SHA-256 over the bytes of every array: what was saved is what is restored, or the checkpoint is damaged."""
-    sha = hashlib.sha256()
-    for leaf in jax.tree.leaves(state):
-        array = np.asarray(leaf)
-        sha.update(f"{array.dtype}{array.shape}".encode())
-        sha.update(np.ascontiguousarray(array).tobytes())
-    return sha.hexdigest()
-
-
 def save_params(folder: Path, params: Any) -> None:
-    """Writes the parameters of a trained model, whole or not at all, in place of those that are there."""
+    """Writes the parameters of a trained model, whole or not at all, in place of those that are there.
+
+    Args:
+        folder: of the parameters alone; made if it is missing.
+        params: a pytree of arrays.
+    """
     with ocp.StandardCheckpointer() as writer:
         writer.save(folder.resolve(), jax.tree.map(np.asarray, params), force=True)
 
 
-def load_params(folder: Path, like: Any) -> Any:
-    """What `save_params` wrote, in the structure of `like`; changes nothing in the folder.
+def load_params(folder: Path, like: State) -> State:
+    """What `save_params` wrote; changes nothing in the folder.
 
-    Raises: `TrainingError` where it is not there, or damaged, or of another model.
+    Args:
+        folder: that of `save_params`.
+        like: a pytree of arrays, or of their shapes (`jax.eval_shape`): the structure, shapes and types to expect.
+
+    Returns: the parameters, NumPy arrays in the structure of `like`.
+
+    Raises: `TrainingError` where they are not there, or damaged, or of another model.
     """
-    shapes = jax.tree.map(lambda a: jax.ShapeDtypeStruct(a.shape, a.dtype), like)
+    shapes = _shapes_of(like)
     try:
         with ocp.StandardCheckpointer() as reader:
             there = dict(reader.metadata(folder.resolve()).item_metadata.tree)
-            if _shapes(there) != _shapes(like):  # Orbax would cut or fill up the arrays without a word
+            if _by_name(there) != _by_name(like):  # Orbax would cut or fill up the arrays without a word
                 raise ValueError("the arrays there have other names or shapes")
             return jax.tree.map(np.asarray, reader.restore(folder.resolve(), shapes))
     except Exception as error:  # a damaged file may surface as almost any error of Orbax or TensorStore
@@ -59,9 +73,17 @@ def load_params(folder: Path, like: Any) -> Any:
         raise TrainingError(f"no parameters of this model can be read from {folder}: {reason}") from error
 
 
-def _shapes(tree: Any) -> dict[str, tuple[int, ...]]:
+def _shapes_of(tree: State) -> State:
+    return jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), tree)
+
+
+def _by_name(tree: Any) -> dict[str, tuple[int, ...]]:
     leaves = jax.tree_util.tree_leaves_with_path(tree)
     return {jax.tree_util.keystr(path, simple=True, separator="."): leaf.shape for path, leaf in leaves}
+
+
+def _fingerprint(state: Any) -> str:
+    return fingerprint(*(np.asarray(leaf) for leaf in jax.tree.leaves(state)))
 
 
 class Checkpoints:
@@ -92,7 +114,13 @@ class Checkpoints:
         return ocp.CheckpointManager(self.folder, options=options)
 
     def save(self, step: int, state: Any, clocks: dict[str, float], loss: float) -> None:
-        """Saves the state after `step` steps; `loss` decides which checkpoint is the best. No effect if it is there.
+        """Saves a state, on the disk when this returns. Without effect where that step has been saved.
+
+        Args:
+            step: how many steps have been made.
+            state: a pytree of arrays.
+            clocks: seconds by name.
+            loss: the lowest decides which checkpoint is the best; inf for a state that was not evaluated.
 
         Raises: `TrainingError` when the disk does not take it; what was saved before stays.
         """
@@ -101,7 +129,7 @@ class Checkpoints:
         state = jax.tree.map(np.asarray, state)
         items = ocp.args.Composite(
             state=ocp.args.StandardSave(state),
-            about=ocp.args.JsonSave({"digest": digest(state), "clocks": clocks}),
+            about=ocp.args.JsonSave({"digest": _fingerprint(state), "clocks": clocks}),
         )
         try:
             self.manager.save(step, args=items, metrics={"loss": loss})
@@ -109,10 +137,13 @@ class Checkpoints:
         except OSError as error:
             raise TrainingError(f"cannot save step {step} in {self.folder}: {error}") from error
 
-    def restore_latest(self, like: Any) -> Restored | None:
-        """The newest checkpoint that is whole, in the structure of `like`; None where there is none.
+    def restore_latest(self, like: State) -> Restored[State] | None:
+        """The newest checkpoint that is whole; None where there is none.
 
         A damaged one is reported on stderr and set aside under `damaged/`, and the one before it is taken.
+
+        Args:
+            like: a pytree of arrays, or of their shapes (`jax.eval_shape`): the structure, shapes and types to expect.
 
         Raises: `TrainingError` when there are checkpoints but all are damaged.
         """
@@ -133,11 +164,10 @@ class Checkpoints:
             )
         return None
 
-    def _restore(self, step: int, like: Any) -> Restored:
-        shapes = jax.tree.map(lambda a: jax.ShapeDtypeStruct(a.shape, a.dtype), like)
-        items = ocp.args.Composite(state=ocp.args.StandardRestore(shapes), about=ocp.args.JsonRestore())
+    def _restore(self, step: int, like: State) -> Restored[State]:
+        items = ocp.args.Composite(state=ocp.args.StandardRestore(_shapes_of(like)), about=ocp.args.JsonRestore())
         restored = self.manager.restore(step, args=items)
-        if digest(restored.state) != restored.about["digest"]:
+        if _fingerprint(restored.state) != restored.about["digest"]:
             raise ValueError("the arrays are not those that were saved")
         return Restored(step, restored.state, restored.about["clocks"])
 

@@ -1,10 +1,11 @@
 """The log of a training run: JSON lines, and the same numbers as TensorBoard events."""
 
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+
+from rnn_jax.files import write_whole
 
 
 class TrainingLog:
@@ -15,7 +16,13 @@ class TrainingLog:
     """
 
     def __init__(self, workdir: Path, first_step: int, tensorboard: bool = True):
-        """Opens the log of a run that stands at `first_step`; with 0 it begins anew."""
+        """Opens the log.
+
+        Args:
+            workdir: the run's folder; receives `metrics.jsonl`, and `events/` for TensorBoard.
+            first_step: where the run stands; with 0 the log begins anew.
+            tensorboard: whether to write events too.
+        """
         self.path = workdir / "metrics.jsonl"
         self._keep_until(first_step)
         self.file = self.path.open("a", encoding="utf-8")
@@ -27,12 +34,13 @@ class TrainingLog:
 
     def _keep_until(self, step: int) -> None:
         kept = [record for record in read_log(self.path) if record["step"] <= step]
-        partial = self.path.with_suffix(".partial")
-        partial.write_text("".join(json.dumps(record) + "\n" for record in kept), encoding="utf-8")
-        os.replace(partial, self.path)
+        write_whole(self.path, "".join(json.dumps(record) + "\n" for record in kept))
 
     def write(self, record: Mapping[str, Any]) -> None:
-        """Logs one record; it has at least `step`. Numbers go to TensorBoard too, lists do not."""
+        """Logs a record, which has at least `step`: a line, which a reader finds when this returns.
+
+        Numbers go to TensorBoard too; lists and the entries of a probe do not.
+        """
         self.file.write(json.dumps(record) + "\n")
         self.file.flush()
         if self.events is not None:

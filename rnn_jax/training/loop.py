@@ -80,6 +80,11 @@ def train(
     whether the run went through or was stopped and continued: all that moves is in the checkpoint, the order of the
     data is a function of (seed, epoch), and the position in it is the step.
 
+    The same bits need the same machine and versions, the same number of devices (each adds up the gradient of its
+    share of the batch) and, for the `native` back end, the same number of threads (each adds up that of its share of
+    the sequences; of 60 gradients 10 agreed to the bit between 1 and 2 threads). XLA has as many threads as the process
+    may use cores. Elsewhere a run goes on from its checkpoint all the same, with other roundings.
+
     Args:
         functions: of `make_functions`.
         seeds: S seeds.
@@ -95,11 +100,14 @@ def train(
     """
     per_epoch = schedule.steps_per_epoch
     data = jax.device_put(data, functions.sharding)
-    states = functions.init(jax.device_put(jnp.asarray(seeds, jnp.uint32), functions.sharding))
+    seed_array = jax.device_put(jnp.asarray(seeds, jnp.uint32), functions.sharding)
     checkpoints = Checkpoints(workdir, schedule.keep)
-    restored = checkpoints.restore_latest(states)
-    step, clocks = 0, {"train_seconds": 0.0}
-    if restored is not None:
+    # Shapes alone: a task may compute long for what it begins with, and a checkpoint would replace it.
+    restored = checkpoints.restore_latest(jax.eval_shape(functions.init, seed_array))
+    if restored is None:
+        step, clocks = 0, {"train_seconds": 0.0}
+        states = functions.init(seed_array)
+    else:
         step, clocks = restored.step, restored.clocks
         states = jax.device_put(restored.state, functions.sharding)
     order = functions.order(states.seed, step // per_epoch)
@@ -181,8 +189,7 @@ def _check_finite(found: Mapping[str, Any], when: str, seeds: Sequence[int], che
             saved = "nothing was saved before it" if last is None else f"the last good checkpoint is step {last}"
             value, seed = np.asarray(values)[bad[0]], seeds[bad[0]]
             raise TrainingError(
-                f"{name.replace('_', ' ')} of seed {seed} is {value} {when}; {saved}; "
-                "lower --learning_rate or --clip_norm"
+                f"{name.replace('_', ' ')} of seed {seed} is {value} {when}; {saved}; lower learning_rate or clip_norm"
             )
 
 

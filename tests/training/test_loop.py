@@ -7,6 +7,7 @@ import signal
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 from helpers.toy_tasks import (
     BATCH,
@@ -16,6 +17,7 @@ from helpers.toy_tasks import (
     counting_task,
     regression_data,
     regression_functions,
+    regression_task,
     run_epochs,
     seeds_by_sign,
     start,
@@ -194,6 +196,26 @@ class TestInterrupted:
         assert checkpoints.manager.best_step() == 7
         checkpoints.close()
 
+    def test_what_a_checkpoint_replaces_is_not_computed_again(self, tmp_path):
+        """A task may take minutes for the parameters it begins with."""
+        executed = []
+        task = regression_task()
+
+        def init(key):
+            jax.debug.callback(lambda: executed.append(1))
+            return task.init(key)
+
+        functions = make_functions(task._replace(init=init), optax.adam(0.05), batch_size=BATCH, parallel=False)
+        with pytest.raises(Interrupted):
+            run(tmp_path, functions, rate=signal_in_learning_rate(signal.SIGTERM, 10))
+        jax.effects_barrier()
+        assert len(executed) == len(SEEDS)
+        for _ in ("goes on", "is finished"):
+            trained = run(tmp_path, functions)
+            jax.effects_barrier()
+            assert len(executed) == len(SEEDS)
+        assert trained.steps == EPOCHS * PER_EPOCH
+
     def test_handlers_are_put_back(self, tmp_path):
         before = [signal.getsignal(number) for number in InterruptRequest.SIGNALS]
         with pytest.raises(Interrupted):
@@ -258,7 +280,7 @@ class TestNotFinite:
             train(functions, [fine, bad], regression_data(), SCHEDULE, tmp_path)
         assert str(error.value) == (
             f"loss of seed {bad} is {name} within steps 18 to 20; the last good checkpoint is step 14; "
-            "lower --learning_rate or --clip_norm"
+            "lower learning_rate or clip_norm"
         )
         checkpoints = Checkpoints(tmp_path)
         restored = checkpoints.restore_latest(start(functions, [fine, bad]))
@@ -271,7 +293,7 @@ class TestNotFinite:
     def test_before_anything_was_saved(self, tmp_path):
         functions = self.functions(0)
         _, bad = seeds_by_sign(functions)
-        message = f"^loss of seed {bad} is nan within steps 1 to 3; nothing was saved before it; lower --learning_rate"
+        message = f"^loss of seed {bad} is nan within steps 1 to 3; nothing was saved before it; lower learning_rate"
         with pytest.raises(TrainingError, match=message):
             train(functions, [bad], regression_data(), SCHEDULE, tmp_path)
 
@@ -284,7 +306,7 @@ class TestNotFinite:
             train(functions, [fine, bad], regression_data(), SCHEDULE, tmp_path)
         assert str(error.value) == (
             f"validation loss of seed {bad} is {name} after step 21; the last good checkpoint is step 14; "
-            "lower --learning_rate or --clip_norm"
+            "lower learning_rate or clip_norm"
         )
         checkpoints = Checkpoints(tmp_path)
         assert sorted(checkpoints.manager.all_steps()) == [7, 14]
