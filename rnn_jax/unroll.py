@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from rnn_jax.backends import BACKENDS, WRONG, choose
+from rnn_jax.backends import BACKENDS, choose
 from rnn_jax.cells import Cell
 from rnn_jax.controls import StepMasks, length_mask, select, truncation_mask
 from rnn_jax.segments import like, merge, split, widen
@@ -49,7 +49,6 @@ def unroll(
             kernel for all steps with W_hh on chip (a CPU interprets it, slowly).
             `auto`: the first of `native`, `manual` and `scan` that can compute the call. It also computes what
             `native`, `cudnn` and `pallas` are asked for and cannot, with a warning that says why.
-            `without_dc`: wrong on purpose, see `rnn_jax.bptt.lstm_without_dc`.
         checkpoint_every: k keeps the carry at every k-th step and recomputes what lies between: memory for the
             gradient grows as T/k + k instead of T, and it takes one more forward pass.
         truncate_every: k cuts the gradient before every k-th step after the first, in the order of processing and
@@ -98,7 +97,7 @@ def unroll(
     if masks.valid is not None:  # so that inf or NaN in the padding cannot reach a gradient as 0 * inf
         xs = select(masks.valid, xs, jnp.zeros_like(xs))
     backend = choose(backend, cell, params, carry, xs, masks)
-    run = partial((BACKENDS | WRONG)[backend].run, cell, reverse)
+    run = partial(BACKENDS[backend].run, cell, reverse)
     if checkpoint_every is None or checkpoint_every >= num_steps:
         return run(params, carry, xs, masks)
     return _run_in_segments(run, params, carry, xs, masks, reverse, checkpoint_every)

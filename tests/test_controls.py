@@ -1,6 +1,4 @@
-"""What is new between two steps: zoneout, perturbations, the back end that is chosen, and the one that is wrong."""
-
-import dataclasses
+"""What is new between two steps: zoneout, perturbations, chrono, and the cell that is wrong on purpose."""
 
 import jax
 import jax.numpy as jnp
@@ -8,7 +6,9 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
-from rnn_jax import cells, compose, unroll
+from rnn_jax import bptt, cells, compose, unroll
+from rnn_jax.backends import manual
+from rnn_jax.controls import StepMasks
 from rnn_jax.models.recurrent import LSTM
 
 T, B, I, H = 7, 4, 3, 5  # noqa: E741  # the axes' letters
@@ -110,33 +110,40 @@ def test_the_derivative_with_respect_to_taps_is_that_of_the_carry(name, reverse,
             assert_array_equal(got[len(order) :, row], 0)  # nothing depends on padding
 
 
-def test_without_dc_is_the_gradient_with_the_cell_state_cut_off():
-    """Right values, and the gradient that JAX gives when no derivative may pass through c_{t-1}."""
+@pytest.mark.parametrize("reverse", [False, True], ids=["forward", "reverse"])
+def test_without_dc_values_are_right_and_the_gradient_is_the_lectures(reverse):
+    """The lecture's backward pass, written out: the hand-derived step with a dc of zero put in and thrown away."""
     cell, params, xs = draw("lstm")
-
-    def recur(params, carry, projected):
-        return cell.recur(params, carry._replace(c=jax.lax.stop_gradient(carry.c)), projected)
+    rule = bptt.RULES["lstm"]
+    weights = jnp.asarray(np.random.default_rng(4).normal(size=(T, B, H)))
 
     def gradient(cell, backend):
         def loss(params, xs):
-            return jnp.sum(unroll(cell, params, xs, backend=backend)[1] ** 2)
+            return jnp.vdot(weights, unroll(cell, params, xs, backend=backend, reverse=reverse)[1])
 
         return jax.value_and_grad(loss, (0, 1))(params, xs)
 
-    value, wrong = gradient(cell, "without_dc")
-    cut_value, cut = gradient(dataclasses.replace(cell, name="cut", recur=recur), "scan")
+    def step_of_the_lecture(params, local, dcarry):
+        dbefore, dz = rule.step(params, local, dcarry._replace(c=jnp.zeros_like(dcarry.c)))
+        return dbefore._replace(c=jnp.zeros_like(dbefore.c)), dz
+
+    start = cell.init_carry((B,), H, jnp.float64)
+    _, _, carries = manual.forward(cell, reverse, params, start, xs, StepMasks())
+    lecture = rule._replace(step=step_of_the_lecture)
+    printed = bptt.backward(lecture, params, xs, start, carries, weights, start, StepMasks(), reverse)
+
+    value, wrong = gradient(cells.get("lstm_without_dc"), "auto")
     right_value, right = gradient(cell, "manual")
-    assert_allclose([value, cut_value], right_value, rtol=1e-13)
-    for got, want, true in zip(*map(jax.tree.leaves, (wrong, cut, right)), strict=True):
+    assert_allclose(value, right_value, rtol=1e-13)
+    for got, want, true in zip(*map(jax.tree.leaves, (wrong, (printed.params, printed.xs), right)), strict=True):
         assert_allclose(got, want, rtol=1e-10, atol=1e-13)
         assert np.abs(got - true).max() > 0.05 * np.abs(true).max()
 
 
-@pytest.mark.parametrize("name", ["gru", "lstm_peephole"])
-def test_without_dc_is_for_the_lstm_alone(name):
-    cell, params, xs = draw(name)
-    with pytest.raises(ValueError, match=r"'without_dc' has no hand-derived rule .*: only for cells.get\('lstm'\)"):
-        unroll(cell, params, xs, backend="without_dc")
+def test_without_dc_has_no_hand_derived_rule():
+    cell, params, xs = draw("lstm_without_dc")
+    with pytest.raises(ValueError, match="no hand-derived rule for this cell, 'lstm_without_dc'"):
+        unroll(cell, params, xs, backend="manual")
 
 
 class TestChrono:

@@ -466,7 +466,7 @@ def test_the_gradient_is_a_sum_over_time(name):
 ERRORS = {
     "backend": (
         {"backend": "fast"},
-        "unknown backend 'fast': take one of auto, scan, manual, native, cudnn, pallas, without_dc",
+        "unknown backend 'fast': take one of auto, scan, manual, native, cudnn, pallas",
     ),
     "checkpoint_every": ({"checkpoint_every": 0}, "checkpoint_every must be at least 1, got 0"),
     "truncate_every": ({"truncate_every": -2}, "truncate_every must be at least 1, got -2"),
@@ -486,10 +486,10 @@ ERRORS = {
         {"zoneout": jnp.zeros((T, B, I))},
         r"zoneout must be \(7, 4, 5\), got \(7, 4, 3\)",
     ),
-    "taps_shape": ({"perturbations": jnp.zeros((B, H))}, r"perturbations must be \(7, 4, 5\), got \(4, 5\)"),
+    "perturbations_shape": ({"perturbations": jnp.zeros((B, H))}, r"perturbations must be \(7, 4, 5\), got \(4, 5\)"),
     "zoneout_manual": (
         {"zoneout": jnp.zeros((T, B, H)), "backend": "manual"},
-        "backend 'manual' takes neither zoneout nor perturbations: take 'scan'",
+        "backend 'manual' does not take zoneout; take 'auto' or 'scan'",
     ),
     "carry_type": ({"carry": cells.GRUCarry(jnp.zeros((B, H)))}, r"carry must be a LSTMCarry.*got a GRUCarry"),
 }

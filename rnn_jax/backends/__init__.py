@@ -1,9 +1,15 @@
 """How `unroll` computes values and gradients: back ends with one signature and the same answers.
 
-A back end is two functions of the same arguments:
+| back end | for | gradient |
+|---|---|---|
+| `scan` | everything: the definition | by JAX, forward mode too |
+| `manual` | cells with a rule in `rnn_jax.bptt` | hand-derived |
+| `native` | those cells on a CPU, float32 | hand-derived, in C++ |
+| `cudnn` | the LSTM on an NVIDIA GPU, float32 | by NVIDIA |
+| `pallas` | those cells on an NVIDIA GPU, while W_hh fits on chip | hand-derived |
 
-    run(cell, reverse, params, carry, xs [T, *batch, I], masks) -> (final carry, ys [T, *batch, H])
-    refusal(cell, params, carry, xs, masks) -> why it cannot compute this, in words, or None
+`BACKENDS` holds them by name, and `choose` finds the one for a call. What a back end can compute, it alone says, by its
+`refusal`; a new one is a file here with `run` and `refusal`, and a row in `BACKENDS`.
 """
 
 import warnings
@@ -13,29 +19,36 @@ from typing import NamedTuple
 
 from rnn_jax.backends import cudnn, manual, native, pallas, scan
 from rnn_jax.backends.manual import has_rule
+from rnn_jax.backends.refusals import Refusal
 from rnn_jax.cells.cell import Cell
 from rnn_jax.controls import StepMasks
 from rnn_jax.types import Array, Carry, Params
 
 
 class Backend(NamedTuple):
-    """A way to compute: see above."""
+    """A way to compute.
+
+    Attributes:
+        run: `(cell, reverse, params, carry, xs [T, *batch, I], masks) -> (final carry, ys [T, *batch, H])`.
+        refusal: `(cell, params, carry, xs, masks) -> Refusal`, why it cannot compute this, or None. Shapes and types
+            alone count: every array may be a `jax.ShapeDtypeStruct`.
+        vmap: whether `jax.vmap` goes through it, and so several replicas into one program.
+    """
 
     run: Callable[..., tuple[Carry, Array]]
-    refusal: Callable[[Cell, Params, Carry, Array, StepMasks], str | None]
+    refusal: Callable[[Cell, Params, Carry, Array, StepMasks], Refusal | None]
+    vmap: bool = True
 
 
 BACKENDS: dict[str, Backend] = {
     "scan": Backend(scan.run, scan.refusal),
     "manual": Backend(manual.run, manual.refusal),
     "native": Backend(native.run, native.refusal),
-    "cudnn": Backend(cudnn.run, cudnn.refusal),
+    "cudnn": Backend(cudnn.run, cudnn.refusal, vmap=False),
     "pallas": Backend(pallas.run, pallas.refusal),
 }
-WRONG: dict[str, Backend] = {"without_dc": Backend(manual.run_without_dc, manual.refusal_without_dc)}
-"""Right values and a gradient that is wrong on purpose, to measure what a fault costs."""
 
-CHOICES = ("auto", *BACKENDS, *WRONG)
+CHOICES = ("auto", *BACKENDS)
 """What `unroll` takes as `backend`."""
 
 AUTO = ("native", "manual", "scan")
@@ -50,6 +63,11 @@ def choose(backend: str, cell: Cell, params: Params, carry: Carry, xs: Array, ma
     """The back end that computes this: `backend`, or the one that takes its place.
 
     `auto` is the first of `AUTO` that can. One of `FALL_BACK` that cannot gives way to `auto` and warns, once.
+
+    Args:
+        backend: one of `CHOICES`.
+        cell, params, carry, xs, masks: of `Backend.refusal`.
+
     Raises: `ValueError` for an unknown back end, and for any other that cannot.
     """
     if backend not in CHOICES:
@@ -57,13 +75,13 @@ def choose(backend: str, cell: Cell, params: Params, carry: Carry, xs: Array, ma
     arguments = (cell, params, carry, xs, masks)
     if backend == "auto":
         return next(name for name in AUTO if BACKENDS[name].refusal(*arguments) is None)
-    reason = (BACKENDS | WRONG)[backend].refusal(*arguments)
-    if reason is None:
+    refusal = BACKENDS[backend].refusal(*arguments)
+    if refusal is None:
         return backend
     if backend not in FALL_BACK:
-        raise ValueError(f"backend {backend!r} {reason}")
+        raise ValueError(f"backend {backend!r} {refusal.reason}; take 'auto' or 'scan'")
     instead = choose("auto", *arguments)
-    warn_once(f"backend {backend!r} {reason}: using {instead!r} instead")
+    warn_once(f"backend {backend!r} {refusal.reason}: using {instead!r} instead")
     return instead
 
 
@@ -73,4 +91,4 @@ def warn_once(message: str) -> None:
     warnings.warn(message, UserWarning, stacklevel=4)  # at the call of `unroll`
 
 
-__all__ = ["AUTO", "BACKENDS", "CHOICES", "FALL_BACK", "WRONG", "Backend", "choose", "has_rule", "warn_once"]
+__all__ = ["AUTO", "BACKENDS", "CHOICES", "FALL_BACK", "Backend", "Refusal", "choose", "has_rule", "warn_once"]

@@ -20,10 +20,9 @@ Source: Appleyard, Kocisky and Blunsom, "Optimizing performance of recurrent neu
 import jax
 import jax.numpy as jnp
 from jax import lax
-from jax.experimental import rnn
 
 from rnn_jax.backends import device
-from rnn_jax.backends.refusals import of_lengths_in_float32
+from rnn_jax.backends.refusals import OPTIONS, Refusal, of_nothing_to_run, of_options, of_other_than_float32
 from rnn_jax.cells import CELLS
 from rnn_jax.cells.cell import Cell
 from rnn_jax.cells.lstm import LSTMCarry, LSTMParams
@@ -34,24 +33,32 @@ LESS_THAN_FLOAT32 = ("default", "high", "fastest", "bfloat16", "bfloat16_3x", "t
 """Values of `jax_default_matmul_precision` that allow TF32; also any that name a TF32 or bfloat16 algorithm."""
 
 
-def refusal(cell: Cell, params: Params, carry: Carry, xs: Array, masks: StepMasks) -> str | None:
+def refusal(cell: Cell, params: Params, carry: Carry, xs: Array, masks: StepMasks) -> Refusal | None:
     """Why cuDNN cannot compute this, or None.
 
     Args: those of `run`, of which shapes and types alone count.
     """
     if cell != CELLS["lstm"]:
-        return f"has the cell 'lstm' alone, not this {cell.name!r}"
-    if xs.ndim != 3:
-        return f"takes one batch axis, and xs is {xs.shape}"
-    if reason := of_lengths_in_float32(params, carry, xs, masks):
-        return reason
-    if device.kind() != "cuda":
-        return f"needs an NVIDIA GPU, and this is {device.kind()}"
-    return None
+        return Refusal("cell", f"has the cell 'lstm' alone, not this {cell.name!r}")
+    if len(xs.shape) != 3:
+        return Refusal("xs", f"takes one batch axis, and xs is {xs.shape}")
+    return (
+        of_options(masks, OPTIONS)
+        or of_nothing_to_run(params, xs)
+        or of_other_than_float32(params, carry, xs)
+        or of_this_machine()
+    )
+
+
+def of_this_machine() -> Refusal | None:
+    """Why this machine cannot run the library, or None."""
+    return None if device.kind() == "cuda" else Refusal("device", f"needs an NVIDIA GPU, and this is {device.kind()}")
 
 
 def run(cell: Cell, reverse: bool, params: Params, carry: Carry, xs: Array, masks: StepMasks) -> tuple[Carry, Array]:
     """Runs the LSTM over xs `[T, B, I]`: the final carry and ys `[T, B, H]`. The caller has asked `refusal`."""
+    from jax.experimental import rnn  # for those who use it
+
     del cell
     (num_steps, batch_size, input_size), hidden_size = xs.shape, params.w_hh.shape[0]
     valid = masks.valid
@@ -86,6 +93,7 @@ def run(cell: Cell, reverse: bool, params: Params, carry: Carry, xs: Array, mask
 def flat_weights(params: LSTMParams) -> Array:
     """cuDNN's one array of weights: W_ih `[4H, I]`, W_hh `[4H, H]` and two biases `[4H]`, of which the second is zero.
 
+    >>> from jax.experimental import rnn
     >>> ones = LSTMParams(jnp.ones((3, 20)), jnp.ones((5, 20)), jnp.ones(20))
     >>> flat_weights(ones).shape == (rnn.get_num_params_in_lstm(3, 5, num_layers=1, bidirectional=False),)
     True

@@ -12,7 +12,8 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from rnn_jax.bptt import RULES, Rule, backward, lstm_without_dc
+from rnn_jax.backends.refusals import Refusal, of_options
+from rnn_jax.bptt import RULES, backward
 from rnn_jax.cells import CELLS
 from rnn_jax.cells.cell import Cell
 from rnn_jax.controls import StepMasks, controlled_step, select
@@ -27,26 +28,16 @@ def has_rule(cell: Cell) -> bool:
     return cell.name in RULES and cell == CELLS[cell.name]
 
 
-def refusal(cell: Cell, params: Params, carry: Carry, xs: Array, masks: StepMasks) -> str | None:
-    """Why the rules cannot compute this, or None."""
+def refusal(cell: Cell, params: Params, carry: Carry, xs: Array, masks: StepMasks) -> Refusal | None:
+    """Why the hand-derived pass cannot compute this, or None.
+
+    Args: those of `run`, of which shapes and types alone count.
+    """
     del params, carry, xs
-    return refusal_of_rules(tuple(RULES), cell, masks)
-
-
-def refusal_without_dc(cell: Cell, params: Params, carry: Carry, xs: Array, masks: StepMasks) -> str | None:
-    """`refusal` of `run_without_dc`."""
-    del params, carry, xs
-    return refusal_of_rules(("lstm",), cell, masks)
-
-
-def refusal_of_rules(rules: tuple[str, ...], cell: Cell, masks: StepMasks) -> str | None:
-    """Why the rules of the cells called `rules` cannot compute this, or None."""
-    if cell.name not in rules or not has_rule(cell):
-        known = ", ".join(f"cells.get({name!r})" for name in rules)
-        return f"has no hand-derived rule for this cell, {cell.name!r}: only for {known}"
-    if masks.zoneout is not None or masks.perturbations is not None:
-        return "takes neither zoneout nor perturbations: take 'scan'"
-    return None
+    if not has_rule(cell):
+        known = ", ".join(f"cells.get({name!r})" for name in RULES)
+        return Refusal("cell", f"has no hand-derived rule for this cell, {cell.name!r}: only for {known}")
+    return of_options(masks, ("zoneout", "perturbations"))
 
 
 def chunk_length(num_steps: int) -> int:
@@ -85,41 +76,30 @@ def forward(
     return carry, ys, carries
 
 
+@partial(jax.custom_vjp, nondiff_argnums=(0, 1))
 def run(cell: Cell, reverse: bool, params: Params, carry: Carry, xs: Array, masks: StepMasks) -> tuple[Carry, Array]:
-    """Runs the cell over xs `[T, B, I]`: the final carry and ys `[T, B, H]`, with the hand-derived gradient."""
-    return run_with_rule(RULES[cell.name], cell, reverse, params, carry, xs, masks)
+    """Runs the cell over xs `[T, B, I]`: the final carry and ys `[T, B, H]`, with the hand-derived gradient.
 
-
-def run_without_dc(
-    cell: Cell, reverse: bool, params: Params, carry: Carry, xs: Array, masks: StepMasks
-) -> tuple[Carry, Array]:
-    """`run` for an LSTM with a gradient that is wrong on purpose: see `rnn_jax.bptt.lstm_without_dc`."""
-    return run_with_rule(lstm_without_dc.make(), cell, reverse, params, carry, xs, masks)
-
-
-@partial(jax.custom_vjp, nondiff_argnums=(0, 1, 2))
-def run_with_rule(
-    rule: Rule, cell: Cell, reverse: bool, params: Params, carry: Carry, xs: Array, masks: StepMasks
-) -> tuple[Carry, Array]:
-    """Runs the cell with the gradient of `rule`."""
+    The caller has asked `refusal`.
+    """
     return forward(cell, reverse, params, carry, xs, masks)[:2]
 
 
-def run_forward(rule, cell, reverse, params, carry, xs, masks):
-    """`run_with_rule`, and what the backward pass needs of it."""
+def run_forward(cell, reverse, params, carry, xs, masks):
+    """`run`, and what the backward pass needs of it."""
     final, ys, carries = forward(cell, reverse, params, carry, xs, masks)
     return (final, ys), (params, carry, xs, masks, carries)
 
 
-def run_backward(rule, cell, reverse, residuals, cotangents):
-    """The gradient of every array that `run_with_rule` takes from a derivative with respect to every output."""
+def run_backward(cell, reverse, residuals, cotangents):
+    """The gradient of every array that `run` takes from a derivative with respect to every output."""
     params, initial, xs, masks, carries = residuals
     dfinal, dys = cotangents
 
     def chunk(state, inputs):
         dcarry, dparams = state
         start, xs, carries, dys, masks = inputs
-        gradients = backward(rule, params, xs, start, carries, dys, dcarry, masks, reverse)
+        gradients = backward(RULES[cell.name], params, xs, start, carries, dys, dcarry, masks, reverse)
         return (gradients.carry, jax.tree.map(jnp.add, dparams, like(gradients.params, dparams))), gradients.xs
 
     chunks, rest = split((xs, carries, dys, masks), xs.shape[0], chunk_length(xs.shape[0]), reverse)
@@ -135,4 +115,4 @@ def run_backward(rule, cell, reverse, residuals, cotangents):
     return like(dparams, params), like(dcarry, initial), dxs.astype(xs.dtype), None
 
 
-run_with_rule.defvjp(run_forward, run_backward)
+run.defvjp(run_forward, run_backward)

@@ -1,22 +1,48 @@
-"""What back ends with the same limits say alike."""
+"""Why a back end cannot compute a call, and what several of them say alike.
+
+Shapes and types alone count: every array may be a `jax.ShapeDtypeStruct`.
+"""
+
+from collections.abc import Iterable
+from typing import NamedTuple
 
 import jax
 
 from rnn_jax.controls import StepMasks
 from rnn_jax.types import Array, Carry, Params
 
-OPTIONS = {"reset": "resets", "truncate": "truncate_every", "zoneout": "zoneout", "perturbations": "perturbations"}
-"""StepMasks other than padding, by the options of `unroll` that ask for them."""
+OPTIONS = {"resets": "reset", "truncate_every": "truncate", "zoneout": "zoneout", "perturbations": "perturbations"}
+"""The options of `unroll` that a back end may lack, and the fields of `StepMasks` that they become."""
 
 
-def of_lengths_in_float32(params: Params, carry: Carry, xs: Array, masks: StepMasks) -> str | None:
-    """Why a back end for float32, with lengths as the only control, cannot compute this, or None."""
-    used = [option for name, option in OPTIONS.items() if getattr(masks, name) is not None]
-    if used:
-        return f"does not take {', '.join(used)}"
-    if 0 in (*xs.shape, params.w_hh.shape[0]):
-        return f"has nothing to run for in xs {xs.shape}"
-    types = {array.dtype.name for array in jax.tree.leaves((params, carry, xs))}
-    if types != {"float32"}:
-        return f"computes in float32 alone, not in {' and '.join(sorted(types - {'float32'}))}"
-    return None
+class Refusal(NamedTuple):
+    """Why a back end cannot compute a call of `unroll`.
+
+    Attributes:
+        argument: what is at fault: an argument of `unroll` (`cell`, `xs`, `resets`, `truncate_every`, `zoneout`,
+            `perturbations`), a property of its arrays (`dtype`, `hidden_size`), or `device`: the machine.
+        reason: in words that follow "backend 'name' ".
+    """
+
+    argument: str
+    reason: str
+
+
+def of_options(masks: StepMasks, lacking: Iterable[str]) -> Refusal | None:
+    """The refusal of a back end that lacks some of `OPTIONS`, if the call has one of them."""
+    used = [option for option in lacking if getattr(masks, OPTIONS[option]) is not None]
+    return Refusal(used[0], f"does not take {', '.join(used)}") if used else None
+
+
+def of_nothing_to_run(params: Params, xs: Array) -> Refusal | None:
+    """The refusal of a back end that needs at least one step, sequence, feature and unit."""
+    hidden_size = params.w_hh.shape[0]
+    if 0 in xs.shape:
+        return Refusal("xs", f"has nothing to run for in xs {xs.shape}")
+    return None if hidden_size else Refusal("hidden_size", "has nothing to run for in a hidden size of 0")
+
+
+def of_other_than_float32(params: Params, carry: Carry, xs: Array) -> Refusal | None:
+    """The refusal of a back end for float32."""
+    others = {array.dtype.name for array in jax.tree.leaves((params, carry, xs))} - {"float32"}
+    return Refusal("dtype", f"computes in float32 alone, not in {' and '.join(sorted(others))}") if others else None

@@ -2,15 +2,17 @@
 
 import jax
 
+from rnn_jax.backends.refusals import Refusal
 from rnn_jax.cells.cell import Cell
 from rnn_jax.controls import StepMasks, controlled_step
 from rnn_jax.segments import like, widen
 from rnn_jax.types import Array, Carry, Params, Projected
 
 
-def refusal(cell: Cell, params: Params, carry: Carry, xs: Array, masks: StepMasks) -> None:
+def refusal(cell: Cell, params: Params, carry: Carry, xs: Array, masks: StepMasks) -> Refusal | None:
     """None: the scan computes whatever there is."""
     del cell, params, carry, xs, masks
+    return None
 
 
 def run(cell: Cell, reverse: bool, params: Params, carry: Carry, xs: Array, masks: StepMasks) -> tuple[Carry, Array]:

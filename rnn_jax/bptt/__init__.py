@@ -1,6 +1,6 @@
 """Hand-derived backpropagation through time: one backward step per cell, one loop for all."""
 
-from rnn_jax.bptt import gru, lstm, lstm_without_dc, rnn
+from rnn_jax.bptt import gru, lstm, rnn
 from rnn_jax.bptt.rule import Rule
 from rnn_jax.bptt.through_time import Gradients, backward
 
@@ -13,4 +13,4 @@ RULES = {
 }
 """The rule of each cell that has one, by the cell's name."""
 
-__all__ = ["RULES", "Gradients", "Rule", "backward", "lstm_without_dc"]
+__all__ = ["RULES", "Gradients", "Rule", "backward"]

@@ -23,7 +23,8 @@ def get(name: str) -> Cell:
     """The cell called `name`.
 
     `rnn` (tanh), `rnn_relu`, `rnn_identity`, `lstm`, `gru`, and the variants of `rnn_jax.cells.lstm_variants`:
-    `lstm_additive`, `lstm_no_forget`, `lstm_coupled`, `lstm_peephole`, `lstm_layer_norm`.
+    `lstm_additive`, `lstm_no_forget`, `lstm_coupled`, `lstm_peephole`, `lstm_layer_norm`, and `lstm_without_dc`,
+    whose gradient is wrong on purpose.
 
     Raises: `ValueError` for another name.
 

@@ -17,6 +17,14 @@ With z_k = x_t W_k + h_{t-1} U_k + b_k and sigma the logistic function:
 `lstm_additive` is the first step of building an LSTM up: a memory that nothing can erase or shut. With all three gates
 it is `lstm`. `lstm_no_forget` is the LSTM of 1997.
 
+`lstm_without_dc` is wrong on purpose. Its values are the `lstm`'s; its gradient is that of a lecture which holds that
+there is no dc because c_t is not learnable, and sends dh alone back through time:
+
+    dc_t     = dh_t * o_t * (1 - tanh(c_t)^2)        the part through c_{t+1} is missing
+    dc_{t-1} = 0                                     where the LSTM has dc_t * f_t
+
+Here to measure what that costs (docs/errata.md, 4).
+
 Shapes: x `[..., I]`, h, c and y `[..., H]`, `w_ih [I, G*H]`, `w_hh [H, G*H]`, `b [G*H]`.
 
 Sources: Hochreiter and Schmidhuber, "Long short-term memory", 1997; Gers and Schmidhuber, "Recurrent nets that time and
@@ -172,6 +180,11 @@ def layer_norm_recur(
     return remember(carry, c, o, normalize(c, params.gain_c))
 
 
+def without_dc_recur(params: LSTMParams, carry: LSTMCarry, projected: tuple[Array, ...]) -> tuple[LSTMCarry, Array]:
+    """The LSTM's update, with no derivative through c_{t-1}: wrong on purpose, see above."""
+    return lstm.recur(params, carry._replace(c=jax.lax.stop_gradient(carry.c)), projected)
+
+
 def init_additive(
     key: Key,
     input_size: int,
@@ -263,6 +276,7 @@ def make() -> tuple[Cell, ...]:
         variant("lstm_additive", 1, init_additive, additive_recur, additive_activations),
         variant("lstm_no_forget", 3, init_no_forget, no_forget_recur, input_output_activations),
         variant("lstm_coupled", 3, init_coupled, coupled_recur, input_output_activations),
+        Cell("lstm_without_dc", lstm.init_params, init_carry, without_dc_recur, lstm.project, 4, lstm.activations),
         variant("lstm_peephole", 4, init_peephole, peephole_recur, peephole_activations),
         Cell(
             "lstm_layer_norm",

@@ -11,9 +11,8 @@ import pytest
 from numpy.testing import assert_array_equal
 
 from rnn_jax import cells, unroll
-from rnn_jax.backends import BACKENDS
+from rnn_jax.backends import BACKENDS, choose, device
 from rnn_jax.backends.native import library as native
-from rnn_jax.backends.native import run as backend
 from rnn_jax.controls import StepMasks
 
 pytestmark = pytest.mark.skipif(native.vector_width() is None, reason="no C++ compiler")
@@ -157,34 +156,28 @@ def test_activations_are_exact_to_the_last_places():
     np.testing.assert_allclose(sigmoid, [1.0, 0.0, jnp.nan], atol=1e-30)
 
 
-def refusal(name="lstm", masks=None, dtype=jnp.float32, size=SIZES["small"], change=lambda cell: cell):
-    cell, params, carry, xs, _ = draw(name, size)
-    params, carry, xs = jax.tree.map(lambda a: a.astype(dtype), (params, carry, xs))
+def refusal(masks=None, change=lambda cell: cell):
+    cell, params, carry, xs, _ = draw("lstm", SIZES["small"])
     return BACKENDS["native"].refusal(change(cell), params, carry, xs, masks or StepMasks())
 
 
-def test_refusals(monkeypatch):
-    mask = jnp.zeros((7, 5), bool)
+def test_a_changed_cell_and_another_device_are_refused(monkeypatch):
+    """What every back end for float32 refuses is in test_backends."""
     assert refusal() is None
-    assert refusal(masks=StepMasks(valid=mask)) is None
-    assert refusal(dtype=jnp.float64) == "computes in float32 alone, not in float64"
-    assert refusal(masks=StepMasks(reset=mask, truncate=mask)) == "does not take resets, truncate_every"
-    assert refusal(size=(0, 5, 3, 4)) == "has nothing to run for in xs (0, 5, 3)"
-    assert "no loop for this cell, 'lstm_coupled'" in refusal("lstm_coupled")
+    assert refusal(masks=StepMasks(valid=jnp.zeros((7, 5), bool))) is None
     changed = refusal(change=lambda cell: dataclasses.replace(cell, recur=lambda *a: cell.recur(*a)))
-    assert changed.startswith("has no loop for this cell, 'lstm'")
-    monkeypatch.setattr(backend.device, "kind", lambda: "cuda")
-    assert refusal() == "is for a CPU, and this is cuda"
+    assert changed.argument == "cell"
+    assert changed.reason.startswith("has no loop for this cell, 'lstm'")
+    monkeypatch.setattr(device, "kind", lambda: "cuda")
+    assert refusal() == ("device", "is for a CPU, and this is cuda")
 
 
 def test_not_compiled(monkeypatch):
     monkeypatch.setattr(native, "vector_width", lambda: None)
-    assert refusal() == "is not compiled: python -m rnn_jax.backends.native"
+    assert refusal() == ("device", "is not compiled: python -m rnn_jax.backends.native")
 
 
 def test_auto_takes_it():
-    from rnn_jax.backends import choose
-
     cell, params, carry, xs, _ = draw("gru", SIZES["small"])
     assert choose("auto", cell, params, carry, xs, StepMasks()) == "native"
 

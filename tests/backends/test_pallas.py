@@ -14,8 +14,8 @@ import pytest
 from helpers.unrolls import B, H, I, assert_trees_close, draw, draw_like, draw_resets, quick_jit, value_and_vjp
 
 from rnn_jax import bptt, cells, unroll
-from rnn_jax.backends import device, pallas
-from rnn_jax.backends.pallas import kernels as pallas_kernels
+from rnn_jax.backends import device
+from rnn_jax.backends.pallas import backend, tiles
 from rnn_jax.backends.pallas.steps import STEPS, OnChip
 from rnn_jax.cells.cell import gates
 from rnn_jax.controls import StepMasks
@@ -82,7 +82,7 @@ def test_values_alone_keep_no_memory_of_c():
 
     lstm, tile, steps = cells.get("lstm"), (16, 16), (7, 16, 16)
     for keep, per_step in ((False, [steps]), (True, [steps, steps])):
-        run = partial(pallas.forward, lstm, False, masks=StepMasks(), keep=keep)
+        run = partial(backend.forward, lstm, False, masks=StepMasks(), keep=keep)
         assert outputs(run) == [tile, tile, *per_step]
 
 
@@ -128,9 +128,9 @@ def test_the_kernels_lower_for_cuda(monkeypatch, name, dtype, x64):
 
 def test_padding():
     array = jnp.ones((2, 3, 5))
-    padded = pallas_kernels.padded(array, 16, 32)
+    padded = tiles.padded(array, 16, 32)
     assert padded.shape == (2, 16, 32)
     assert padded.sum() == array.sum() == padded[:, :3, :5].sum()
     params = draw(cells.get("gru"), 0, ())[0]
-    blocks = pallas.blocks(params, cells.get("gru"))
+    blocks = tiles.blocks(params, cells.get("gru"))
     assert jnp.array_equal(jnp.concatenate([block[:H, :H] for block in blocks], 1), params.w_hh)

@@ -26,6 +26,7 @@ PARAMS = {  # a contract: saved parameters have these names, in this order, and 
     "lstm_additive": {"w_ih": (I, H), "w_hh": (H, H), "b": (H,)},
     "lstm_no_forget": {"w_ih": (I, 3 * H), "w_hh": (H, 3 * H), "b": (3 * H,)},
     "lstm_coupled": {"w_ih": (I, 3 * H), "w_hh": (H, 3 * H), "b": (3 * H,)},
+    "lstm_without_dc": {"w_ih": (I, 4 * H), "w_hh": (H, 4 * H), "b": (4 * H,)},
     "lstm_peephole": {"w_ih": (I, 4 * H), "w_hh": (H, 4 * H), "b": (4 * H,), "peepholes": (3, H)},
     "lstm_layer_norm": {
         "w_ih": (I, 4 * H),

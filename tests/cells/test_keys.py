@@ -18,7 +18,7 @@ CASES = [
     for chrono in (None, 100)
     if chrono is None or "chrono" in inspect.signature(cell.init_params).parameters
 ]
-TIED = ("lstm", "lstm_peephole", "lstm_layer_norm")
+TIED = ("lstm", "lstm_without_dc", "lstm_peephole", "lstm_layer_norm")
 """Here chrono gives the input gate's bias the forget gate's with its sign turned, from one draw by intent."""
 
 

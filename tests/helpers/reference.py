@@ -43,6 +43,10 @@ def lstm_step(params, carry, x):
     return (h, c), h
 
 
+def without_dc_step(params, carry, x):
+    return lstm_step(params, (carry[0], carry[1].real), x)
+
+
 def additive_step(params, carry, x):
     h, c = carry
     c = c + np.tanh(x @ params.w_ih + h @ params.w_hh + params.b)
@@ -119,6 +123,7 @@ STEPS = {
     "lstm_additive": additive_step,
     "lstm_no_forget": no_forget_step,
     "lstm_coupled": coupled_step,
+    "lstm_without_dc": without_dc_step,
     "lstm_peephole": peephole_step,
     "lstm_layer_norm": layer_norm_step,
 }

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 
 from rnn_jax.backends import device, manual
 from rnn_jax.backends.native import library
-from rnn_jax.backends.refusals import of_lengths_in_float32
+from rnn_jax.backends.refusals import OPTIONS, Refusal, of_nothing_to_run, of_options, of_other_than_float32
 from rnn_jax.cells.cell import Cell
 from rnn_jax.cells.gru import GRUParams
 from rnn_jax.controls import StepMasks, length_mask, select
@@ -29,21 +29,35 @@ class Kind(NamedTuple):
 KINDS = {"rnn": Kind(0, 1), "rnn_relu": Kind(0, 1), "rnn_identity": Kind(0, 1), "lstm": Kind(5, 4), "gru": Kind(4, 4)}
 
 
-def refusal(cell: Cell, params: Params, carry: Carry, xs: Array, masks: StepMasks) -> str | None:
-    """Why this back end cannot compute that, or None."""
+def refusal(cell: Cell, params: Params, carry: Carry, xs: Array, masks: StepMasks) -> Refusal | None:
+    """Why the loops cannot compute this, or None.
+
+    Args: those of `run`, of which shapes and types alone count.
+    """
     if cell.name not in KINDS or not manual.has_rule(cell):
-        return f"has no loop for this cell, {cell.name!r}: only for {', '.join(KINDS)}"
+        return Refusal("cell", f"has no loop for this cell, {cell.name!r}: only for {', '.join(KINDS)}")
+    return (
+        of_options(masks, OPTIONS)
+        or of_nothing_to_run(params, xs)
+        or of_other_than_float32(params, carry, xs)
+        or of_this_machine()
+    )
+
+
+def of_this_machine() -> Refusal | None:
+    """Why this machine cannot run the loops, or None."""
     if device.kind() != "cpu":
-        return f"is for a CPU, and this is {device.kind()}"
-    if reason := of_lengths_in_float32(params, carry, xs, masks):
-        return reason
+        return Refusal("device", f"is for a CPU, and this is {device.kind()}")
     if library.vector_width() is None:
-        return "is not compiled: python -m rnn_jax.backends.native"
+        return Refusal("device", "is not compiled: python -m rnn_jax.backends.native")
     return None
 
 
 def run(cell: Cell, reverse: bool, params: Params, carry: Carry, xs: Array, masks: StepMasks) -> tuple[Carry, Array]:
-    """Runs the cell over xs `[T, *batch, I]`: the final carry and ys `[T, *batch, H]`."""
+    """Runs the cell over xs `[T, *batch, I]`: the final carry and ys `[T, *batch, H]`.
+
+    The caller has asked `refusal`.
+    """
     num_steps, *batch_shape, _ = xs.shape
     flat = xs.reshape(num_steps, -1, xs.shape[-1])
     lengths = jnp.full(flat.shape[1], num_steps, jnp.int32)

@@ -31,12 +31,12 @@ import jax
 import jax.numpy as jnp
 
 from rnn_jax.backends import device, manual
-from rnn_jax.backends.pallas import kernels
-from rnn_jax.backends.pallas.kernels import TILE, padded, padded_size
-from rnn_jax.backends.pallas.steps import OnChip
+from rnn_jax.backends.pallas.steps import STEPS, OnChip
+from rnn_jax.backends.pallas.tiles import blocks, pad, pad_masks, padded_size, unpad
+from rnn_jax.backends.refusals import Refusal, of_nothing_to_run, of_options
 from rnn_jax.bptt import RULES, Rule, backward
 from rnn_jax.bptt.products import join
-from rnn_jax.cells.cell import Cell, gates
+from rnn_jax.cells.cell import Cell
 from rnn_jax.controls import StepMasks, select
 from rnn_jax.segments import like
 from rnn_jax.types import Array, Carry, Params
@@ -45,36 +45,57 @@ OPERANDS_KIB = 24
 """Shared memory for what is not W_hh."""
 
 
-def refusal(cell: Cell, params: Params, carry: Carry, xs: Array, masks: StepMasks) -> str | None:
+def refusal(cell: Cell, params: Params, carry: Carry, xs: Array, masks: StepMasks) -> Refusal | None:
     """Why the kernels cannot run this, or None.
 
     Args: those of `run`, of which shapes and types alone count.
     """
-    if reason := manual.refusal(cell, params, carry, xs, masks):
-        return reason
-    if device.kind() not in ("cuda", "cpu"):
-        return f"needs an NVIDIA GPU, or a CPU to interpret it, and this is {device.kind()}"
-    if not interpreted() and importlib.util.find_spec("jax.experimental.pallas.triton") is None:
-        return "needs a JAX that lowers Pallas to Triton"
-    if not xs.size:
-        return f"has nothing to run for in xs {xs.shape}"
+    if cell.name not in STEPS or not manual.has_rule(cell):
+        return Refusal("cell", f"has no kernel for this cell, {cell.name!r}: only for {', '.join(STEPS)}")
+    return (
+        of_options(masks, ("zoneout", "perturbations"))
+        or of_nothing_to_run(params, xs)
+        or of_types(cell, params, carry, xs)
+        or of_the_room_on_chip(cell, params)
+        or of_this_machine()
+    )
+
+
+def of_types(cell: Cell, params: Params, carry: Carry, xs: Array) -> Refusal | None:
+    """Why there is no kernel for the dtypes of these arrays, or None."""
     dtype = params.w_hh.dtype
     wanted = jax.eval_shape(lambda: cell.init_carry((), 1, dtype))
     found = {a.dtype for a in (*params, xs)}
     if found != {dtype} or jax.tree.map(lambda c: c.dtype, carry) != jax.tree.map(lambda c: c.dtype, wanted):
         carried = ", ".join(f"{name} {part.dtype}" for name, part in carry._asdict().items())
-        return f"needs one type: w_hh is {dtype}, xs {xs.dtype}, the carry {carried}"
+        return Refusal("dtype", f"needs one type: w_hh is {dtype}, xs {xs.dtype}, the carry {carried}")
     if dtype.name not in ("float32", "bfloat16", "float64"):
-        return f"has no kernel in {dtype}"
+        return Refusal("dtype", f"has no kernel in {dtype}")
     if dtype == jnp.float64 and not interpreted():
-        return "computes in float64 on a CPU alone"
-    size = padded_size(params.w_hh.shape[0])
-    needed, room = cell.num_gates * size**2 * dtype.itemsize / 1024, device.shared_kib() - OPERANDS_KIB
-    if needed > room:
-        return (
-            f"keeps w_hh on chip, which has {room} KiB for it: a hidden size of {params.w_hh.shape[0]} takes "
-            f"{cell.num_gates} * {size} * {size} * {dtype.itemsize} bytes, {needed:.0f} KiB"
-        )
+        return Refusal("dtype", "computes in float64 on a CPU alone")
+    return None
+
+
+def of_the_room_on_chip(cell: Cell, params: Params) -> Refusal | None:
+    """Why W_hh does not fit into the shared memory of a processor, or None."""
+    hidden_size, itemsize = params.w_hh.shape[0], params.w_hh.dtype.itemsize
+    size = padded_size(hidden_size)
+    needed, room = cell.num_gates * size**2 * itemsize / 1024, device.shared_kib() - OPERANDS_KIB
+    if needed <= room:
+        return None
+    return Refusal(
+        "hidden_size",
+        f"keeps w_hh on chip, which has {room} KiB for it: a hidden size of {hidden_size} takes "
+        f"{cell.num_gates} * {size} * {size} * {itemsize} bytes, {needed:.0f} KiB",
+    )
+
+
+def of_this_machine() -> Refusal | None:
+    """Why this machine cannot run the kernels, or None."""
+    if device.kind() not in ("cuda", "cpu"):
+        return Refusal("device", f"needs an NVIDIA GPU, or a CPU to interpret it, and this is {device.kind()}")
+    if not interpreted() and importlib.util.find_spec("jax.experimental.pallas.triton") is None:
+        return Refusal("device", "needs a JAX that lowers Pallas to Triton")
     return None
 
 
@@ -93,7 +114,7 @@ def run(cell: Cell, reverse: bool, params: Params, carry: Carry, xs: Array, mask
         shape = (num_steps, *(1,) * len(batch))
         masks = masks._replace(truncate=jnp.broadcast_to(masks.truncate.reshape(shape), (num_steps, *batch)))
     flat = jax.tree.map(lambda c: c.reshape(-1, c.shape[-1]), carry)
-    masks = jax.tree.map(lambda switch: switch.reshape(num_steps, -1), masks)
+    masks = jax.tree.map(lambda mask: mask.reshape(num_steps, -1), masks)
     size = jax.tree.leaves(flat)[0].shape[0]
     final, ys = run_flat(cell, reverse, params, flat, xs.reshape(num_steps, size, -1), masks)
     return jax.tree.map(lambda f: f.reshape(*batch, -1), final), ys.reshape(num_steps, *batch, -1)
@@ -136,13 +157,14 @@ def forward(
     cell: Cell, reverse: bool, params: Params, initial: Carry, xs: Array, masks: StepMasks, keep: bool
 ) -> tuple[Carry, Any]:
     """The final carry and, with `keep`, the carry after each step, arrays `[T, B, H]`; without, h alone."""
+    from rnn_jax.backends.pallas import kernels  # Pallas, for those who use it
+
     size = padded_size(params.w_hh.shape[0])
     b_hn = getattr(params, "b_hn", None)
     weights = OnChip(blocks(params, cell), None if b_hn is None else jnp.pad(b_hn, (0, size - b_hn.shape[0])))
     initial, projected = pad(params, (initial, cell.project(params, xs)))
-    switches = pad_switches(masks)
     final, after = kernels.forward(
-        cell, reverse, weights, initial, projected, switches, keep=keep, interpret=interpreted()
+        cell, reverse, weights, initial, projected, pad_masks(masks), keep=keep, interpret=interpreted()
     )
     return unpad(params, xs.shape[1], (final, after))
 
@@ -158,33 +180,14 @@ def back(
     reverse: bool,
 ) -> tuple[Carry, Array]:
     """`rnn_jax.bptt.through_time.scan_back` in one kernel."""
+    from rnn_jax.backends.pallas import kernels
+
     del rule  # its step is the kernel's
     transposed = tuple(block.T for block in blocks(params, cell))
     batch_size = dys.shape[1]
     dfinal, local, dys = pad(params, (dfinal, local, dys))
-    switches = pad_switches(masks)
-    dinitial, dz = kernels.back(cell, reverse, transposed, dfinal, local, dys, switches, interpret=interpreted())
+    dinitial, dz = kernels.back(
+        cell, reverse, transposed, dfinal, local, dys, pad_masks(masks), interpret=interpreted()
+    )
     dinitial, dz = unpad(params, batch_size, (dinitial, dz))
     return dinitial, join(*dz)
-
-
-def blocks(params: Params, cell: Cell) -> tuple[Array, ...]:
-    """W_hh as G arrays `[H', H']`."""
-    size = padded_size(params.w_hh.shape[0])
-    return tuple(padded(block, size, size) for block in gates(params.w_hh, cell.num_gates))
-
-
-def pad(params: Params, tree: Any) -> Any:
-    """Arrays `[..., B, H]` as the kernels want them."""
-    size = padded_size(params.w_hh.shape[0])
-    return jax.tree.map(lambda a: padded(a, -(-a.shape[-2] // TILE) * TILE, size), tree)
-
-
-def unpad(params: Params, batch_size: int, tree: Any) -> Any:
-    """The inverse of `pad`."""
-    return jax.tree.map(lambda a: a[..., :batch_size, : params.w_hh.shape[0]], tree)
-
-
-def pad_switches(masks: StepMasks) -> StepMasks:
-    """Switches `[T, B]` with rows added that are False."""
-    return jax.tree.map(lambda switch: padded(switch, switch.shape[0], -(-switch.shape[1] // TILE) * TILE), masks)

@@ -4,8 +4,7 @@ A program of the grid owns 16 sequences from the first step to the last and meet
 recurrent weights once, before its loop over time; per step it reads what was computed outside for all steps at once
 (the projected inputs; the gates, going back) and writes the carry, or dz.
 
-Everything here is padded: B to a multiple of 16 rows, H to a power of two of at least 16, which is what Triton's
-products want. Padding is zeros, and the cells keep zeros at zero: a padded unit sees no input and no other unit.
+Everything here is padded as `tiles.py` does it.
 """
 
 import math
@@ -21,29 +20,12 @@ from jax import lax
 from jax.experimental import pallas as pl
 
 from rnn_jax.backends.pallas.steps import STEPS, OnChip
+from rnn_jax.backends.pallas.tiles import TILE
 from rnn_jax.bptt.through_time import controlled_step_back
 from rnn_jax.cells.cell import Cell
 from rnn_jax.controls import StepMasks, controlled_step
 from rnn_jax.segments import widen
 from rnn_jax.types import Array, Carry, Projected
-
-TILE = 16
-"""Sequences per program, the least that a product on tensor cores takes: with more, fewer processors have work."""
-
-
-def padded_size(hidden_size: int) -> int:
-    """H as the kernels see it: a power of two, at least 16.
-
-    >>> padded_size(5), padded_size(64), padded_size(65)
-    (16, 64, 128)
-    """
-    return max(TILE, 1 << (hidden_size - 1).bit_length())
-
-
-def padded(array: Array, rows: int, columns: int) -> Array:
-    """`array` `[..., M, N]` with zeros behind it, `[..., rows, columns]`."""
-    more = [(0, rows - array.shape[-2]), (0, columns - array.shape[-1])]
-    return jnp.pad(array, [(0, 0)] * (array.ndim - 2) + more)
 
 
 def forward(
@@ -72,13 +54,13 @@ def forward(
     kernel_cell = replace(cell, recur=STEPS[cell.name].recur)
 
     def kernel(inputs: Any, outputs: Any) -> None:
-        weights_refs, initial_refs, (projected_refs, controls_refs) = inputs
+        weights_refs, initial_refs, (projected_refs, masks_refs) = inputs
         final_refs, after_refs = outputs
         weights = load(weights_refs)
 
         def step(index: Array, carry: Carry) -> Carry:
             t = num_steps - 1 - index if reverse else index
-            now = switches(load(controls_refs, t))
+            now = as_bools(load(masks_refs, t))
             carry, _ = controlled_step(kernel_cell, weights, carry, load(projected_refs, t), now)
             store(after_refs, carry, t)
             return carry
@@ -116,13 +98,13 @@ def back(
     num_steps = dys.shape[0]
 
     def kernel(inputs: Any, outputs: Any) -> None:
-        blocks_refs, dfinal_refs, (local_refs, dys_ref, controls_refs) = inputs
+        blocks_refs, dfinal_refs, (local_refs, dys_ref, masks_refs) = inputs
         dinitial_refs, dz_refs = outputs
         step_of_cell = partial(STEPS[cell.name].step, load(blocks_refs))
 
         def step(index: Array, dcarry: Carry) -> Carry:
             t = index if reverse else num_steps - 1 - index
-            now = switches(load(controls_refs, t))
+            now = as_bools(load(masks_refs, t))
             dcarry, dz = controlled_step_back(step_of_cell, dcarry, load(local_refs, t), dys_ref[t], now)
             store(dz_refs, dz, t)
             return dcarry
@@ -208,10 +190,10 @@ def store(refs: Any, values: Any, t: Any = ...) -> None:
 
 
 def as_integers(masks: StepMasks) -> StepMasks:
-    """Switches as int32, which every lowering can load."""
-    return jax.tree.map(lambda switch: switch.astype(jnp.int32), masks)
+    """Masks as int32, which every lowering can load."""
+    return jax.tree.map(lambda mask: mask.astype(jnp.int32), masks)
 
 
-def switches(masks: StepMasks) -> StepMasks:
+def as_bools(masks: StepMasks) -> StepMasks:
     """The inverse of `as_integers`."""
-    return jax.tree.map(lambda switch: switch != 0, masks)
+    return jax.tree.map(lambda mask: mask != 0, masks)
