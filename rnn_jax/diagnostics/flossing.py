@@ -28,13 +28,13 @@ SMALLEST = 1e-6
 """Added to the lengths of tangent vectors, in squares: the logarithm of a direction that a step kills stays finite."""
 
 
-def orthonormalise(vectors: Array) -> tuple[Array, Array]:
+def orthonormalize(vectors: Array) -> tuple[Array, Array]:
     """QR by Gram and Schmidt, each column twice: Q `[N, K]` and the diagonal of R, `[K]`, all of it above 0.
 
     Not `jnp.linalg.qr`, whose derivative divides by the diagonal of R and is NaN or enormous where a column depends on
     the others; here r = sqrt(|v|^2 + e^2), and such a column becomes short in Q instead.
 
-    >>> q, r = orthonormalise(jnp.array([[3.0, 1.0], [4.0, 1.0]]))
+    >>> q, r = orthonormalize(jnp.array([[3.0, 1.0], [4.0, 1.0]]))
     >>> [f"{length:.2f}" for length in r], bool(jnp.abs(q.T @ q - jnp.eye(2)).max() < 1e-5)
     (['5.00', '0.20'], True)
     """
@@ -51,7 +51,7 @@ def orthonormalise(vectors: Array) -> tuple[Array, Array]:
     return jnp.stack(columns, axis=1), jnp.stack(lengths)
 
 
-def exponents(step: Callable[[Carry, Array], Carry], carry: Carry, xs: Array, num_exponents: int) -> Array:
+def largest_exponents(step: Callable[[Carry, Array], Carry], carry: Carry, xs: Array, num_exponents: int) -> Array:
     """The K largest Lyapunov exponents of a trajectory, per step, `[K]`: how fast its tangent vectors grow.
 
     Args:
@@ -70,7 +70,7 @@ def exponents(step: Callable[[Carry, Array], Carry], carry: Carry, xs: Array, nu
 
         >>> def step(h, x):
         ...     return jnp.array([2.0, 0.5]) * h + x
-        >>> found = exponents(step, jnp.zeros(2), jnp.zeros((200, 2)), 2)
+        >>> found = largest_exponents(step, jnp.zeros(2), jnp.zeros((200, 2)), 2)
         >>> (found / jnp.log(2.0)).round(1).tolist()
         [1.0, -1.0]
     """
@@ -83,12 +83,12 @@ def exponents(step: Callable[[Carry, Array], Carry], carry: Carry, xs: Array, nu
     def one_step(now: tuple[Array, Array], x: Array) -> tuple[tuple[Array, Array], Array]:
         state, q = now
         after, push = jax.linearize(lambda flat: ravel_pytree(step(unravel(flat), x))[0], state)
-        q, lengths = orthonormalise(jax.vmap(push, in_axes=1, out_axes=1)(q))
+        q, lengths = orthonormalize(jax.vmap(push, in_axes=1, out_axes=1)(q))
         return (after, q), jnp.log(lengths)
 
     # The start is random but fixed: unit vectors could lie in a subspace that the network never leaves.
     start = jax.random.normal(jax.random.key(0), (state.size, num_exponents), state.dtype)
-    (_, _), growth = lax.scan(one_step, (state, orthonormalise(start)[0]), xs)
+    (_, _), growth = lax.scan(one_step, (state, orthonormalize(start)[0]), xs)
     return growth.mean(axis=0)
 
 
@@ -101,7 +101,7 @@ def flossing_loss(step: Callable[[Carry, Array], Carry], carry: Carry, xs: Array
         xs: inputs `[T, B, I]`.
         num_exponents: K.
 
-    Raises: `ValueError` as `exponents`.
+    Raises: `ValueError` as `largest_exponents`.
 
     Example:
 
@@ -109,14 +109,14 @@ def flossing_loss(step: Callable[[Carry, Array], Carry], carry: Carry, xs: Array
         >>> float(loss / jnp.log(0.5) ** 2) > 0.999
         True
     """
-    each = jax.vmap(lambda x: exponents(step, carry, x, num_exponents), in_axes=1)(xs)
+    each = jax.vmap(lambda x: largest_exponents(step, carry, x, num_exponents), in_axes=1)(xs)
     return jnp.mean(jnp.sum(each**2, axis=-1))
 
 
 def floss(
     loss: Callable[[Any, Array], Array], params: Any, optimizer: Any, num_steps: int, key: Array
 ) -> tuple[Any, Array]:
-    """Minimises a flossing loss by `num_steps` steps of an optimizer, as before training.
+    """Minimizes a flossing loss by `num_steps` steps of an optimizer, as before training.
 
     Args:
         loss: `(params, key) -> scalar`; the key draws the inputs of the trajectories.

@@ -248,7 +248,7 @@ def draw_point(cell: Cell, case: Case, seed: int) -> Point:
 
 
 COMPILER_OPTIONS = {"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True}
-"""What runs once is not worth optimising: compiling is all the time that the check takes, and this halves it."""
+"""What runs once is not worth optimizing: compiling is all the time that the check takes, and this halves it."""
 
 # Compiled once per cell and case. The hand-derived gradient is not among them: it is what is under test, and a compiled
 # copy would outlive a change of its rule.

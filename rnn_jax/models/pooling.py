@@ -10,7 +10,7 @@ POOLS = (*FINAL, "mean", "max", "mean_max")
 
 
 def pool_steps(ys: Array, lengths: Array, pool: str) -> Array:
-    """Summarises outputs over time.
+    """Summarizes outputs over time.
 
         mean      1 / length * sum_{t < length} y_t
         max       max_{t < length} y_t, feature by feature

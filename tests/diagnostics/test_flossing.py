@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from rnn_jax import cells
-from rnn_jax.diagnostics.flossing import SMALLEST, exponents, floss, flossing_loss, orthonormalise
+from rnn_jax.diagnostics.flossing import SMALLEST, floss, flossing_loss, largest_exponents, orthonormalize
 
 
 def normal(seed, *shape):
@@ -22,10 +22,10 @@ def by_qr(jacobians, start):
     return np.mean(growth, axis=0)
 
 
-class TestOrthonormalise:
+class TestOrthonormalize:
     def test_is_the_qr_of_numpy(self):
         vectors = normal(0, 7, 4)
-        q, lengths = orthonormalise(vectors)
+        q, lengths = orthonormalize(vectors)
         expected_q, r = np.linalg.qr(vectors)
         signs = np.sign(np.diag(r))
         np.testing.assert_allclose(q, expected_q * signs, atol=1e-10)
@@ -33,7 +33,7 @@ class TestOrthonormalise:
 
     def test_nearly_dependent_columns_stay_orthogonal(self):
         a = normal(1, 9)
-        q, _ = orthonormalise(jnp.stack((a, a + 1e-4 * normal(2, 9), a - 1e-4 * normal(3, 9)), axis=1))
+        q, _ = orthonormalize(jnp.stack((a, a + 1e-4 * normal(2, 9), a - 1e-4 * normal(3, 9)), axis=1))
         np.testing.assert_allclose(q.T @ q, np.eye(3), atol=1e-3)  # short by SMALLEST against 1e-4
         assert float(jnp.abs(q.T @ q - jnp.diag(jnp.diag(q.T @ q))).max()) < 1e-9
 
@@ -44,7 +44,7 @@ class TestOrthonormalise:
         def largest(lengths):
             return float(jnp.abs(jax.grad(lambda m: jnp.log(lengths(m)).sum())(matrix)).max())
 
-        assert largest(lambda m: orthonormalise(m)[1]) < 10 / SMALLEST
+        assert largest(lambda m: orthonormalize(m)[1]) < 10 / SMALLEST
         assert not largest(lambda m: jnp.abs(jnp.diag(jnp.linalg.qr(m)[1]))) < 10 / SMALLEST
 
 
@@ -53,7 +53,7 @@ class TestExponents:
         """The logarithms of the moduli of its eigenvalues, here of a matrix that is not normal."""
         basis, rates = normal(0, 4, 4), jnp.array([1.3, 0.9, 0.5, 0.2])
         matrix = basis @ jnp.diag(rates) @ jnp.linalg.inv(basis)
-        found = exponents(lambda h, x: matrix @ h + x, jnp.zeros(4), jnp.zeros((2000, 4)), 4)
+        found = largest_exponents(lambda h, x: matrix @ h + x, jnp.zeros(4), jnp.zeros((2000, 4)), 4)
         np.testing.assert_allclose(found, np.log(rates), atol=5e-3)
 
     @pytest.mark.parametrize("name", ["rnn", "gru", "lstm"])
@@ -61,7 +61,7 @@ class TestExponents:
         cell = cells.get(name)
         params = cell.init_params(jax.random.key(0), 3, 5, jnp.float64)
         xs, carry = normal(1, 40, 3), cell.init_carry((), 5, jnp.float64)
-        found = exponents(lambda c, x: cell.step(params, c, x)[0], carry, xs, 4)
+        found = largest_exponents(lambda c, x: cell.step(params, c, x)[0], carry, xs, 4)
 
         flat, unravel = jax.flatten_util.ravel_pytree(carry)
         start = jax.random.normal(jax.random.key(0), (flat.size, 4), jnp.float64)
@@ -78,9 +78,9 @@ class TestExponents:
     def test_sizes(self):
         for k in (0, 3):
             with pytest.raises(ValueError, match=f"from 1 to 2, the size of the carry, got {k}"):
-                exponents(lambda h, x: h, jnp.zeros(2), jnp.zeros((5, 1)), k)
+                largest_exponents(lambda h, x: h, jnp.zeros(2), jnp.zeros((5, 1)), k)
         with pytest.raises(ValueError, match=r"got xs of shape \(0, 1\)"):
-            exponents(lambda h, x: h, jnp.zeros(2), jnp.zeros((0, 1)), 1)
+            largest_exponents(lambda h, x: h, jnp.zeros(2), jnp.zeros((0, 1)), 1)
 
 
 def tanh_loss(weights, xs, k=3):
@@ -90,7 +90,7 @@ def tanh_loss(weights, xs, k=3):
 class TestLoss:
     def test_is_the_mean_over_the_batch_of_the_sum_of_squares(self):
         weights, xs = normal(0, 4, 4), normal(1, 12, 5, 4)
-        each = [exponents(lambda h, x: jnp.tanh(weights @ h + x), jnp.zeros(4), xs[:, b], 3) for b in range(5)]
+        each = [largest_exponents(lambda h, x: jnp.tanh(weights @ h + x), jnp.zeros(4), xs[:, b], 3) for b in range(5)]
         assert float(tanh_loss(weights, xs)) == pytest.approx(float(np.mean([np.sum(e**2) for e in each])))
 
     def test_derivative_against_finite_differences(self):

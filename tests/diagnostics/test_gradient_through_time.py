@@ -12,8 +12,7 @@ from numpy.testing import assert_allclose
 
 from rnn_jax import cells
 from rnn_jax.diagnostics.gates import gate_activations, gate_statistics
-from rnn_jax.diagnostics.gradient_flow import gradient_flow
-from rnn_jax.diagnostics.gradient_terms import gradient_terms
+from rnn_jax.diagnostics.gradients import gradient_flow, gradient_terms
 from rnn_jax.diagnostics.horizon import memory_horizon
 from rnn_jax.diagnostics.jacobians import jacobian_norms, jacobian_singular_values
 from rnn_jax.diagnostics.singular_values import _next_round, effective_rank, log_singular_values

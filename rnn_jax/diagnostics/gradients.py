@@ -1,12 +1,13 @@
-"""How the gradient of a loss flows back through time: log ||dL/dh_t|| for every t, from one backward pass.
+"""The gradient of a loss through time: its norm at every state, and its terms, step by step.
 
-    a_t = dL/dh_t = D_t + a_{t+1} J_{t+1}        J_{t+1} = dh_{t+1}/dh_t,  a_T = D_T
+    a_t   = dL/dh_t = D_t + a_{t+1} J_{t+1}          J_{t+1} = dh_{t+1}/dh_t,  a_T = D_T
+    dL/dW = sum_t a_t dh_t/dW                        dh_t/dW at fixed h_{t-1}: what W does at step t alone
 
-with D_t the derivative of the loss with respect to h_t as it stands in the loss, not by way of later states. a_t is
-kept as a number e^s and an array of norm one, so that nothing under- or overflows: in float32 the gradient of plain
-backpropagation is 0 or inf after some hundred steps, its logarithm here is right after 100,000.
+with D_t the derivative of the loss with respect to h_t as it stands in the loss, not by way of later states. Put into
+each other, these two are the double sum in which backpropagation through time is usually written. Early terms are small
+where gradients vanish: their size says from which steps the parameters learn.
 
-Source: Hochreiter, "Untersuchungen zu dynamischen neuronalen Netzen", 1991; Bengio, Simard and Frasconi, "Learning
+Sources: Hochreiter, "Untersuchungen zu dynamischen neuronalen Netzen", 1991; Bengio, Simard and Frasconi, "Learning
 long-term dependencies with gradient descent is difficult", 1994.
 """
 
@@ -18,13 +19,18 @@ import jax.numpy as jnp
 
 from rnn_jax.diagnostics.steps import Step, add_exactly, carries_before, log_norm
 from rnn_jax.segments import previous
-from rnn_jax.types import Array, Carry
+from rnn_jax.types import Array, Carry, Params
 
 Pair = tuple[Array, Array]
 
 
 def gradient_flow(step: Step, carry: Carry, xs: Any, loss: Callable[[Carry], Array]) -> Carry:
-    """log ||dL/dh_t|| for t = 0..T.
+    """log ||dL/dh_t|| for t = 0..T: how the gradient flows back.
+
+    a_t is kept as a number e^s and an array of norm one, so that nothing under- or overflows: in float32 the gradient
+    of plain backpropagation is 0 or inf after some hundred steps, its logarithm here is right after 100,000.
+
+    Of a whole model, layer by layer, see `rnn_jax.models.make_gradient_flow`.
 
     Args:
         step: `(carry, x) -> carry`. Leading axes of the carry's arrays are batch axes: an entry of the batch must not
@@ -60,6 +66,49 @@ def gradient_flow(step: Step, carry: Carry, xs: Any, loss: Callable[[Carry], Arr
     zero = jax.tree.leaves(final)[0][..., 0] * 0
     (initial, log_scale), flow = jax.lax.scan(back, (nothing, (zero, zero)), (before, xs, direct), reverse=True)
     return jax.tree.map(lambda first, rest: jnp.concatenate((first[None], rest)), norms(initial, log_scale), flow)
+
+
+def gradient_terms(
+    step: Callable[[Params, Carry, Any], Carry],
+    params: Params,
+    carry: Carry,
+    xs: Any,
+    loss: Callable[[Carry], Array],
+    reduce: Callable[[Params], Any] = lambda term: term,
+) -> Any:
+    """The term of dL/d(params) that each step contributes.
+
+    Args:
+        step: `(params, carry, x) -> carry`.
+        params: a pytree.
+        carry: h_0, arrays of any shape.
+        xs: inputs, arrays `[T, ...]`.
+        loss: of the carries after each step, arrays `[T, ...]`, to a scalar.
+        reduce: what to keep of each term; all of it takes T times the memory of the parameters.
+
+    Returns: arrays `[T, ...]` in the form of what `reduce` returns, by default of the parameters. Entry t belongs to
+    step t + 1, from h_t to h_{t+1}; over T they add up to the gradient.
+
+    Example:
+
+        >>> terms = gradient_terms(lambda w, h, x: w * h, 0.5, 1.0, jnp.zeros((3, 0)), lambda hs: hs[-1])
+        >>> terms.tolist(), float(jax.grad(lambda w: w**3)(0.5))
+        ([0.25, 0.25, 0.25], 0.75)
+    """
+    params = jax.tree.map(jnp.asarray, params)
+    carry = jax.tree.map(jnp.asarray, carry)
+    before, final = carries_before(lambda carry, x: step(params, carry, x), carry, xs)
+    after = previous(final, before, reverse=True)  # before, moved on by one step, and the final carry at the end
+    direct = jax.grad(loss)(after)
+
+    def back(later: Carry, inputs: tuple[Carry, Any, Carry]) -> tuple[Carry, Any]:
+        before, x, direct = inputs
+        gradient = jax.tree.map(jnp.add, later, direct)
+        _, pull = jax.vjp(lambda params, carry: step(params, carry, x), params, before)
+        term, earlier = pull(gradient)
+        return earlier, reduce(term)
+
+    return jax.lax.scan(back, jax.tree.map(jnp.zeros_like, final), (before, xs, direct), reverse=True)[1]
 
 
 def add_scaled(values: Carry, log_scale: Pair, more: Carry) -> tuple[Carry, Pair]:
