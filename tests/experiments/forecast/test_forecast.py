@@ -445,6 +445,6 @@ class TestOtherErrors:
         last = ran.err.splitlines()[-1]
         assert last.startswith("error: ")
         assert "of seed 0 is " in last
-        assert "lower --learning_rate or --clip_norm" in last
+        assert "lower learning_rate or clip_norm" in last
         assert "Traceback" not in ran.err
         assert not (tmp_path / "run" / "results.json").exists()
