@@ -156,10 +156,10 @@ def forecast(folder: Path) -> Figure:
 
     Raises: `UsageError` where there is no such run; `ValueError` for another series, which is not ours to show.
     """
-    from experiments.common.restore import restore
+    from experiments.common import restore
     from experiments.forecast.task import device_data, predict, read
 
-    run = restore(folder, "run")
+    run = restore.restore(folder, "run")
     if run.results["dataset"] != "synthetic":
         raise ValueError(f"run={folder} is of {run.results['dataset']}: the picture shows the synthetic series alone")
     task = read(run.config)
@@ -169,16 +169,16 @@ def forecast(folder: Path) -> Figure:
     predicted = predict(run.config, apply, run.params, data, jnp.asarray(starts))
     real, ours = task.targets(starts)[:, 0], task.in_units(np.asarray(predicted))[:, 0]
     naive = persistence(task, starts)[:, 0]
-    days = np.arange(len(starts)) / 24
+    days, cell = np.arange(len(starts)) / 24, run.config.cell.upper()
     with rc_context(STYLE):
         figure, (above, below) = grid(3.9, 2, 1, sharex=True, height_ratios=(2.2, 1))
         above.plot(days, real, color="black", linewidth=1.2, label="what came")
-        above.plot(days, ours, "o", color=COLOURS[0], markersize=3.5, label="the LSTM's forecast, one hour before")
+        above.plot(days, ours, "o", color=COLOURS[0], markersize=3.5, label=f"the {cell}'s forecast, one hour before")
         above.set(ylabel="temperature, °C", ylim=(real.min() - 1, real.max() + 3))
         above.set_title("A made-up temperature, forecast one hour ahead", fontsize=11)
         below.axhline(0, color="black", linewidth=0.6)
         below.plot(days, naive - real, color=COLOURS[1], linewidth=1, label='error of "the next hour is like this one"')
-        below.plot(days, ours - real, color=COLOURS[0], linewidth=1.6, label="error of the LSTM")
+        below.plot(days, ours - real, color=COLOURS[0], linewidth=1.6, label=f"error of the {cell}")
         lowest = min((naive - real).min(), (ours - real).min())
         below.set(xlabel="days of the test split", ylabel="°C", xlim=(0, 4), ylim=(lowest - 1.2, None))
         for axes, corner in ((above, "upper right"), (below, "lower right")):
