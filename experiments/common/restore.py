@@ -50,7 +50,9 @@ def restore(folder: Path, flag: str) -> Restored:
         raise UsageError(f"{where}: no finished run with a model there; train one to its end first")
     if "model" not in found:
         raise UsageError(f"{where}: results.json there has no sizes of a model, as of an older version; train it anew")
-    experiment = launchable(found["experiment"])
+    experiment = launchable(found.get("experiment", ""))
+    if experiment is None:
+        raise UsageError(f"{where}: results.json there is of no experiment that there is; train it anew")
     try:
         config: Any = parse(experiment.config, [f"--flagfile={folder / 'flags.txt'}", "--backend=auto"])
     except UsageError as error:

@@ -65,9 +65,17 @@ def write(folder: Path, found: Mapping[str, Any]) -> None:
 
 
 def read(folder: Path) -> dict[str, Any] | None:
-    """The results of a finished run; None where the run has not finished."""
+    """The results of a finished run; None where the run has not finished. Raises `UsageError` for a file of another."""
     file = folder / "results.json"
-    return json.loads(file.read_text(encoding="utf-8")) if file.exists() else None
+    if not file.exists():
+        return None
+    try:
+        found = json.loads(file.read_text(encoding="utf-8"))
+    except ValueError:
+        found = None
+    if not isinstance(found, dict):
+        raise UsageError(f"{file} holds no results; delete it, and the same command makes it anew")
+    return found
 
 
 def check_data(folder: Path, fingerprint: str) -> None:
