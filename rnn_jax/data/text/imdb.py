@@ -23,6 +23,7 @@ import numpy as np
 
 from rnn_jax.data.errors import DataError
 from rnn_jax.data.text import archive
+from rnn_jax.data.text.films import film_groups
 from rnn_jax.data.text.reviews import CLASSES, ReviewData, Reviews, from_files
 
 __all__ = ["CLASSES", "NAME", "OFFICIAL", "Download", "read"]
@@ -35,9 +36,6 @@ MEMBERS = re.compile(r"aclImdb/(?:train|test)/(?:neg|pos)/[^/]+\.txt")
 PER_FOLDER = 12_500
 PREPARED = "tensorflow_datasets"
 """The folder inside the data folder where TensorFlow Datasets keeps what it prepared."""
-
-GROUP_SIZE = 100
-"""So large that few films are cut in two by the border of a group, so small that a tenth of the groups is a sample."""
 
 TRIES = 3
 
@@ -69,6 +67,9 @@ def read(data_dir: str | PathLike[str], *, download: Download = OFFICIAL, per_fo
     Looks in `data_dir` for the folder `aclImdb`, then for the archives `ARCHIVES`, then for what TensorFlow Datasets
     prepared there before; else it downloads the archive, checks it, and prepares it there.
 
+    No film is in both the training and the test split, as the authors say. The groups of the training split keep it so
+    for what is cut from it, as far as the words of the reviews tell of which film they are, see `films`.
+
     Args:
         data_dir: the data folder.
         download: where the archive is.
@@ -84,18 +85,12 @@ def read(data_dir: str | PathLike[str], *, download: Download = OFFICIAL, per_fo
         source = Path(data_dir, PREPARED)
         files = _read_prepared(Path(data_dir), download)
     train, test = (from_files(files, f"{FOLDER}/{split}", per_folder, str(source)) for split in ("train", "test"))
-    return ReviewData(NAME, CLASSES, train._replace(groups=neighbours(train)), None, test)
+    return ReviewData(NAME, CLASSES, train._replace(groups=_groups(train)), None, test)
 
 
-def neighbours(reviews: Reviews) -> np.ndarray:
-    """Groups `[N]` of about `GROUP_SIZE` reviews of one class with neighbouring numbers.
-
-    The numbers go by film: two neighbours share a hundred times as many rare words as two reviews at random (1.1
-    against 0.01 words of five letters or more that occur in 2 to 30 reviews of the class). No film is in both the
-    training and the test split; groups keep it so for what is cut from the training split.
-    """
+def _groups(reviews: Reviews) -> np.ndarray:
     numbers = [int(name.rsplit("/", 1)[1].split("_")[0]) for name in reviews.names]
-    return np.array(numbers, np.int32) // GROUP_SIZE * len(CLASSES) + reviews.labels
+    return film_groups(reviews.texts, reviews.labels, np.array(numbers))
 
 
 def _read_prepared(data_dir: Path, download: Download) -> dict[str, bytes]:

@@ -111,11 +111,12 @@ def cut_validation(data: ReviewData, share: float, seed: int) -> ReviewData:
     """Cuts a validation split from the training split, the same share of each class, at random.
 
     Texts of one group, and texts that repeat inside the training split, all go to the same side: a model may not be
-    judged on a text that it was trained on, nor on a film whose other reviews it knows.
+    judged on a text that it was trained on, nor on a film whose other reviews it knows. See `connected`.
 
     Args:
         data: returned as it is if it has a validation split.
-        share: of the training texts, between 0 and 1. It is met as far as the groups allow, and not exceeded.
+        share: of the training texts of each class, between 0 and 1. It is met as far as the groups allow, and not
+            exceeded.
         seed: the same seed cuts the same.
 
     Raises:
@@ -123,26 +124,27 @@ def cut_validation(data: ReviewData, share: float, seed: int) -> ReviewData:
     """
     if data.validation is not None:
         return data
-    groups: dict[int, list[int]] = {}
-    for index, number in enumerate(connected(data.train).tolist()):
-        groups.setdefault(number, []).append(index)
+    labels, groups = data.train.labels, connected(data.train)
+    texts = np.zeros((groups.max(initial=-1) + 1, len(data.classes)), np.int64)  # of each group, by class
+    np.add.at(texts, (groups, labels), 1)
+    sizes, taken = texts.sum(axis=0), np.zeros(len(data.classes), np.int64)
+    wanted = np.round(share * sizes)
     rng = np.random.default_rng(seed)
-    held_out = np.zeros(len(data.train.texts), dtype=bool)
-    for label, name in enumerate(data.classes):
-        # A group under two labels counts as its first text does.
-        of_class = [group for group in groups.values() if data.train.labels[group[0]] == label]
-        size = sum(len(group) for group in of_class)
-        wanted = round(share * size)
-        if not 0 < wanted < size:
+    held_out = np.zeros(len(texts), dtype=bool)
+    mixed = np.count_nonzero(texts, axis=1) > 1
+    # Groups of several classes first: those of one class then fill what is left of its share.
+    for kind in (mixed, *(~mixed & (texts[:, label] > 0) for label in range(len(data.classes)))):
+        for group in rng.permutation(np.flatnonzero(kind)):
+            if (taken + texts[group] <= wanted).all():
+                held_out[group] = True
+                taken += texts[group]
+    for name, size, number in zip(data.classes, sizes.tolist(), taken.tolist(), strict=True):
+        if not 0 < number < size:
             raise DataError(
-                f"{data.name}: a validation share of {share:g} takes {wanted} of the {size} texts of class {name!r}: "
+                f"{data.name}: a validation share of {share:g} takes {number} of the {size} texts of class {name!r}: "
                 "take a share that leaves some on both sides"
             )
-        taken = 0
-        for number in rng.permutation(len(of_class)):
-            if taken + len(of_class[number]) <= wanted:
-                held_out[of_class[number]] = True
-                taken += len(of_class[number])
+    held_out = held_out[groups]
     return data._replace(train=select(data.train, ~held_out), validation=select(data.train, held_out))
 
 

@@ -4,12 +4,9 @@ import functools
 import hashlib
 import http.server
 import io
-import os
-import re
 import sys
 import tarfile
 import threading
-from collections import Counter
 
 import numpy as np
 import pytest
@@ -19,7 +16,6 @@ from rnn_jax.data.text import imdb
 from rnn_jax.data.text.cleaning import clean_markup
 from rnn_jax.data.text.reviews import fingerprint, repeated_in_train
 
-real = pytest.mark.skipif("RNN_JAX_DATA" not in os.environ, reason="RNN_JAX_DATA is not set")
 COUNT = 3
 FILES = {
     f"aclImdb/{split}/{kind}/{number}_{rating}.txt": f" A {kind} film, {split} {number}.<br />Caf\u00e9\n".encode()
@@ -189,9 +185,8 @@ def test_without_the_package(tmp_path, monkeypatch):
         imdb.read(tmp_path)
 
 
-@real
-def test_facts():
-    data = imdb.read(os.environ["RNN_JAX_DATA"])
+def test_facts(real_imdb):
+    data = real_imdb
     for split in (data.train, data.test):
         assert np.bincount(split.labels).tolist() == [12_500, 12_500]
         assert all(split.texts)
@@ -200,14 +195,3 @@ def test_facts():
     assert data.test.names[-1] == "test/pos/9_7"
     assert "<br" not in clean_markup(data.test.texts[0])
     assert data.test.groups is None
-    words = {}  # of the training reviews of one class, in the order of their numbers
-    for index in np.flatnonzero(data.train.labels == 1):
-        number = int(data.train.names[index].rsplit("/", 1)[1].split("_")[0])
-        words[number] = set(re.findall(r"\w{5,}", clean_markup(data.train.texts[index])))
-        assert data.train.groups[index] == number // imdb.GROUP_SIZE * 2 + 1
-    counts = Counter(word for each in words.values() for word in each)
-    rare = [{word for word in words[i] if 2 <= counts[word] <= 30} for i in range(12_500)]
-    order = np.random.default_rng(0).permutation(12_500)
-    neighbours = np.mean([len(rare[i] & rare[i + 1]) for i in range(0, 12_499, 5)])
-    strangers = np.mean([len(rare[order[i]] & rare[order[i + 1]]) for i in range(0, 12_499, 5)])
-    assert neighbours > 30 * strangers, "reviews with neighbouring numbers should be of one film"

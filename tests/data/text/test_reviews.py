@@ -160,6 +160,25 @@ class TestGroups:
         assert 0.1 < len(cut.validation.texts) / 200 <= 0.2
         assert len(cut.train.groups) == len(cut.train.texts)
 
+    @pytest.mark.parametrize("seed", range(5))
+    def test_groups_of_both_classes(self, seed):
+        """Each class keeps its share, met within one small group, though half of the groups hold both."""
+        rng = np.random.default_rng(seed)
+        groups = np.sort(rng.integers(0, 60, 1_000))
+        labels = np.where(groups < 30, rng.random(1_000) < 0.8, groups >= 45).astype(int)
+        train = reviews([f"text {i}" for i in range(1_000)], labels)._replace(groups=groups)
+        cut = cut_validation(ReviewData("made_up", CLASSES, train, None, train), 0.2, seed)
+        assert not set(cut.train.groups.tolist()) & set(cut.validation.groups.tolist())
+        assert {label for group, label in zip(cut.validation.groups, cut.validation.labels, strict=True) if group < 30}
+        for held_out, size in zip(np.bincount(cut.validation.labels), np.bincount(labels), strict=True):
+            assert 0.2 * size - 15 < held_out <= round(0.2 * size)
+
+    def test_groups_too_large_for_the_share(self):
+        train = self.grouped().train
+        train = train._replace(groups=train.groups // 20)
+        with pytest.raises(DataError, match=r"takes 0 of the 100 texts of class 'negative': take a share that leaves"):
+            cut_validation(ReviewData("made_up", CLASSES, train, None, train), 0.2, seed=0)
+
     def test_select_keeps_the_groups(self):
         train = self.grouped().train
         chosen = train.labels == 1
