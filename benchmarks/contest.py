@@ -22,18 +22,21 @@ from typing import Any
 import numpy as np
 
 from benchmarks import peers
+from benchmarks.child import Refused
 from benchmarks.peers import PEERS
-from benchmarks.problem import NUM_GATES, draw, relative_errors
+from benchmarks.problem import NUM_GATES, PASSES, draw, relative_errors
 from benchmarks.shapes import Shape
-from benchmarks.turns import Refused, calls_per_turn, closing_all, start, take_turns
-from benchmarks.worker import WHATS, Task
-from rnn_jax.machine import resident_bytes
+from benchmarks.turns import Child, calls_per_turn, closing_all, start, take_turns
+from benchmarks.worker import Task
+from rnn_jax.machine import forget_peak, peak_bytes, resident_bytes
 
 TOLERANCES = {"float32": 1e-4, "float64": 1e-10, "bfloat16": 1e-1}
 """How far, ||theirs - ours|| / ||ours||, an output or a derivative may be from ours. In bfloat16 ours sums in float32
 and keeps c so, which not every peer does; another function is off by 0.5 and more."""
 GPU_TOLERANCE = 1e-2
 """Of float32 on a GPU, where products are rounded to TF32 by some and not by others."""
+WARM_UP = 2
+"""Calls of each pass after the first, which tell how many fill a turn."""
 
 
 @dataclass(frozen=True)
@@ -73,7 +76,7 @@ def hold(
     """Rows of all `names`, in their order; `trace` is a folder for profiles of our own back ends."""
     rows: dict[str, dict[str, Any]] = {name: {"peer": name} for name in names}
     beyond = too_much(cell, shape, limits)
-    with closing_all() as workers, tempfile.TemporaryDirectory() as folder:
+    with closing_all() as workers:
         # Ours first: the others are compared with the first of them that runs.
         reference = None
         for name in sorted(names, key=lambda name: not PEERS[name].ours):
@@ -85,46 +88,76 @@ def hold(
             elif beyond:
                 row |= {"status": "time", "reason": beyond}
             else:
-                file = Path(folder) / f"{name}.npz"
-                task = Task(name, cell, shape, dtype, limits.seconds, limits.memory_bytes, str(file))
                 try:
-                    worker, found = start(task, limit=120 + 4 * limits.seconds)
-                    workers[name] = worker
-                    row |= found
-                    _check_limits(found, workers, limits)
+                    got = meet(Task(name, cell, shape, dtype), row, workers, limits)
                 except Refused as refused:
                     row |= {"status": refused.status, "reason": str(refused)}
                     if name in workers:
                         workers.pop(name).close()
                     continue
-                with np.load(file) as values:
-                    got = dict(values)
                 reference = (name, row["device"], got) if reference is None else reference
                 _compare(row, got, reference, cell, dtype)
         if reference is not None and not PEERS[reference[0]].ours:
             for name in workers:
                 rows[name] |= {"agrees": False, "remark": "none of ours ran to compare with"}
         calls = {name: calls_per_turn(rows[name]["call_seconds"], limits.turns, limits.seconds) for name in workers}
-        seconds, ended = take_turns(workers, calls, limits.turns, limits.seconds)
+        seconds, ended = take_turns(workers, PASSES, calls, limits.turns, untimed=1, seconds=limits.seconds)
         for name in workers:
             if name in ended:
                 rows[name] |= {"status": ended[name].status, "reason": str(ended[name])}
             else:
                 rows[name] |= {"status": "ran", **_times(cell, shape, seconds[name], limits.rate)}
                 if trace is not None and PEERS[name].ours:
-                    workers[name].ask({"profile": str(trace.resolve() / f"{cell}-{shape.name}-{dtype}-{name}")}, 600)
+                    _profile(workers[name], trace.resolve() / f"{cell}-{shape.name}-{dtype}-{name}")
     _rank(rows)
     return [
         {"cell": cell, "shape": shape.name, "sizes": shape.describe(), "dtype": dtype, **row} for row in rows.values()
     ]
 
 
-def _check_limits(found: Mapping[str, Any], workers: Mapping[str, Any], limits: Limits) -> None:
-    if "skipped" in found:
-        raise Refused("memory" if "GiB" in found["skipped"] else "time", found["skipped"])
-    together = found["process_bytes"] + sum(resident_bytes(worker.process.pid) for worker in workers.values())
-    if together > limits.memory_bytes:
+def meet(task: Task, row: dict[str, Any], workers: dict[str, Child], limits: Limits) -> dict[str, np.ndarray]:
+    """Starts a worker, calls it for the first time and warms it up.
+
+    Args:
+        task: what it computes.
+        row: gets what is found, as far as it comes: what `benchmarks.worker.set_up` says, `first_call_seconds` of each
+            pass, `peak_bytes` (of the process in these calls), `process_bytes` (that above what it held before) and
+            `call_seconds` of each pass.
+        workers: those before it, by name; it becomes one of them.
+        limits: what it may take.
+
+    Returns: the sample of its values. Raises: `Refused` where it fails, or takes more than it may.
+    """
+    patience, most = 120 + 4 * limits.seconds, limits.memory_bytes
+    worker, found = start(["-m", "benchmarks.worker", task.to_json()], patience, most)
+    workers[task.peer], process = worker, worker.process.pid
+    row |= found
+    if (found["planned_bytes"] or 0) > most:
+        raise Refused("memory", f"plans for {found['planned_bytes'] / 2**30:.1f} GiB")
+    forget_peak(process)
+    before = resident_bytes(process)
+    first = {what: worker.ask("time", patience, most, what=what, calls=1)[0] for what in reversed(PASSES)}
+    peak = peak_bytes(process)
+    row |= {"first_call_seconds": first, "peak_bytes": peak, "process_bytes": peak - before}
+    if sum(first.values()) > limits.seconds:
+        raise Refused("time", f"one call of each takes {sum(first.values()):.1f} s")
+    together = peak - before + sum(resident_bytes(each.process.pid) for each in workers.values())
+    if together > most:
         raise Refused("memory", f"with those before it {together / 2**30:.1f} GiB: name fewer peers")
+    calls = {what: worker.ask("time", patience, most, what=what, calls=WARM_UP) for what in PASSES}
+    row["call_seconds"] = {what: statistics.median(seconds) for what, seconds in calls.items()}
+    with tempfile.TemporaryDirectory() as folder:
+        file = f"{folder}/values.npz"
+        worker.ask("values", patience, most, file=file)
+        with np.load(file) as values:
+            return dict(values)
+
+
+def _profile(worker: Child, folder: Path) -> None:
+    try:
+        worker.ask("profile", 600, folder=str(folder))
+    except Refused as refused:
+        print(f"no trace in {folder}: {refused}", flush=True)
 
 
 def _compare(
@@ -149,7 +182,7 @@ def _times(cell: str, shape: Shape, seconds: Mapping[str, list[list[float]]], ra
     `share_of_matmul_rate`.
     """
     times: dict[str, Any] = {}
-    for what in WHATS:
+    for what in PASSES:
         every = [each for turn in seconds[what] for each in turn]
         times[what] = {
             "median": statistics.median(every),
@@ -175,7 +208,7 @@ def _rank(rows: Mapping[str, dict[str, Any]]) -> None:
         return
     best = min(mine, key=lambda name: ranked[name]["forward_backward"]["median"])
     for row in ranked.values():
-        for what in WHATS:
+        for what in PASSES:
             pairs = zip(row[what]["turns"], ranked[best][what]["turns"], strict=False)
             row[what]["ratio"] = statistics.median(theirs / ours for theirs, ours in pairs)
         row["ratio_to"] = best

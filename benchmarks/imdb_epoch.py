@@ -18,34 +18,27 @@ import argparse
 import dataclasses
 import statistics
 import tempfile
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 from tokenizers import Tokenizer
 from tokenizers import models as tokenizer_models
 
-from benchmarks.children import answer, started
-from benchmarks.measure import interleaved, ratio, save
+from benchmarks.child import Answers, epochs, serve
+from benchmarks.ours import Training
 from benchmarks.shapes import LONGEST, Shape
+from benchmarks.training import compare_and_time, parser, ratio, save
 from experiments.common.flags import parse
-from experiments.common.training_flags import make_config_optimizer, set_devices
-from experiments.text.flags import TextConfig, make_classifier
-from experiments.text.task import Corpus, device_data, make_task
+from experiments.common.training import backend_in_use, prepare_jax
+from experiments.text.flags import TextConfig
+from experiments.text.task import Corpus, device_data, make_model, make_task
 from rnn_jax import models
-from rnn_jax.backends import native
-from rnn_jax.cells import LSTMParams
-from rnn_jax.compose import Directions
-from rnn_jax.convert import torch as convert
 from rnn_jax.data.text.count_ratios import CountRatios
 from rnn_jax.data.text.lengths import choose_bounds
 from rnn_jax.data.text.reviews import ReviewData, Reviews
 from rnn_jax.data.text.vocabulary import UNK, Tokens
-from rnn_jax.training.step import make_functions
 
 EPOCH = 22_600
 """Reviews in an epoch of `launch.py imdb`, rounded: 90 % of 25,000, no film in two splits."""
@@ -96,88 +89,47 @@ def random_reviews(config: TextConfig, reviews: int) -> Corpus:
     )
 
 
-def torch_start(config: TextConfig, params: Any) -> dict[str, Any]:
-    """Weights by PyTorch's names, and what its optimizer is given."""
+def prepare(config: TextConfig, reviews: int) -> tuple[Training, dict[str, Any]]:
+    """Our side of the training, and what PyTorch's begins with.
 
-    def cell(weights: dict[str, Any]) -> LSTMParams:
-        return LSTMParams(**{name: jnp.asarray(weight) for name, weight in weights.items()})
-
-    layers = [params["recurrent"]["layers"][layer] for layer in range(config.num_layers)]
-    stack: list[Any] = [
-        Directions(cell(layer["forward"]), cell(layer["backward"])) if config.bidirectional else cell(layer)
-        for layer in layers
-    ]
-    return {
-        **convert.to_torch(tuple(stack)),
-        "embedding": params["embedding"]["table"],
-        "head_weight": params["head"]["kernel"].T,
-        "head_bias": params["head"]["bias"],
-        "learning_rate": np.float64(config.learning_rate),
-        "clip_norm": np.float64(config.clip_norm or np.inf),
-    }
-
-
-def prepare(
-    config: TextConfig, reviews: int, num_devices: int
-) -> tuple[dict[str, Any], Callable[[int, int], jax.Array]]:
-    """Our side of the training.
-
-    Returns: what PyTorch's side begins with, and a function that trains from a step of the epoch on, so many steps, and
-    returns their mean loss.
+    That is `Training.for_torch`, the table `embedding` `[V, I]`, and of the texts `tokens`, `starts`, `lengths` and
+    `labels`, see `experiments.text.task.device_data`.
     """
     corpus = random_reviews(config, reviews)
 
-    def make_model(rngs: nnx.Rngs) -> nnx.Module:
-        return make_classifier(config, config.vocab_size, len(corpus.data.classes), rngs)
+    def make(rngs: nnx.Rngs) -> nnx.Module:
+        return make_model(config, vocab_size=config.vocab_size, num_classes=len(corpus.data.classes), rngs=rngs)
 
-    apply, _ = models.pure(make_model(nnx.Rngs(0)))
-    functions = make_functions(
-        make_task(config, corpus, make_model, apply),
-        make_config_optimizer(config, config.learning_rate),
-        batch_size=config.batch_size,
-        num_devices=num_devices,
-    )
-    arrays = device_data(corpus)
-    data = jax.device_put(arrays, functions.sharding)
-    seeds = jax.device_put(jnp.zeros(1, jnp.uint32), functions.sharding)
-    states, order = functions.init(seeds), functions.order(seeds, 0)
-    given = {
-        **torch_start(config, jax.tree.map(lambda leaf: np.array(leaf[0]), states.params)),
-        **{name: arrays[name] for name in ("tokens", "starts", "lengths", "labels")},
-        "order": np.array(order[0]).reshape(-1, config.batch_size),
-    }
-
-    def train(first: int, count: int) -> jax.Array:
-        nonlocal states
-        states, metrics = functions.steps(states, order, data, 0, first, count)
-        return jax.block_until_ready(metrics.loss[0])
-
-    return given, train
+    apply, _ = models.pure(make(nnx.Rngs(0)))
+    data = device_data(corpus)
+    made = Training(config, make_task(config, corpus, make, apply), data)
+    texts = {name: data[name] for name in ("tokens", "starts", "lengths", "labels")}
+    embedding = np.array(made.states.params["embedding"]["table"][0])
+    return made, {**made.for_torch(), **texts, "embedding": embedding}
 
 
-def ours(model: str, contender: str, start: Path, reviews: int) -> None:
-    """Trains with rnn_jax whenever it is asked; writes the weights and the batches that it begins with, for PyTorch."""
-    config = dataclasses.replace(MODELS[model], **OURS[contender])
-    num_devices = set_devices(config)
-    given, train = prepare(config, reviews, num_devices)
+def set_up(config: TextConfig, start: Path, reviews: int) -> tuple[list[float], Answers]:
+    """See `benchmarks.child.serve`; writes what PyTorch's side begins with."""
+    prepare_jax(config)
+    made, given = prepare(config, reviews)
     np.savez(start, **given)
-    steps = reviews // config.batch_size
-    first_losses = [float(train(step, 1)) for step in range(min(COMPARED_STEPS, steps))]
-    answer(first_losses, lambda: train(0, steps))
+    steps = len(given["order"])
+    return epochs(made.train, steps, min(COMPARED_STEPS, steps))
 
 
-def contest(model: str, reviews: int, repeats: int) -> tuple[dict[str, Any], dict[str, list[float]]]:
+def compare(model: str, reviews: int, repeats: int) -> tuple[dict[str, Any], dict[str, list[float]]]:
     """Compares and times the contenders for one model: what was found, and seconds of each epoch by contender."""
     steps = reviews // CONFIG.batch_size
     with tempfile.TemporaryDirectory() as folder:
         start = f"{folder}/start.npz"
         flags = [f"--model={model}", f"--start={start}", f"--reviews={reviews}"]
-        commands = {name: ["benchmarks.imdb_epoch", f"--contender={name}", *flags] for name in OURS}
+        commands = {name: ["-m", "benchmarks.imdb_epoch", f"--contender={name}", *flags] for name in OURS}
         compared = str(min(COMPARED_STEPS, steps))
-        commands |= {name: ["benchmarks.imdb_pytorch", start, variant, compared] for name, variant in PYTORCH.items()}
-        with started(commands) as (children, difference):
-            print(f"{model}: largest relative difference of the first {compared} losses: {difference:.1e}", flush=True)
-            seconds = interleaved({name: child.epoch for name, child in children.items()}, repeats, warm_up=1)
+        commands |= {
+            name: ["-m", "benchmarks.imdb_pytorch", start, variant, compared] for name, variant in PYTORCH.items()
+        }
+        print(f"{model}:", flush=True)
+        seconds, difference = compare_and_time(commands, repeats)
     thousands = steps * CONFIG.batch_size / 1000
     per_thousand = {name: statistics.median(values) / thousands for name, values in seconds.items()}
     fastest = min(PYTORCH, key=lambda name: per_thousand[name])
@@ -192,42 +144,45 @@ def contest(model: str, reviews: int, repeats: int) -> tuple[dict[str, Any], dic
 
 def main() -> None:
     """Compares, times, prints a table for each model and saves the raw numbers."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--reviews", type=int, default=4_096, help="how many are timed, at least a batch of 64")
-    parser.add_argument("--repeats", type=int, default=5)
-    for hidden, choices in (("--model", MODELS), ("--contender", OURS)):
-        parser.add_argument(hidden, choices=choices, help=argparse.SUPPRESS)
-    parser.add_argument("--start", type=Path, help=argparse.SUPPRESS)
-    arguments = parser.parse_args()
+    flags = parser(__doc__, repeats=5)
+    flags.add_argument("--reviews", type=int, default=4_096, help="how many are timed, at least a batch of 64")
+    flags.add_argument("--model", choices=MODELS, help=argparse.SUPPRESS)
+    arguments = flags.parse_args()
     if arguments.reviews < CONFIG.batch_size:
-        parser.error(f"--reviews={arguments.reviews}: a batch has {CONFIG.batch_size}")
+        flags.error(f"--reviews={arguments.reviews}: a batch has {CONFIG.batch_size}")
     if arguments.contender:
-        return ours(arguments.model, arguments.contender, arguments.start, arguments.reviews)
+        config = dataclasses.replace(MODELS[arguments.model], **OURS[arguments.contender])
+        return serve(lambda: set_up(config, arguments.start, arguments.reviews))
 
-    auto = "manual" if native.vector_width() is None else "native"
     corpus = random_reviews(CONFIG, arguments.reviews)
-    about: dict[str, Any] = {
+    print(f"at least {corpus.padding():.1%} of our steps are padding", flush=True)
+    found: dict[str, Any] = {}
+    seconds: dict[str, list[float]] = {}
+    for model in MODELS:
+        found[model], times = compare(model, arguments.reviews, arguments.repeats)
+        seconds |= {f"{model}/{name}": values for name, values in times.items()}
+        show(found[model])
+    about = {
         "reviews": arguments.reviews,
         "steps": arguments.reviews // CONFIG.batch_size,
         "shape": {"B": CONFIG.batch_size, "I": CONFIG.embedding_size, "H": CONFIG.hidden_size, "V": CONFIG.vocab_size},
         "padded_lengths": corpus.bounds.lengths,
         "reviews_per_extrapolated_epoch": EPOCH,
-        "auto": auto,
-        "models": {},
+        "auto": backend_in_use(CONFIG),
+        "models": found,
     }
-    print(f"auto is {auto}; at least {corpus.padding():.1%} of our steps are padding", flush=True)
-    seconds: dict[str, list[float]] = {}
-    for model in MODELS:
-        found, times = contest(model, arguments.reviews, arguments.repeats)
-        about["models"][model] = found
-        seconds |= {f"{model}/{name}": values for name, values in times.items()}
-        for name, each in found["seconds_per_1000_reviews"].items():
-            whole, factor = found["extrapolated_seconds_per_epoch"][name], found["faster_pytorch_over"][name]
-            print(
-                f"  {name:<20} {each:6.2f} s per 1,000 reviews, extrapolated {whole:6.1f} s per epoch of {EPOCH:,}; "
-                f"{found['faster_pytorch']} takes {factor:.2f} times as long"
-            )
-    print(f"raw numbers: {save('imdb_epoch', about, seconds)}")
+    print(f"auto is {about['auto']}")
+    save(arguments.raw_dir, "imdb_epoch", about, seconds)
+
+
+def show(found: dict[str, Any]) -> None:
+    """Prints a line per contender."""
+    for name, each in found["seconds_per_1000_reviews"].items():
+        whole, factor = found["extrapolated_seconds_per_epoch"][name], found["faster_pytorch_over"][name]
+        print(
+            f"  {name:<20} {each:6.2f} s per 1,000 reviews, extrapolated {whole:6.1f} s per epoch of {EPOCH:,}; "
+            f"{found['faster_pytorch']} takes {factor:.2f} times as long"
+        )
 
 
 if __name__ == "__main__":

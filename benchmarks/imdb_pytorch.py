@@ -8,13 +8,15 @@ reversed. It skips the packing, and PyTorch has faster kernels for what is not p
 """
 
 import sys
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
-from benchmarks.children import answer
+from benchmarks.child import Answers, epochs, serve
+from benchmarks.pytorch_training import Training, linear
 
 VARIANTS = ("packed", "padded")
 
@@ -38,7 +40,7 @@ class Batch(NamedTuple):
     labels: torch.Tensor
 
 
-def make_batch(given: dict[str, np.ndarray], texts: np.ndarray) -> Batch:
+def make_batch(given: Mapping[str, np.ndarray], texts: np.ndarray) -> Batch:
     """The batch of the given texts `[B]`."""
     texts = texts[np.argsort(-given["lengths"][texts], kind="stable")]
     lengths = given["lengths"][texts]
@@ -101,13 +103,11 @@ class Padded(torch.nn.Module):
 class Classifier(torch.nn.Module):
     """Embedding, recurrent layers, mean and maximum over the valid steps, a linear layer."""
 
-    def __init__(self, given: dict[str, np.ndarray], variant: str):
+    def __init__(self, given: Mapping[str, np.ndarray], variant: str):
         super().__init__()
-        weights = {name: torch.tensor(value) for name, value in given.items() if value.dtype == np.float32}
-        self.embedding = torch.nn.Embedding.from_pretrained(weights.pop("embedding"), freeze=False)
-        kernel, bias = weights.pop("head_weight"), weights.pop("head_bias")
-        self.head = torch.nn.Linear(kernel.shape[1], kernel.shape[0])
-        self.head.load_state_dict({"weight": kernel, "bias": bias})
+        self.embedding = torch.nn.Embedding.from_pretrained(torch.tensor(given["embedding"]), freeze=False)
+        weights = {name: torch.tensor(given[name]) for name in given if name.startswith(("weight_", "bias_"))}
+        self.head = linear(given)
         sizes = (weights["weight_ih_l0"].shape[1], weights["weight_hh_l0"].shape[1])
         num_layers = sum(name.startswith("weight_ih") and not name.endswith("_reverse") for name in weights)
         bidirectional = "weight_ih_l0_reverse" in weights
@@ -121,36 +121,24 @@ class Classifier(torch.nn.Module):
         return self.head(torch.cat((mean, largest), dim=-1))
 
 
-class Training:
-    """The loop; its batches are cut and sorted in advance."""
+def make_training(given: Mapping[str, np.ndarray], variant: str) -> Training:
+    """The training that `benchmarks.imdb_epoch.prepare` describes; its batches are cut and sorted in advance."""
+    model = Classifier(given, variant)
 
-    def __init__(self, given: dict[str, np.ndarray], variant: str):
-        self.model = Classifier(given, variant)
-        # PyTorch trains both of its biases, so that their sum moves twice as fast: one is held for equal training.
-        for name, weight in self.model.named_parameters():
-            weight.requires_grad_("bias_hh" not in name)
-        self.params = [weight for weight in self.model.parameters() if weight.requires_grad]
-        self.optimizer = torch.optim.Adam(self.params, lr=float(given["learning_rate"]), fused=True)
-        self.clip_norm = float(given["clip_norm"])
-        self.batches = [make_batch(given, texts) for texts in given["order"]]
+    def loss(batch: Batch) -> torch.Tensor:
+        return torch.nn.functional.cross_entropy(model(batch), batch.labels)
 
-    def train(self, steps: int) -> list[Any]:
-        """The losses of the first steps of an epoch."""
-        losses = []
-        for batch in self.batches[:steps]:
-            self.optimizer.zero_grad(set_to_none=True)
-            loss = torch.nn.functional.cross_entropy(self.model(batch), batch.labels)
-            loss.backward()
-            torch.nn.utils.clip_grad_norm_(self.params, self.clip_norm)
-            self.optimizer.step()
-            losses.append(loss.detach())
-        return losses
+    return Training(model, loss, [make_batch(given, texts) for texts in given["order"]], given)
 
 
-def main(start: str, variant: str, compared_steps: str) -> None:
+def main(start: str, variant: str, compared: str) -> None:
     """Trains whenever it is asked."""
-    training = Training(dict(np.load(start)), variant)
-    answer(training.train(int(compared_steps)), lambda: training.train(len(training.batches)))
+
+    def set_up() -> tuple[list[float], Answers]:
+        made = make_training(dict(np.load(start)), variant)
+        return epochs(made.train, len(made.batches), int(compared))
+
+    serve(set_up)
 
 
 if __name__ == "__main__":

@@ -17,15 +17,13 @@ from typing import Any
 
 from benchmarks import shapes
 from benchmarks.peers import PEERS
-from benchmarks.problem import DTYPES, NUM_GATES
+from benchmarks.problem import DTYPES, NUM_GATES, PASSES
 from experiments.common.command import Experiment, RunConfig
 from experiments.common.flags import UsageError, flag
 from rnn_jax.files import append_line
 
 Contest = tuple[str, shapes.Shape, str]
 """Cell, shape and type."""
-LISTS = ("cells", "shapes", "peers", "dtypes", "factors")
-"""Flags that name at least one of something."""
 
 
 @dataclass(frozen=True)
@@ -52,9 +50,6 @@ class Config(RunConfig):
 
     def check(self, given: frozenset[str]) -> None:
         """See `RunConfig.check`."""
-        for name in LISTS:
-            if not getattr(self, name):
-                raise UsageError(f"--{name}: name at least one")
         ours = [name for name, peer in PEERS.items() if peer.ours]
         if not set(ours) & set(self.peers):
             raise UsageError(f"--peers: name one of {','.join(ours)} too: the others are compared with it")
@@ -85,13 +80,13 @@ def measure(config: Config, workdir: Path) -> tuple[list[dict[str, Any]], float]
 
     Contests are kept in `measurements.jsonl` as they come: an interrupted run goes on with the next.
     """
-    from benchmarks import contest, report, turns
+    from benchmarks import contest, matmul, report
 
     file = workdir / "measurements.jsonl"
     lines = file.read_text(encoding="utf-8").splitlines() if file.exists() else []
     done = {entry["key"]: entry for entry in map(json.loads, lines)}
     if "rate" not in done:
-        done["rate"] = {"key": "rate", "rate": turns.matmul_rate(config.matmul_size)}
+        done["rate"] = {"key": "rate", "rate": matmul.rate(config.matmul_size)}
         append_line(file, json.dumps(done["rate"]))
     rate = done["rate"]["rate"]
     limits = contest.Limits(config.turns, config.seconds, int(config.memory_limit_gib * 2**30), rate)
@@ -150,7 +145,7 @@ def summarize(config: Config, rows: list[dict[str, Any]], machine: dict[str, Any
     entries = {row["peer"]: _metrics(row) for row in first if row["status"] == "ran" and row["agrees"]}
     best = next((row["ratio_to"] for row in first if "ratio_to" in row), None)
     headline = next((row for row in first if row["peer"] == best), {})
-    timed = [row[what] for row in rows if row["status"] == "ran" for what in ("forward", "forward_backward")]
+    timed = [row[what] for row in rows if row["status"] == "ran" for what in PASSES]
     return {
         "dataset": "random",
         "protocol": f"{shape.describe()} {dtype}",
@@ -173,7 +168,7 @@ def summarize(config: Config, rows: list[dict[str, Any]], machine: dict[str, Any
 def _metrics(row: dict[str, Any]) -> dict[str, Any]:
     from experiments.common.results import spread
 
-    return {f"{what}_seconds": spread(row[what]["turns"]) for what in ("forward", "forward_backward")}
+    return {f"{what}_seconds": spread(row[what]["turns"]) for what in PASSES}
 
 
 def _without_calls(value: Any) -> Any:

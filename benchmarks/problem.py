@@ -13,6 +13,8 @@ from benchmarks.shapes import Shape
 NUM_GATES = {"rnn": 1, "lstm": 4, "gru": 3}
 """The cells that are timed, and G of each."""
 DTYPES = ("float32", "float64", "bfloat16")
+PASSES = ("forward", "forward_backward")
+"""What is timed, by the names of `benchmarks.peers.runner`."""
 SAMPLE = 65_536
 """How many entries of an array are compared."""
 

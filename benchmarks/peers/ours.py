@@ -19,8 +19,8 @@ def make(problem: Problem, backend: str) -> JaxRunner:
     if backend in FALL_BACK:
         xs = jnp.asarray(problem.xs, problem.dtype)
         carry = cell.init_carry(xs.shape[1:2], params.w_hh.shape[0], xs.dtype)
-        if (reason := BACKENDS[backend].refusal(cell, params, carry, xs, StepMasks())) is not None:
-            raise NotHere(reason)
+        if (refusal := BACKENDS[backend].refusal(cell, params, carry, xs, StepMasks())) is not None:
+            raise NotHere(refusal.reason)
         if backend == "pallas" and device.kind() == "cpu":
             raise NotHere("is interpreted on a CPU, which says nothing about its speed")
 

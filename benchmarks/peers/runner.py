@@ -18,11 +18,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from benchmarks.child import Refused
 from benchmarks.problem import Problem
 
 
-class NotHere(Exception):
+class NotHere(Refused):
     """The peer cannot take part on this machine or in this type; the message says why."""
+
+    def __init__(self, message: str):
+        super().__init__("not_here", message)
 
 
 class Runner(Protocol):

@@ -6,7 +6,7 @@ import pytest
 from helpers.imports import third_party_imports
 from helpers.running import once, run
 
-from benchmarks import contest, layer, peers, report, shapes, turns
+from benchmarks import contest, layer, matmul, peers, report, shapes, turns
 from benchmarks.peers import PEERS, Peer
 from benchmarks.problem import NUM_GATES
 from experiments.common.flags import parse
@@ -106,7 +106,7 @@ def without_processes(monkeypatch):
         return [row_of(name, **values, **figures) for name in names]
 
     monkeypatch.setattr(contest, "hold", hold)
-    monkeypatch.setattr(turns, "matmul_rate", lambda size: 1e9)
+    monkeypatch.setattr(matmul, "rate", lambda size: 1e9)
     return held
 
 
@@ -168,7 +168,7 @@ def test_a_peer_that_disagrees_is_not_ranked():
 
 def test_nothing_ran(tmp_path, monkeypatch):
     """Every contest is too large for the budget: a table of reasons, exit status 1."""
-    monkeypatch.setattr(turns, "matmul_rate", lambda size: 1e-9)
+    monkeypatch.setattr(matmul, "rate", lambda size: 1e-9)
     ran = run(MAIN, f"--workdir={tmp_path}", *FLAGS, "--peers=scan,torch")
     assert ran.status == 1
     assert "alone a gradient takes" in ran.out
@@ -188,7 +188,6 @@ def test_nothing_ran(tmp_path, monkeypatch):
             "--shapes: unknown 'S8': take some of S1,S2,S3,S4,S5,S6,S7 or spell one out, like B64T100I1H32",
         ),
         ("--sweep=T", "--sweep=T varies one shape: name it, like --shapes=S2"),
-        *((f"--{name}=", f"--{name}: name at least one") for name in layer.LISTS),
         ("--factors=1,x", "--factors=1,x: write numbers with commas between"),
         ("--factors=1,0", "--factors=0.0: must be above 0.0"),
         ("--factors=nan", "--factors=nan: must be a finite number"),

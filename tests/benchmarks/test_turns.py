@@ -1,43 +1,125 @@
-"""Turns in their order, and processes that end before their time."""
+"""Turns in their order, and processes that end before their time: no outcome here hangs on how busy the machine is."""
 
-import dataclasses
 import os
+import re
 import subprocess
 import sys
-import time
-from pathlib import Path
 
 import pytest
 
-from benchmarks import shapes, turns
-from benchmarks.contest import Limits, _rank, hold, too_much
-from benchmarks.turns import Refused, Worker, calls_per_turn, closing_all, start, take_turns
-from benchmarks.worker import Task, prepare
+from benchmarks import turns
+from benchmarks.child import Refused, seconds_of
+from benchmarks.turns import Child, calls_per_turn, closing_all, start, take_turns
 
-TINY = shapes.get("B2T3I2H3")
-LIMITS = Limits(turns=2, seconds=30.0, memory_bytes=2**40, rate=1e12)
-TASK = Task("manual", "rnn", TINY, "float32", 30.0, 2**40, "values.npz")
-
-
-def run_python(code):
-    root = Path(turns.__file__).parents[1]
-    return subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=False)
-
-
-def test_without_any_peer():
-    """Nor what other experiments need."""
-    absent = ["torch", "equinox", "haiku", "keras", "tensorflow_datasets", "tokenizers", "tensorboardX"]
-    code = f"import sys\nfor name in {absent!r}:\n    sys.modules[name] = None\n"
-    ended = run_python(f"{code}import benchmarks.contest, benchmarks.report, benchmarks.worker, benchmarks.layer")
-    assert ended.returncode == 0, ended.stderr
+ECHO = """
+from benchmarks.child import Refused, serve, stopwatch
+def refuse(status, message):
+    raise Refused(status, message)
+serve(lambda: ({"device": "cpu"}, {"echo": lambda **words: words, "refuse": refuse, "time": stopwatch({"none": int})}))
+"""
+SILENT = "import sys; sys.stdin.read()"
+"""Never answers, however fast or slow the machine is."""
 
 
-def test_no_jax_beside_pytorch():
-    """Its threads would slow PyTorch's."""
-    pytest.importorskip("torch")
-    code = "import sys, benchmarks.worker, benchmarks.peers.pytorch\nassert 'jax' not in sys.modules"
-    ended = run_python(code)
-    assert ended.returncode == 0, ended.stderr
+def test_a_child():
+    """Says what it found, answers as often as it is asked, and is gone when it is closed."""
+    with closing_all() as children:
+        children["echo"], found = start(["-c", ECHO])
+        assert found == {"device": "cpu"}
+        for words in ({}, {"what": "forward", "calls": 2}):
+            assert children["echo"].ask("echo", **words) == words
+        assert len(children["echo"].ask("time", what="none", calls=3, untimed=1)) == 3
+        assert children["echo"].process.poll() is None
+    assert children["echo"].process.poll() is not None
+
+
+def test_what_libraries_print_is_no_answer():
+    code = """
+from benchmarks.child import serve
+def set_up():
+    print("what a library prints")
+    return "found", {}
+serve(set_up)
+"""
+    with closing_all() as children:
+        children["loud"], found = start(["-c", code])
+    assert found == "found"
+
+
+def test_a_child_that_refuses():
+    with closing_all() as children:
+        child, _ = start(["-c", ECHO])
+        children["echo"] = child
+        with pytest.raises(Refused, match=r"^runs on a GPU only$") as refused:
+            child.ask("refuse", status="not_here", message="runs on a GPU only")
+        assert refused.value.status == "not_here"
+        assert child.process.poll() is not None
+        with pytest.raises(ValueError, match="closed file"):
+            child.ask("echo")
+
+
+@pytest.mark.parametrize(
+    ("code", "message"),
+    [
+        ("from benchmarks.child import serve\nserve(lambda: 1 / 0)", "ZeroDivisionError: division by zero"),
+        ("raise SystemExit('no such shape')", "ended with status 1: no such shape"),
+        ("print('half an answer', end='')", "ended with status 0"),
+        ("import os, signal\nos.kill(os.getpid(), signal.SIGKILL)", "ended with status -9"),
+    ],
+    ids=["error", "end", "half", "killed"],
+)
+def test_a_child_that_fails(code, message):
+    with pytest.raises(Refused, match=f"^{re.escape(message)}$") as refused:
+        start(["-c", code])
+    assert refused.value.status == "failed"
+
+
+def test_an_answer_that_fails():
+    child, _ = start(["-c", "from benchmarks.child import serve\nserve(lambda: (1, {'end': lambda: int('x')}))"])
+    with pytest.raises(Refused, match=r"^ValueError: invalid literal"):
+        child.ask("end")
+
+
+def test_no_answer_in_time():
+    child = Child("-c", SILENT)
+    with pytest.raises(Refused, match=r"^no answer within 0 s$") as refused:
+        child.hear(limit=0)
+    assert refused.value.status == "time"
+    assert child.process.poll() is not None
+
+
+def test_the_limit_may_be_longer_than_a_system_can_wait(monkeypatch):
+    """It waits a while, again and again, until the time is up; here at the third look."""
+    waits = []
+
+    class Selector:
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *error):
+            return None
+
+        def register(self, *given):
+            return None
+
+        def select(self, timeout):
+            waits.append(timeout)
+            return len(waits) == 3
+
+    with closing_all() as children:
+        children["echo"] = Child("-c", "from benchmarks.child import serve\nserve(lambda: (1, {}))")
+        monkeypatch.setattr(turns.selectors, "DefaultSelector", Selector)
+        assert children["echo"].hear(limit=1e9) == 1
+    assert waits == [turns.WAIT_SECONDS] * 3
+
+
+@pytest.mark.skipif(not os.path.exists("/proc/self/status"), reason="the memory of another process is not to be seen")
+def test_a_child_that_takes_too_much():
+    child = Child("-c", SILENT)
+    with pytest.raises(Refused, match=r"^took more than 0\.000977 GiB$") as refused:
+        child.hear(memory_bytes=2**20)
+    assert refused.value.status == "memory"
+    assert child.process.poll() is not None
 
 
 class Fake:
@@ -46,21 +128,23 @@ class Fake:
     def __init__(self, name, log, seconds=1.0, last=10**9):
         self.name, self.log, self.seconds, self.last = name, log, seconds, last
 
-    def ask(self, request, limit):
+    def ask(self, question, limit, what, calls, untimed):
+        assert question == "time"
+        assert limit > self.seconds
         if len([entry for entry in self.log if entry[0] == self.name]) >= self.last:
             raise Refused("failed", "gone")
-        self.log.append((self.name, request["time"], request["calls"]))
-        return [self.seconds] * request["calls"]
+        self.log.append((self.name, what, calls, untimed))
+        return [self.seconds] * calls
+
+
+TIMED = ("forward", "forward_backward")
 
 
 def test_everyone_in_turn():
     log = []
-    workers = {name: Fake(name, log) for name in "ABC"}
-    found, ended = take_turns(workers, {"A": 1, "B": 2, "C": 1}, turns=2, seconds=100)
-    one_round = [
-        ("A", "forward", 1), ("A", "forward_backward", 1), ("B", "forward", 2), ("B", "forward_backward", 2),
-        ("C", "forward", 1), ("C", "forward_backward", 1),
-    ]  # fmt: skip
+    children = {name: Fake(name, log) for name in "ABC"}
+    found, ended = take_turns(children, TIMED, {"A": 1, "B": 2, "C": 1}, turns=2, untimed=1, seconds=100)
+    one_round = [(name, what, calls, 1) for name, calls in (("A", 1), ("B", 2), ("C", 1)) for what in TIMED]
     assert log == 2 * one_round
     assert found["B"] == {"forward": [[1.0, 1.0], [1.0, 1.0]], "forward_backward": [[1.0, 1.0], [1.0, 1.0]]}
     assert ended == {}
@@ -69,14 +153,16 @@ def test_everyone_in_turn():
 def test_a_budget_that_is_spent():
     """A takes 4 s a turn and may have 5: two turns. B goes on."""
     log = []
-    found, _ = take_turns({"A": Fake("A", log, 2.0), "B": Fake("B", log, 0.1)}, {"A": 1, "B": 1}, turns=4, seconds=5)
+    children = {"A": Fake("A", log, 2.0), "B": Fake("B", log, 0.1)}
+    found, _ = take_turns(children, TIMED, {"A": 1, "B": 1}, turns=4, seconds=5)
     assert len(found["A"]["forward"]) == 2
     assert len(found["B"]["forward"]) == 4
 
 
 def test_one_that_ends_on_the_way():
     log = []
-    found, ended = take_turns({"A": Fake("A", log, last=2), "B": Fake("B", log)}, {"A": 1, "B": 1}, turns=3, seconds=99)
+    children = {"A": Fake("A", log, last=2), "B": Fake("B", log)}
+    found, ended = take_turns(children, TIMED, {"A": 1, "B": 1}, turns=3)
     assert (ended["A"].status, str(ended["A"])) == ("failed", "gone")
     assert len(found["B"]["forward"]) == 3
 
@@ -87,86 +173,34 @@ def test_calls_per_turn(call_seconds, calls):
     assert calls_per_turn(each, turns=10, seconds=10) == calls
 
 
-def test_a_worker(tmp_path):
-    """Sets up, answers as often as it is asked, and is gone when it is closed."""
-    with closing_all() as workers:
-        worker, found = start(dataclasses.replace(TASK, values=str(tmp_path / "values.npz")), 300)
-        workers["manual"] = worker
-        assert found["device"] == "cpu"
-        assert set(found["compile_seconds"]) == set(found["first_call_seconds"]) == {"forward", "forward_backward"}
-        assert found["planned_bytes"] > 0
-        assert found["peak_bytes"] > 2**20
-        assert (tmp_path / "values.npz").exists()
-        for what, calls in (("forward", 3), ("forward_backward", 2)):
-            seconds = worker.ask({"time": what, "calls": calls}, 300)
-            assert len(seconds) == calls
-            assert min(seconds) > 0
-        with pytest.raises(Refused, match="AttributeError") as refused:
-            worker.ask({"time": "backward", "calls": 1}, 300)
-        assert refused.value.status == "failed"
-    assert worker.process.poll() is not None
+def test_seconds_of_calls(monkeypatch):
+    """By a clock that is one second on at every look."""
+    clock = iter(range(100))
+    called = []
+    monkeypatch.setattr("benchmarks.child.time.perf_counter", lambda: next(clock))
+    assert seconds_of(lambda: called.append(next(clock)), 2) == [2, 2]
+    assert called == [1, 4]
 
 
-def test_processes_that_give_no_answer():
-    silent = Worker("-")  # which is no task: ends with a traceback
-    with pytest.raises(Refused, match=r"^JSONDecodeError: ") as refused:
-        silent.hear(300)
-    assert refused.value.status == "failed"
-    silent.close()
-    slow = Worker("64")
-    started = time.monotonic()
-    with pytest.raises(Refused, match=r"^no answer within 0 s$") as refused:
-        slow.hear(0.01)
-    assert refused.value.status == "time"
-    assert slow.process.poll() is not None
-    assert time.monotonic() - started < 60
-
-
-@pytest.mark.skipif(not os.path.exists("/proc/self/status"), reason="the memory of another process is not to be seen")
-def test_a_process_that_takes_too_much():
-    worker = Worker("64")
-    with pytest.raises(Refused, match=r"^took more than 0\.00195 GiB$") as refused:
-        worker.hear(300, memory_bytes=2**21)
-    assert refused.value.status == "memory"
-    assert worker.process.poll() is not None
-
-
-def test_a_plan_above_the_limit(tmp_path):
-    """The compiler says so, and nothing is run."""
-    _, found = prepare(dataclasses.replace(TASK, memory_bytes=10, values=str(tmp_path / "values.npz")))
-    assert found["skipped"].startswith("plans for ")
-    assert "first_call_seconds" not in found
-    assert not (tmp_path / "values.npz").exists()
-
-
-def test_what_cannot_be_done_in_time():
-    """A gradient has 3 times the forward pass's products, and there is one call of each: 4 times."""
-    shape = shapes.get("B1T100I1H9")
-    least = 4 * shape.multiply_adds(1) / 1000
-    assert too_much("rnn", shape, dataclasses.replace(LIMITS, rate=1000.0, seconds=least * 1.01)) is None
-    words = too_much("rnn", shape, dataclasses.replace(LIMITS, rate=1000.0, seconds=least * 0.99))
-    assert words is not None
-    assert words.startswith("as matrix products alone a gradient takes 27 s")
-    rows = hold("rnn", shape, "float32", ["scan", "torch"], dataclasses.replace(LIMITS, rate=1.0))
-    assert rows[0]["status"] == "time"
-
-
-def test_ratios_are_of_turns():
-    """Of each turn by itself: a slow second turn, which slows both, is no matter. Who does not agree has none."""
-
-    def row(name, turns, agrees=True):
-        times = {"median": sorted(turns)[1], "turns": turns}
-        return {"status": "ran", "agrees": agrees, "forward": dict(times), "forward_backward": dict(times)}
-
-    rows = {
-        "scan": row("scan", [2.0, 20.0, 2.2]),
-        "manual": row("manual", [1.0, 10.0, 1.0]),
-        "torch": row("torch", [3.0, 30.0, 3.0]),
-        "keras": row("keras", [0.5, 0.5, 0.5], agrees=False),
-        "flax": {"status": "missing"},
-    }
-    _rank(rows)
-    assert rows["torch"]["forward_backward"]["ratio"] == 3.0
-    assert rows["scan"]["forward"]["ratio"] == 2.0
-    assert rows["torch"]["ratio_to"] == "manual"
-    assert "ratio_to" not in rows["keras"]
+@pytest.mark.parametrize(
+    ("absent", "imported"),
+    [
+        # Nor what other experiments need.
+        (
+            ["torch", "equinox", "haiku", "keras", "tensorflow_datasets", "tokenizers", "tensorboardX"],
+            "benchmarks.contest, benchmarks.report, benchmarks.worker, benchmarks.layer, benchmarks.matmul",
+        ),
+        # JAX's threads would slow PyTorch's.
+        (
+            ["jax", "jaxlib"],
+            "benchmarks.worker, benchmarks.peers.pytorch, benchmarks.forecast_pytorch, benchmarks.imdb_pytorch",
+        ),
+    ],
+    ids=["any_peer", "jax_beside_pytorch"],
+)
+def test_without(absent, imported):
+    if "pytorch" in imported:
+        pytest.importorskip("torch")
+    code = f"import sys\nfor name in {absent!r}:\n    sys.modules[name] = None\nimport {imported}"
+    ended = subprocess.run([sys.executable, "-c", code], cwd=turns.ROOT, capture_output=True, text=True, check=False)
+    assert ended.returncode == 0, ended.stderr
