@@ -2,4 +2,4 @@
 
 
 class DataError(ValueError):
-    """Bad data: one line that names the file, row, column or flag and says what to do."""
+    """Bad data: one line that names the file, row, column or parameter (as `name=value`) and says what to do."""

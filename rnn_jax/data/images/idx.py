@@ -28,7 +28,9 @@ def find(folder: Path, name: str) -> Path:
     for file in (folder / name, folder / f"{name}.gz"):
         if file.is_file():
             return file
-    raise DataError(f"no {name} and no {name}.gz in {folder}: put the original IDX file there (see --data_dir)")
+    raise DataError(
+        f"no {name} and no {name}.gz in {folder}: put the original IDX file there, or name another data_dir"
+    )
 
 
 def read(path: Path, num_axes: int) -> np.ndarray:

@@ -23,7 +23,7 @@ def seasonal_naive(task: ForecastTask, starts: np.ndarray, season: int = 24) -> 
     Raises: `DataError` if lag < season: the row would lie outside the window.
     """
     if task.lag < season:
-        raise DataError(f"a season of {season} rows needs --lag={season} or more, got {task.lag}")
+        raise DataError(f"a season of {season} rows needs lag={season} or more, got {task.lag}")
     offsets = task.lag - season + np.arange(task.ahead) % season
     return task.values[starts[:, None] + offsets, 0]
 

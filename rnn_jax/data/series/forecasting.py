@@ -110,7 +110,7 @@ def make_task(series: Series, protocol: str, lag: int, ahead: int) -> ForecastTa
             raise DataError(
                 f"{series.name}: the {split} split of protocol {protocol!r} has no run of lag {lag} + ahead {ahead} = "
                 f"{lag + ahead} rows without a break ({len(series.values)} rows in all): "
-                "take a smaller --lag or --ahead, or a longer series"
+                "take a smaller lag or ahead, or a longer series"
             )
     mean, scale = _scaling(series, train_end)
     train, validation, test = splits

@@ -53,7 +53,7 @@ def read(data_dir: str | PathLike[str], protocol: str) -> Series:
 
 def _in_file_order(table: Table) -> Series:
     if np.isnan(table.values).any():
-        raise DataError(f"{table.name} has cells without a value, file order cannot be kept: use --protocol=clean")
+        raise DataError(f"{table.name} has cells without a value, file order cannot be kept: use protocol=clean")
     assert table.times is not None
     hour = np.timedelta64(1, "h")
     jumps = int(np.sum(np.diff(table.times.tz_localize(None).to_numpy()) != hour))
@@ -68,6 +68,6 @@ def _find(data_dir: Path) -> Path:
         if (data_dir / file).is_file():
             return data_dir / file
     raise DataError(
-        f"no {FILES[0]} in --data_dir={data_dir}: download the Kaggle data set budincsevity/szeged-weather "
+        f"no {FILES[0]} in data_dir={data_dir}: download the Kaggle data set budincsevity/szeged-weather "
         f"and put its {FILES[0]} there"
     )

@@ -26,12 +26,12 @@ def window_starts(num_rows: int, lag: int, ahead: int, breaks: np.ndarray | None
     """
     for name, value in (("lag", lag), ("ahead", ahead)):
         if value < 1:
-            raise DataError(f"--{name} must be at least 1, got {value}")
+            raise DataError(f"{name}={value}: must be at least 1")
     length = lag + ahead
     if num_rows < length:
         raise DataError(
             f"{num_rows} rows are too few for a window of lag {lag} + ahead {ahead} = {length} rows: "
-            "take a smaller --lag or --ahead, or a longer series"
+            "take a smaller lag or ahead, or a longer series"
         )
     starts = np.arange(num_rows - length + 1, dtype=np.int32)
     if breaks is None:

@@ -146,7 +146,7 @@ def _make_builder(tfds: Any, parent: Any, data_dir: Path, prepared: Path, downlo
             except tfds.download.download_manager.NonMatchingChecksumError as error:
                 raise DataError(
                     f"{download.url} has a wrong checksum (SHA-256 should be {download.sha256}): "
-                    f"try again later, or put a sound {ARCHIVES[0]} into --data_dir={data_dir}"
+                    f"try again later, or put a sound {ARCHIVES[0]} into data_dir={data_dir}"
                 ) from error
             except Exception as error:  # the errors of its network libraries have no base in common
                 raise DataError(
@@ -171,7 +171,7 @@ def _writable(data_dir: Path, prepared: Path) -> Iterator[str]:
             yield temporary
     except OSError as error:
         raise DataError(
-            f"cannot write to --data_dir={data_dir} ({error.strerror or _one_line(error)}): "
+            f"cannot write to data_dir={data_dir} ({error.strerror or _one_line(error)}): "
             f"take a folder that can be written, or put {ARCHIVES[0]} there"
         ) from error
 
@@ -205,7 +205,7 @@ def _made(folder: Path) -> Path:
 
 
 def _absent(data_dir: Path) -> str:
-    return f"no {FOLDER} in --data_dir={data_dir}"
+    return f"no {FOLDER} in data_dir={data_dir}"
 
 
 def _by_hand(download: Download) -> str:

@@ -61,7 +61,7 @@ def read(data_dir: str | PathLike[str]) -> ReviewData:
     files = archive.read_members(data_dir, FOLDER, ARCHIVES, MEMBERS)
     if files is None:
         raise DataError(
-            f"no {FOLDER} in --data_dir={data_dir}: get data_train and data_test from "
+            f"no {FOLDER} in data_dir={data_dir}: get data_train and data_test from "
             f"https://github.com/congnghia0609/ntc-scv and unpack both into {FOLDER} there"
         )
     source = str(archive.find(data_dir, FOLDER, ARCHIVES))

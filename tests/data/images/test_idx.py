@@ -66,7 +66,10 @@ def test_broken_gzip(tmp_path, images, damage):
 def test_a_missing_file(tmp_path):
     with pytest.raises(DataError, match=r"missing cannot be read"):
         idx.read(tmp_path / "missing", 3)
-    with pytest.raises(DataError, match=r"no labels and no labels\.gz in .*--data_dir"):
+    with pytest.raises(
+        DataError,
+        match=r"no labels and no labels\.gz in .*: put the .* another data_dir$",
+    ):
         idx.find(tmp_path, "labels")
 
 

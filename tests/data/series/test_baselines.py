@@ -36,7 +36,7 @@ def test_seasonal_naive_takes_the_season_before():
 
 def test_seasonal_naive_stays_within_the_window():
     task = task_of(np.arange(300), lag=23, ahead=1)
-    with pytest.raises(DataError, match=r"^a season of 24 rows needs --lag=24 or more, got 23$"):
+    with pytest.raises(DataError, match=r"^a season of 24 rows needs lag=24 or more, got 23$"):
         baselines.seasonal_naive(task, task.test)
     assert list(baselines.all_baselines(task, "test")) == ["persistence", "linear_autoregression"]
 

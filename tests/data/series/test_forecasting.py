@@ -131,28 +131,28 @@ def test_a_file_of_that_name_is_not_szeged():
             "clean",
             10,
             "some.csv: the validation split of protocol 'clean' has no run of lag 10 + ahead 1 = 11 rows without a "
-            "break (100 rows in all): take a smaller --lag or --ahead, or a longer series",
+            "break (100 rows in all): take a smaller lag or ahead, or a longer series",
         ),
         (
             series_of(100, breaks=range(1, 70)),
             "clean",
             4,
             "some.csv: the train split of protocol 'clean' has no run of lag 4 + ahead 1 = 5 rows without a "
-            "break (100 rows in all): take a smaller --lag or --ahead, or a longer series",
+            "break (100 rows in all): take a smaller lag or ahead, or a longer series",
         ),
         (
             series_of(7),
             "lecture",
             6,
             "some.csv: the train split of protocol 'lecture' has no run of lag 6 + ahead 1 = 7 rows without a "
-            "break (7 rows in all): take a smaller --lag or --ahead, or a longer series",
+            "break (7 rows in all): take a smaller lag or ahead, or a longer series",
         ),
         (
             series_of(8),
             "clean",
             8,
             "8 rows are too few for a window of lag 8 + ahead 1 = 9 rows: "
-            "take a smaller --lag or --ahead, or a longer series",
+            "take a smaller lag or ahead, or a longer series",
         ),
         (
             replace(series_of(100), values=np.append(np.full(80, 0.1), np.arange(20.0))[:, None]),

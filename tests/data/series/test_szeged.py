@@ -46,7 +46,7 @@ def test_lecture_needs_every_value(tmp_path):
     (tmp_path / "weatherHistory.csv").write_text(
         HEADER + "2006-04-01 00:00 +0200,Clear,\n2006-04-01 01:00 +0200,Clear,1\n"
     )
-    with pytest.raises(DataError, match=r"^weatherHistory.csv has cells without a value, .*: use --protocol=clean$"):
+    with pytest.raises(DataError, match=r"^weatherHistory.csv has cells without a value, .*: use protocol=clean$"):
         szeged.read(tmp_path, "lecture")
 
 
@@ -54,7 +54,7 @@ def test_absent(tmp_path):
     with pytest.raises(DataError) as error:
         szeged.read(tmp_path, "clean")
     assert str(error.value) == (
-        f"no weatherHistory.csv in --data_dir={tmp_path}: download the Kaggle data set budincsevity/szeged-weather "
+        f"no weatherHistory.csv in data_dir={tmp_path}: download the Kaggle data set budincsevity/szeged-weather "
         "and put its weatherHistory.csv there"
     )
 

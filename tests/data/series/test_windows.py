@@ -50,10 +50,10 @@ def test_against_a_plain_search(breaks, lag, ahead, features):
         (
             (7, 6, 2),
             "7 rows are too few for a window of lag 6 + ahead 2 = 8 rows: "
-            "take a smaller --lag or --ahead, or a longer series",
+            "take a smaller lag or ahead, or a longer series",
         ),
-        ((7, 0, 2), "--lag must be at least 1, got 0"),
-        ((7, 2, -1), "--ahead must be at least 1, got -1"),
+        ((7, 0, 2), "lag=0: must be at least 1"),
+        ((7, 2, -1), "ahead=-1: must be at least 1"),
     ],
 )
 def test_errors(arguments, message):

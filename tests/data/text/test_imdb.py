@@ -139,7 +139,7 @@ def test_wrong_checksum(tmp_path, served, capfd):
         imdb.read(tmp_path / "data", download=download._replace(sha256="0" * 64), per_folder=COUNT)
     assert str(error.value) == (
         f"{download.url} has a wrong checksum (SHA-256 should be {'0' * 64}): "
-        f"try again later, or put a sound aclImdb_v1.tar.gz into --data_dir={tmp_path / 'data'}"
+        f"try again later, or put a sound aclImdb_v1.tar.gz into data_dir={tmp_path / 'data'}"
     )
     assert not [path for path in (tmp_path / "data").rglob("*.gz*") if path.is_file()]
     assert capfd.readouterr() == ("", "")
@@ -154,7 +154,7 @@ def test_no_server(tmp_path, served, capfd):
     with pytest.raises(DataError) as error:
         imdb.read(tmp_path / "data", download=download, per_folder=COUNT)
     folder = download.url.removesuffix("aclImdb_v1.tar.gz")
-    assert str(error.value).startswith(f"no aclImdb in --data_dir={tmp_path / 'data'}, and download failed (")
+    assert str(error.value).startswith(f"no aclImdb in data_dir={tmp_path / 'data'}, and download failed (")
     assert str(error.value).endswith(f"Connection refused): download aclImdb_v1.tar.gz from {folder} and put it there")
     assert "\n" not in str(error.value)
     assert capfd.readouterr() == ("", "")
@@ -173,9 +173,7 @@ def test_cannot_be_written(tmp_path, served):
     pytest.importorskip("tensorflow_datasets")
     download, _ = served
     (tmp_path / "tensorflow_datasets").write_text("in the way")
-    with pytest.raises(
-        DataError, match=r"^cannot write to --data_dir=\S+ \(.+\): take a folder that can be written, or"
-    ):
+    with pytest.raises(DataError, match=r"^cannot write to data_dir=\S+ \(.+\): take a folder that can be written, or"):
         imdb.read(tmp_path, download=download, per_folder=COUNT)
 
 

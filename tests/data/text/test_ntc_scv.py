@@ -85,7 +85,7 @@ def test_absent(tmp_path):
     with pytest.raises(DataError) as error:
         ntc_scv.read(tmp_path)
     assert str(error.value) == (
-        f"no ntc-scv in --data_dir={tmp_path}: get data_train and data_test from "
+        f"no ntc-scv in data_dir={tmp_path}: get data_train and data_test from "
         "https://github.com/congnghia0609/ntc-scv and unpack both into ntc-scv there"
     )
 
