@@ -7,7 +7,6 @@ Sources: LeCun, Cortes and Burges, "The MNIST database of handwritten digits", 1
 Hinton, "A simple way to initialize recurrent networks of rectified linear units", 2015.
 """
 
-import hashlib
 from os import PathLike
 from pathlib import Path
 from typing import NamedTuple
@@ -16,6 +15,7 @@ import numpy as np
 
 from rnn_jax.data.errors import DataError
 from rnn_jax.data.images import idx
+from rnn_jax.files import fingerprint
 
 FOLDER = "mnist"
 NUM_CLASSES = 10
@@ -44,12 +44,8 @@ class MNIST(NamedTuple):
     test: Images
 
     def fingerprint(self) -> str:
-        """Tells these arrays from any others."""
-        digest = hashlib.sha256()
-        for split in self:
-            for array in split:
-                digest.update(str(array.shape).encode() + array.tobytes())
-        return digest.hexdigest()
+        """SHA-256 of the shapes and the bytes of all arrays: the same for the same data."""
+        return fingerprint(*(part for split in self for array in split for part in (str(array.shape), array.tobytes())))
 
 
 def permutation(num_pixels: int) -> np.ndarray:

@@ -1,6 +1,5 @@
 """A forecasting task: a series, its windows in three splits, and a scaling that knows the training rows alone."""
 
-import hashlib
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
@@ -12,6 +11,7 @@ from rnn_jax.data.errors import DataError
 from rnn_jax.data.series import check_protocol
 from rnn_jax.data.series.series import Series
 from rnn_jax.data.series.windows import gather, window_starts
+from rnn_jax.files import fingerprint
 
 SPLITS = ("train", "validation", "test")
 
@@ -70,13 +70,9 @@ class ForecastTask:
 
         Of the values in float32: the last bits of float64 differ between processors for a series that is computed.
         """
-        sha = hashlib.sha256(self.protocol.encode())
         with np.errstate(over="ignore"):
             values = self.values.astype(np.float32)
-        for array in (values, *(self.starts(split) for split in SPLITS)):
-            sha.update(f"{array.dtype}{array.shape}".encode())
-            sha.update(np.ascontiguousarray(array).tobytes())
-        return sha.hexdigest()
+        return fingerprint(self.protocol, values, *(self.starts(split) for split in SPLITS))
 
 
 def make_task(series: Series, protocol: str, lag: int, ahead: int) -> ForecastTask:

@@ -1,12 +1,12 @@
 """Reviews with a label each: what every data set of texts becomes, and what is asked of all of them."""
 
-import hashlib
 from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
 
 from rnn_jax.data.errors import DataError
+from rnn_jax.files import fingerprint as fingerprint_of_parts
 
 CLASSES = ("negative", "positive")
 """The name of label 0 and of label 1."""
@@ -159,15 +159,11 @@ def repeated_in_train(data: ReviewData) -> np.ndarray:
 
 def fingerprint(data: ReviewData) -> str:
     """SHA-256 of the texts and labels of each split in their order: the same for the same data."""
-    sha = hashlib.sha256()
+    parts: list[str | bytes] = []
     for split in (data.train, data.validation, data.test):
-        if split is None:
-            sha.update(b"none")
-            continue
-        sha.update(f"{len(split.texts)}".encode())
+        parts.append("none" if split is None else f"{len(split.texts)}")
         # Each text with its length, so that no two lists of texts run together to the same bytes.
-        for text, label in zip(split.texts, split.labels.tolist(), strict=True):
+        for text, label in zip(split.texts, split.labels.tolist(), strict=True) if split else ():
             encoded = text.encode("utf-8", "surrogatepass")
-            sha.update(f" {label} {len(encoded)} ".encode())
-            sha.update(encoded)
-    return sha.hexdigest()
+            parts += [f" {label} {len(encoded)} ", encoded]
+    return fingerprint_of_parts(*parts)

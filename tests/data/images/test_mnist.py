@@ -1,5 +1,7 @@
 """MNIST as sequences: which image goes where, in which order its pixels are read."""
 
+import hashlib
+
 import numpy as np
 import pytest
 from helpers.idx import idx_bytes
@@ -58,6 +60,14 @@ def test_the_fingerprint_sees_a_pixel_and_a_label(tmp_path):
             array.flat[-1] ^= 1
             seen.add(splits._replace(**{split: images._replace(**{name: array})}).fingerprint())
     assert len(seen) == 7
+
+
+def test_the_fingerprint_as_it_was(tmp_path):
+    """Run folders hold it: what it is made of may not change."""
+    write(tmp_path)
+    splits = mnist.read(tmp_path, permuted=True)
+    content = b"".join(str(array.shape).encode() + array.tobytes() for split in splits for array in split)
+    assert splits.fingerprint() == hashlib.sha256(content).hexdigest()
 
 
 def test_files_that_do_not_belong_together(tmp_path):

@@ -1,5 +1,6 @@
 """Tasks: which rows are in which split, and that nothing of the test rows leaks."""
 
+import hashlib
 import os
 from dataclasses import replace
 from itertools import pairwise
@@ -50,6 +51,17 @@ def test_fingerprint():
         make_task(series_of(100, breaks=[90]), "clean", 4, 1),
     ]
     assert len({first, *(task.fingerprint() for task in others)}) == 4
+
+
+@pytest.mark.parametrize("protocol", ["clean", "lecture"])
+def test_fingerprint_as_it_was(protocol):
+    """Run folders hold it: what it is made of may not change."""
+    series = replace(series_of(100, breaks=[40]), values=np.arange(300.0).reshape(100, 3) / 7)
+    task = make_task(replace(series, columns=("x", "y", "z")), protocol, 4, 2)
+    sha = hashlib.sha256(protocol.encode())
+    for array in (task.values.astype(np.float32), task.train, task.validation, task.test):
+        sha.update(f"{array.dtype}{array.shape}".encode() + array.tobytes())
+    assert task.fingerprint() == sha.hexdigest()
 
 
 def test_scaling_is_that_of_the_training_rows():
