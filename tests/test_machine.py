@@ -47,17 +47,20 @@ ALLOCATES = f"""
 import json, sys
 from rnn_jax.machine import forget_peak, peak_bytes, resident_bytes
 
-def say(**found):
-    print(json.dumps(found), flush=True)
+def say():
+    print(json.dumps(dict(resident=resident_bytes(), peak=peak_bytes())), flush=True)
     sys.stdin.readline()
 
-say(resident=resident_bytes(), peak=peak_bytes())
+say()
 block = b"x" * ({BLOCK} * {MIB})
-say(resident=resident_bytes(), peak=peak_bytes())
+say()
 del block
-say(resident=resident_bytes(), peak=peak_bytes())
+say()
 forget_peak()
-say(resident=resident_bytes(), peak=peak_bytes())
+say()
+block = b"x" * ({BLOCK} * {MIB})
+del block
+say()
 """
 
 
@@ -69,22 +72,27 @@ def test_memory_of_a_process():
     )
     within, without = [], []
     with process:
-        for _ in range(4):
+        for _ in range(5):
             within.append(json.loads(process.stdout.readline()))
-            without.append(machine.resident_bytes(process.pid))
+            without.append({"resident": machine.resident_bytes(process.pid), "peak": machine.peak_bytes(process.pid)})
+            if len(within) == 5:
+                machine.forget_peak(process.pid)
+                forgotten_from_without = machine.peak_bytes(process.pid)
             process.stdin.write("\n")
             process.stdin.flush()
-    before, full, freed, forgotten = within
+    before, full, freed, forgotten, again = within
     grown = {name: (full[name] - before[name]) / MIB for name in before}
     assert grown["resident"] == pytest.approx(BLOCK, abs=SLACK / MIB), grown
     assert grown["peak"] == pytest.approx(BLOCK, abs=20), grown  # the peak may have been above what is held now
     assert freed["resident"] == pytest.approx(before["resident"], abs=SLACK)
     assert freed["peak"] == pytest.approx(full["peak"], abs=SLACK)
+    assert again["peak"] == pytest.approx(again["resident"] + BLOCK * MIB, abs=SLACK)
     if os.access("/proc/self/clear_refs", os.W_OK):
         assert forgotten["peak"] == pytest.approx(forgotten["resident"], abs=SLACK)
+        assert forgotten_from_without == pytest.approx(again["resident"], abs=SLACK)
     for inside, outside in zip(within, without, strict=True):
-        assert outside == pytest.approx(inside["resident"], abs=SLACK)
-    assert machine.resident_bytes(process.pid) == 0, "it has ended"
+        assert outside == pytest.approx(inside, abs=SLACK)
+    assert machine.resident_bytes(process.pid) == machine.peak_bytes(process.pid) == 0, "it has ended"
 
 
 @on_linux
@@ -99,4 +107,4 @@ def test_elsewhere_the_peak_stands_for_what_is_held(monkeypatch):
     """Without /proc: this process's peak, which is above 10 MiB for any that has imported JAX; of others nothing."""
     monkeypatch.setattr(machine, "_status", lambda name, process: None)
     assert machine.resident_bytes() == machine.peak_bytes() > 10 * MIB
-    assert machine.resident_bytes(os.getppid()) == 0
+    assert machine.resident_bytes(os.getppid()) == machine.peak_bytes(os.getppid()) == 0

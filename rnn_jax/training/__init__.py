@@ -1,4 +1,15 @@
 """Training: a pure step scanned on the device, checkpoints that continue to the same bits, a log, progress.
 
 Nothing here knows a cell or a model: a `Task` hands over pure functions.
+
+    keys         a random key for each seed and purpose
+    order        the order of the data: a function of (seed, epoch)
+    state        what moves while one seed is trained, and what moves it
+    step         a task, its steps and its evaluation: `make_functions` compiles them for S seeds and several devices
+    loop         `train`: dispatches, evaluation, log and checkpoints, from wherever the run stands
+    checkpoints  the last few states and the best; the parameters of a trained model
+    log          `metrics.jsonl` and TensorBoard events
+    optimizers   optimizers and learning rates by name
+    interrupt    Ctrl-C and SIGTERM as a request to save and end
+    errors       what can end a training early
 """

@@ -55,9 +55,9 @@ def load_params(folder: Path, like: State) -> State:
 
     Args:
         folder: that of `save_params`.
-        like: a pytree of arrays, or of their shapes (`jax.eval_shape`): the structure, shapes and types to expect.
+        like: a pytree of arrays, or of their shapes (`jax.eval_shape`): the structure and the shapes to expect.
 
-    Returns: the parameters, NumPy arrays in the structure of `like`.
+    Returns: the parameters, NumPy arrays in the structure and of the types of `like`.
 
     Raises: `TrainingError` where they are not there, or damaged, or of another model.
     """
@@ -90,7 +90,12 @@ class Checkpoints:
     """The checkpoints of one run, by step. Orbax writes each beside its place and moves it there when it is whole."""
 
     def __init__(self, workdir: Path, keep: int = 3):
-        """Opens `workdir/checkpoints`; keeps the last `keep` and the one of the lowest validation loss."""
+        """Opens the checkpoints of a run. What a killed save has left goes, and what cannot be opened is set aside.
+
+        Args:
+            workdir: the run's folder; they are in `checkpoints/`, damaged ones in `damaged/`.
+            keep: how many of the newest to keep, beside the one of the lowest validation loss.
+        """
         self.folder = workdir.resolve() / "checkpoints"
         self.keep = keep
         self.damaged: list[int] = []

@@ -4,18 +4,21 @@ import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, SupportsFloat
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.typing import ArrayLike
 from tqdm import tqdm
 
 from rnn_jax.training.checkpoints import Checkpoints
 from rnn_jax.training.errors import Interrupted, TrainingError
 from rnn_jax.training.interrupt import InterruptRequest
 from rnn_jax.training.log import TrainingLog
-from rnn_jax.training.step import Functions, StepSummary, TrainState
+from rnn_jax.training.state import TrainState
+from rnn_jax.training.step import Functions, StepSummary
+from rnn_jax.types import Array, Params
 
 
 class Schedule(NamedTuple):
@@ -40,12 +43,13 @@ class Probe(NamedTuple):
     Attributes:
         name: of its entry in the log.
         every: steps between two looks; the first is before the first step.
-        look: `(params of the first seed, data) -> {name: array}`, jitted by the loop.
+        look: `(params of the first seed, data) -> {name: [...]}`, jitted by the loop. In the log an array is a list,
+            with null for what is not finite.
     """
 
     name: str
     every: int
-    look: Callable[[Any, Any], dict[str, Any]]
+    look: Callable[[Params, Any], dict[str, Array]]
 
 
 class Trained(NamedTuple):
@@ -71,7 +75,7 @@ def train(
     data: Any,
     schedule: Schedule,
     workdir: Path,
-    learning_rate: Callable[[int], Any] | None = None,
+    learning_rate: Callable[[int], SupportsFloat] | None = None,
     probe: Probe | None = None,
 ) -> Trained:
     """Trains one replica per seed until the last epoch or until early stopping has ended all of them.
@@ -87,12 +91,14 @@ def train(
 
     Args:
         functions: of `make_functions`.
-        seeds: S seeds.
+        seeds: S seeds, whole numbers from 0 to 2^32 - 1.
         data: a pytree of arrays, put on the device once.
         schedule: durations.
         workdir: the run's folder; receives `metrics.jsonl`, `events/` and `checkpoints/`.
-        learning_rate: the schedule, for the log.
-        probe: what to look at every so many steps.
+        learning_rate: `step -> rate`, for the log; None: not logged.
+        probe: what to look at every so many steps; None: nothing.
+
+    Returns: `Trained`.
 
     Raises:
         TrainingError: a loss or a norm is not finite, or nothing can be saved. The last good checkpoint stays.
@@ -163,25 +169,25 @@ def train(
     return Trained(jax.device_get(states), step, compile_seconds, clocks["train_seconds"])
 
 
-def _first(states: Any) -> Any:
-    return jax.tree.map(lambda leaf: leaf[0], states)
+def _first(params: Params) -> Params:
+    return jax.tree.map(lambda leaf: leaf[0], params)
 
 
-def _lists(found: Mapping[str, Any]) -> dict[str, list[float | None]]:
+def _lists(found: Mapping[str, Array]) -> dict[str, list[float | None]]:
     """Arrays as JSON has them: null for what is not a number."""
     return {name: [x if math.isfinite(x) else None for x in np.asarray(v).tolist()] for name, v in found.items()}
 
 
-def _mean(values: Any) -> float:
+def _mean(values: ArrayLike) -> float:
     return float(np.mean(np.asarray(values)))
 
 
-def _by_name(summary: StepSummary) -> dict[str, Any]:
+def _by_name(summary: StepSummary) -> dict[str, Array]:
     named = summary._asdict()
     return named | named.pop("measures")
 
 
-def _check_finite(found: Mapping[str, Any], when: str, seeds: Sequence[int], checkpoints: Checkpoints) -> None:
+def _check_finite(found: Mapping[str, Array], when: str, seeds: Sequence[int], checkpoints: Checkpoints) -> None:
     for name, values in found.items():
         bad = np.flatnonzero(~np.isfinite(np.asarray(values)))
         if bad.size:
@@ -198,7 +204,7 @@ def _record(
     active: np.ndarray,
     step: int,
     epoch: int,
-    learning_rate: Callable[[int], Any] | None,
+    learning_rate: Callable[[int], SupportsFloat] | None,
     clocks: dict[str, float],
 ) -> dict[str, Any]:
     record: dict[str, Any] = {"step": step, "epoch": epoch}
@@ -211,7 +217,7 @@ def _record(
     return record | {"train_seconds": clocks["train_seconds"]}
 
 
-def _validation_record(states: TrainState, measures: Mapping[str, Any]) -> dict[str, Any]:
+def _validation_record(states: TrainState, measures: Mapping[str, Array]) -> dict[str, Any]:
     record: dict[str, Any] = {name: _mean(values) for name, values in measures.items()}
     record["best_validation_loss"] = _mean(states.best_loss)
     losses = np.asarray(measures["validation_loss"])

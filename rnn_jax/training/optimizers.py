@@ -1,9 +1,12 @@
-"""An optax optimizer from a few numbers."""
+"""An optax optimizer and its learning rate, from a few numbers."""
 
 import optax
 
 OPTIMIZERS = ("adam", "adamw", "sgd", "rmsprop")
+"""What `make_optimizer` makes."""
+
 SCHEDULES = ("constant", "cosine", "linear")
+"""What `learning_rate_schedule` makes."""
 
 
 def learning_rate_schedule(
@@ -16,6 +19,8 @@ def learning_rate_schedule(
         learning_rate: the highest.
         total_steps: where cosine and linear reach 0.
         warmup_steps: steps of the rise from 0.
+
+    Returns: `step -> rate`.
 
     Raises: `ValueError` for another schedule.
 
@@ -52,7 +57,7 @@ def make_optimizer(
     Source of the clip: Pascanu, Mikolov and Bengio, "On the difficulty of training recurrent neural networks", 2013.
     """
     if weight_decay and name != "adamw":
-        raise ValueError(f"weight_decay needs optimizer adamw, not {name}")
+        raise ValueError(f"weight_decay={weight_decay} needs optimizer=adamw, not {name}")
     if name == "adamw":
         optimizer = optax.adamw(learning_rate, weight_decay=weight_decay)
     elif name in OPTIMIZERS:

@@ -1,6 +1,6 @@
 """What moves while one seed is trained: how it starts, how a gradient moves it, what an evaluation makes of it."""
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -26,7 +26,7 @@ class TrainState(NamedTuple):
 
     seed: Array
     params: Params
-    opt_state: Any
+    opt_state: optax.OptState
     average: Params | None
     best_params: Params
     best_loss: Array
@@ -42,7 +42,9 @@ def init_state(seed: Array, params: Params, optimizer: optax.GradientTransformat
         seed: `[]` uint32.
         params: a pytree, the parameters to begin with.
         optimizer: whose state begins with them.
-        averaged: whether an average of the parameters is kept.
+        averaged: whether an average of the parameters is kept; it begins with them.
+
+    Returns: the state, in buffers of its own but for `params`.
     """
     zero = jnp.zeros((), jnp.int32)
     best_loss = jnp.full((), jnp.inf, jnp.result_type(float))
@@ -97,6 +99,8 @@ def note_validation(
         loss: `[]`, their validation loss. NaN is no improvement, and neither is the same loss again.
         epoch: `[]` integer, the epoch that has ended, from 0.
         patience: evaluations without improvement after which the replica stops; None: never.
+
+    Returns: the state after the evaluation.
     """
     loss = loss.astype(state.best_loss.dtype)
     better = state.active & (loss < state.best_loss)

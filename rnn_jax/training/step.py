@@ -189,6 +189,12 @@ def steps(
 def evaluate(recipe: Recipe, state: TrainState, data: Any, epoch: ArrayLike) -> tuple[TrainState, dict[str, Array]]:
     """Evaluates one seed, its averaged parameters where there is an average, and keeps the best: `note_validation`.
 
+    Args:
+        recipe: what is trained and how.
+        state: after an epoch.
+        data: what `task.evaluate` takes.
+        epoch: `[]` integer, the epoch that has ended, from 0.
+
     Returns: the state, and the measures of the validation data, `[]` each, `loss` among them.
     """
     params = state.params if state.average is None else state.average
@@ -198,6 +204,8 @@ def evaluate(recipe: Recipe, state: TrainState, data: Any, epoch: ArrayLike) -> 
 
 def map_over_seeds(function: Callable[..., Any], parallel: bool) -> Callable[..., Any]:
     """Applies `function` to each entry of the leading axes, at once (`vmap`) or one after another (`lax.map`).
+
+    The values are the same but for rounding; one after another they are to the bit those of each seed alone.
 
     On a CPU one after another is faster: vmapped products with S different weights are S small products, and S
     replicas side by side leave the cache (benchmarks/README.md has the measurement).
@@ -210,7 +218,7 @@ class Functions(NamedTuple):
 
     Attributes:
         init: `seeds [S] -> states`.
-        order: `(seeds, epoch) -> [S, N]`: the order of the data in an epoch, a function of (seed, epoch) alone.
+        order: `(seeds [S], epoch) -> [S, N]`: the order of the data in an epoch, a function of (seed, epoch) alone.
         steps: `(states, orders, data, epoch, first, count) -> (states, StepSummary)`: `count` steps of the epoch
             from its step `first` on. The states passed in are consumed.
         evaluate: `(states, data, epoch) -> (states, {"loss": [S], ...})`: validation, choice of the best, early end.
@@ -234,7 +242,7 @@ def make_functions(
     num_devices: int = 1,
     average_decay: float | None = None,
 ) -> Functions:
-    """Builds the functions of a run.
+    """Builds the functions of a run: those of one seed, mapped over seeds, split over devices, compiled at first use.
 
     Args:
         task: what to train.
@@ -249,10 +257,11 @@ def make_functions(
 
     Raises: `ValueError` where there are fewer devices, or where they do not divide the batch.
     """
-    devices = jax.local_devices()[:num_devices]
+    devices = jax.local_devices()
     if len(devices) < num_devices or batch_size % num_devices:
-        raise ValueError(f"cannot split a batch of {batch_size} over {num_devices} devices, there are {len(devices)}")
-    mesh = jax.make_mesh((num_devices,), ("data",), axis_types=(AxisType.Auto,), devices=devices)
+        there = f"there are {len(devices)}"
+        raise ValueError(f"batch_size={batch_size} cannot be split over num_devices={num_devices}, {there}")
+    mesh = jax.make_mesh((num_devices,), ("data",), axis_types=(AxisType.Auto,), devices=devices[:num_devices])
     recipe = Recipe(task, optimizer, batch_size, patience, average_decay, num_devices)
     at_once = jax.default_backend() != "cpu" if parallel is None else parallel
 

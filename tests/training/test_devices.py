@@ -60,6 +60,6 @@ def test_one_two_and_four_devices_agree():
 @pytest.mark.parametrize(("num_devices", "batch_size"), [(4096, 4096), (2, 3)])
 def test_what_cannot_be_split(num_devices, batch_size):
     with pytest.raises(
-        ValueError, match=f"^cannot split a batch of {batch_size} over {num_devices} devices, there are"
+        ValueError, match=f"^batch_size={batch_size} cannot be split over num_devices={num_devices}, there are "
     ):
         make_functions(regression_task(), make_optimizer("sgd", 0.1), batch_size=batch_size, num_devices=num_devices)

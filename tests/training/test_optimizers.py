@@ -101,7 +101,7 @@ class TestOptimizers:
 
     @pytest.mark.parametrize("name", ["adam", "sgd", "rmsprop"])
     def test_decay_that_nothing_would_apply(self, name):
-        with pytest.raises(ValueError, match=f"^weight_decay needs optimizer adamw, not {name}$"):
+        with pytest.raises(ValueError, match=f"^weight_decay=0.5 needs optimizer=adamw, not {name}$"):
             make_optimizer(name, 0.1, weight_decay=0.5)
 
     @pytest.mark.parametrize("name", OPTIMIZERS)
