@@ -1,4 +1,8 @@
-"""Measures of predictions against targets."""
+"""Measures of predictions against targets.
+
+Those of classes are scikit-learn's (Pedregosa et al., "Scikit-learn: machine learning in Python", 2011), imported when
+they are used, as that takes a second or more.
+"""
 
 from collections.abc import Sequence
 from itertools import pairwise
@@ -67,16 +71,9 @@ def confusion(labels: ArrayLike, predictions: ArrayLike, num_classes: int) -> np
         >>> confusion([0, 0, 0, 1], [0, 0, 1, 1], num_classes=2).tolist()
         [[2, 1], [0, 1]]
     """
-    y, p = np.asarray(labels), np.asarray(predictions)
-    if y.shape != p.shape or y.ndim != 1:
-        raise ValueError(f"labels {y.shape} and predictions {p.shape} must have one shape [N]")
-    if not y.size:
-        raise ValueError(f"no labels to measure: shape {y.shape}")
-    for name, values in (("labels", y), ("predictions", p)):
-        if values.dtype.kind not in "iub" or values.min() < 0 or values.max() >= num_classes:
-            raise ValueError(f"{name} must be integers in 0..{num_classes - 1}, got {values.min()}..{values.max()}")
-    cells = y.astype(np.int64) * num_classes + p
-    return np.bincount(cells, minlength=num_classes**2).reshape(num_classes, num_classes)
+    from sklearn.metrics import confusion_matrix
+
+    return confusion_matrix(*_classes(labels, predictions, num_classes), labels=range(num_classes))
 
 
 def classification(labels: ArrayLike, predictions: ArrayLike, num_classes: int) -> dict[str, float]:
@@ -106,12 +103,21 @@ def classification(labels: ArrayLike, predictions: ArrayLike, num_classes: int) 
         >>> f"{measures['accuracy']:.2f} {measures['error']:.2f} {measures['f1']:.4f}"
         '0.75 0.25 0.7333'
     """
-    counts = confusion(labels, predictions, num_classes)
-    right = np.diag(counts)
-    present = counts.sum(axis=0) + counts.sum(axis=1)  # 2 TP + FP + FN
-    accuracy = float(right.sum() / counts.sum())
-    f1 = np.mean(2 * right[present > 0] / present[present > 0])
-    return {"accuracy": accuracy, "error": 1 - accuracy, "f1": float(f1)}
+    from sklearn.metrics import f1_score
+
+    y, p = _classes(labels, predictions, num_classes)
+    accuracy = float(np.mean(y == p))
+    return {"accuracy": accuracy, "error": 1 - accuracy, "f1": float(f1_score(y, p, average="macro"))}
+
+
+def _classes(labels: ArrayLike, predictions: ArrayLike, num_classes: int) -> tuple[np.ndarray, np.ndarray]:
+    y, p = np.asarray(labels), np.asarray(predictions)
+    if y.shape != p.shape or y.ndim != 1 or not y.size:
+        raise ValueError(f"labels {y.shape} and predictions {p.shape} must have one shape [N], N at least 1")
+    for name, values in (("labels", y), ("predictions", p)):
+        if values.dtype.kind not in "iub" or values.min() < 0 or values.max() >= num_classes:
+            raise ValueError(f"{name} must be integers in 0..{num_classes - 1}, got {values.min()}..{values.max()}")
+    return y, p
 
 
 def accuracy_by_length(
