@@ -1,6 +1,7 @@
 """Strictness for every test: 64-bit types exist (tests name their dtypes), plots need no display."""
 
 import contextlib
+import gc
 import os
 
 os.environ["MPLBACKEND"] = "Agg"  # before anything imports matplotlib
@@ -13,10 +14,14 @@ import chex
 import jax
 import pytest
 
-from rnn_jax.backends.native import library as native
+from rnn_jax.backends import native
+from rnn_jax.machine import peak_bytes
 
 jax.config.update("jax_enable_x64", True)
 pytest.register_assert_rewrite("helpers")
+
+PEAKS: dict[str, float] = {}
+"""The most memory that each process of the tests has held, in GiB."""
 
 
 def pytest_configure(config):
@@ -26,7 +31,34 @@ def pytest_configure(config):
             native.build()
 
 
+@pytest.fixture(autouse=True, scope="module")
+def _programs_of_one_file_at_a_time():
+    """JAX keeps every program that it has compiled: over all files that would be gigabytes."""
+    yield
+    jax.clear_caches()
+    gc.collect()
+
+
 @pytest.fixture(autouse=True)
 def _traces_counted_from_zero():
     """`chex.assert_max_traces` counts by a function's name, over all tests of a process."""
     chex.clear_trace_counter()
+
+
+def pytest_sessionfinish(session):
+    """A worker tells the process that prints how much memory it took."""
+    if hasattr(session.config, "workeroutput"):
+        session.config.workeroutput["peak"] = peak_bytes() / 2**30
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node, error):
+    """The other end."""
+    if hasattr(node, "workeroutput"):
+        PEAKS[node.gateway.id] = node.workeroutput["peak"]
+
+
+def pytest_terminal_summary(terminalreporter):
+    """So that one sees when a worker needs more than a small machine has."""
+    for worker, peak in (PEAKS or {"process": peak_bytes() / 2**30}).items():
+        terminalreporter.write_line(f"{worker}: {peak:.1f} GiB at most")
