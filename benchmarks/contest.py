@@ -70,33 +70,48 @@ def agreement(errors: Mapping[str, float], dtype: str, device: str) -> bool:
     return all(error <= limit for error in errors.values())
 
 
+def absent(name: str, cell: str, shape: Shape, limits: Limits) -> dict[str, str]:
+    """Status and reason of a peer that is not even started; empty for one that is."""
+    if package := peers.missing(PEERS[name]):
+        return {"status": "missing", "reason": f"{package} is not installed"}
+    if reason := peers.not_asked(PEERS[name], cell, shape.ragged):
+        return {"status": "not_asked", "reason": reason}
+    if reason := too_much(cell, shape, limits):
+        return {"status": "time", "reason": reason}
+    return {}
+
+
 def hold(
     cell: str, shape: Shape, dtype: str, names: Sequence[str], limits: Limits, trace: Path | None = None
 ) -> list[dict[str, Any]]:
-    """Rows of all `names`, in their order; `trace` is a folder for profiles of our own back ends."""
-    rows: dict[str, dict[str, Any]] = {name: {"peer": name} for name in names}
-    beyond = too_much(cell, shape, limits)
+    """Starts the peers, compares them, lets them take turns, ranks them.
+
+    Args:
+        cell, shape, dtype: the problem, see `benchmarks.problem.Problem`.
+        names: who takes part, of `benchmarks.peers.PEERS`.
+        limits: what each may take.
+        trace: a folder for profiles of our own back ends.
+
+    Returns: a row for each, in that order: `cell`, `shape`, `sizes`, `dtype`, `peer`, `status`, `reason`, what `meet`
+    finds, `errors` of its values by name, `compared_with`, `agrees`, `remark`, and of one that ran its times.
+    """
+    rows: dict[str, dict[str, Any]] = {name: {"peer": name, **absent(name, cell, shape, limits)} for name in names}
     with closing_all() as workers:
         # Ours first: the others are compared with the first of them that runs.
         reference = None
         for name in sorted(names, key=lambda name: not PEERS[name].ours):
-            row, peer = rows[name], PEERS[name]
-            if package := peers.missing(peer):
-                row |= {"status": "missing", "reason": f"{package} is not installed"}
-            elif reason := peers.not_asked(peer, cell, shape.ragged):
-                row |= {"status": "not_asked", "reason": reason}
-            elif beyond:
-                row |= {"status": "time", "reason": beyond}
-            else:
-                try:
-                    got = meet(Task(name, cell, shape, dtype), row, workers, limits)
-                except Refused as refused:
-                    row |= {"status": refused.status, "reason": str(refused)}
-                    if name in workers:
-                        workers.pop(name).close()
-                    continue
-                reference = (name, row["device"], got) if reference is None else reference
-                _compare(row, got, reference, cell, dtype)
+            row = rows[name]
+            if "status" in row:
+                continue
+            try:
+                got = meet(Task(name, cell, shape, dtype), row, workers, limits)
+            except Refused as refused:
+                row |= {"status": refused.status, "reason": str(refused)}
+                if name in workers:
+                    workers.pop(name).close()
+                continue
+            reference = (name, row["device"], got) if reference is None else reference
+            _compare(row, got, reference, cell, dtype)
         if reference is not None and not PEERS[reference[0]].ours:
             for name in workers:
                 rows[name] |= {"agrees": False, "remark": "none of ours ran to compare with"}

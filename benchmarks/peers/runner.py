@@ -12,7 +12,7 @@ JAX peers share `JaxRunner`; PyTorch has its own.
 
 import time
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -27,20 +27,6 @@ class NotHere(Refused):
 
     def __init__(self, message: str):
         super().__init__("not_here", message)
-
-
-class Runner(Protocol):
-    """See above."""
-
-    device: str
-
-    def compile(self) -> dict[str, Any]: ...
-
-    def forward(self) -> Any: ...
-
-    def forward_backward(self) -> Any: ...
-
-    def values(self) -> dict[str, np.ndarray]: ...
 
 
 class JaxRunner:
