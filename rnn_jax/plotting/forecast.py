@@ -28,8 +28,8 @@ def forecast_days(
     Args:
         path: the PNG to write.
         times: `[W]` times or row numbers of the targets.
-        targets: `[W]`.
-        predictions: name to `[W]`; the first is drawn boldly, persistence as a thin line.
+        targets: `[W]`, in physical units.
+        predictions: name to `[W]`; the first is drawn boldly, the others as thin lines, `seasonal_naive` not at all.
         unit: what the values are.
         num_steps: how much to show.
     """
@@ -57,7 +57,15 @@ def forecast_days(
 
 
 def error_histogram(path: Path, targets: np.ndarray, predictions: Mapping[str, np.ndarray], unit: str) -> None:
-    """The distribution of the errors of each forecast, `[W]` each, on a logarithmic count axis: tails matter."""
+    """The distribution of the errors of each forecast, on a logarithmic count axis: tails matter.
+
+    Args:
+        path: the PNG to write.
+        targets: `[W]`, in physical units.
+        predictions: name to `[W]`; `seasonal_naive` is not drawn. The legend gives the root of the mean squared error
+            and the mean error.
+        unit: what the values are.
+    """
     errors = {name: values - targets for name, values in _shown(predictions).items()}
     limit = max(np.quantile(np.abs(e), 0.999) for e in errors.values()) or 1.0
     bins = np.linspace(-limit, limit, 81).tolist()

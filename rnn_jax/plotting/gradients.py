@@ -10,9 +10,15 @@ from rnn_jax.plotting.style import STYLE, colormaps, rc_context, save, subplots
 
 
 def by_lag(path: Path, title: str, curves: Mapping[str, tuple[np.ndarray, np.ndarray]], ylabel: str) -> None:
-    """log10 of a gradient's norm against the lag, a line per name: `(lags [K], log10 norms [K])`.
+    """log10 of a gradient's norm against the lag, a line for each name, lags on a logarithmic axis from 1 on.
 
-    Lags on a logarithmic axis from 1 on. What lies below 1e-40 or above 1e40 is out of float32's range, which is drawn.
+    What lies below 1e-45 or above 1e45 is out of the picture; the smallest normal float32 is drawn as a dotted line.
+
+    Args:
+        path: the PNG to write.
+        title: of the picture.
+        curves: name to lags `[K]` and the log10 of the norms there `[K]`, -inf where the gradient is zero.
+        ylabel: what the norm is of.
     """
     with rc_context(STYLE):
         figure, axes = subplots(figsize=(9, 5))
@@ -32,10 +38,17 @@ def by_lag(path: Path, title: str, curves: Mapping[str, tuple[np.ndarray, np.nda
 
 
 def heat_map(path: Path, title: str, steps: Sequence[int], flow: np.ndarray) -> None:
-    """log10 of the gradient's norm by training step and lag: `flow` `[N, T]` at `steps` `[N]`."""
+    """log10 of a gradient's norm by training step and lag, as colours from 1e-40 on.
+
+    Args:
+        path: the PNG to write.
+        title: of the picture.
+        steps: `[N]`, ascending.
+        flow: `[N, T]`, log10 of the norm at each step and lag; NaN leaves a hole.
+    """
     with rc_context(STYLE | {"axes.grid": False}):
         figure, axes = subplots(figsize=(9, 4.5))
-        shown = np.maximum(np.nan_to_num(flow, nan=np.nan), -40)
+        shown = np.maximum(np.nan_to_num(flow, nan=np.nan), -40)  # -inf becomes a number
         mesh = axes.pcolormesh(np.arange(flow.shape[1]), np.asarray(steps), shown, shading="nearest", cmap="magma")
         figure.colorbar(mesh, ax=axes, label="log10 of the gradient's norm")
         axes.set(xlabel="lag, steps before the end", ylabel="training step", title=title)
@@ -43,7 +56,13 @@ def heat_map(path: Path, title: str, steps: Sequence[int], flow: np.ndarray) -> 
 
 
 def flow_from_log(path: Path, records: Sequence[Mapping[str, Any]], name: str = "gradient_flow") -> None:
-    """A heat map per layer and direction of what a run logged under `name`; one file each, `<path>_<layer>.png`."""
+    """A heat map for each layer and direction of what a run logged, `<stem of path>_<layer>.png`; none without any.
+
+    Args:
+        path: the PNG to write, but for the layer.
+        records: of `metrics.jsonl`; in some of them `name` gives for each layer log10 norms `[T]` by lag, None for NaN.
+        name: under which they were logged.
+    """
     logged = [record for record in records if name in record]
     for layer in logged[0][name] if logged else ():
         rows = [[np.nan if x is None else x for x in record[name][layer]] for record in logged]

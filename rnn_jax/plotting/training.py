@@ -11,7 +11,13 @@ from rnn_jax.plotting.style import COLOURS, STYLE, rc_context, save, subplots
 
 
 def loss_curves(path: Path, records: Sequence[Mapping[str, Any]]) -> None:
-    """Training and validation loss, and the norms of gradient and update, against the step, from `metrics.jsonl`."""
+    """Training and validation loss, and beside them the norms of gradient and update, against the step.
+
+    Args:
+        path: the PNG to write.
+        records: of `metrics.jsonl`, those with a `loss`: `step`, `loss`, `grad_norm`, `update_norm` and in some
+            `validation_loss`.
+    """
     frame = pd.DataFrame(records)
     with rc_context(STYLE):
         figure, (left, right) = subplots(1, 2, figsize=(11, 4.2))
@@ -40,7 +46,11 @@ def error_curves(
 ) -> None:
     """An error against the step for each name, and horizontal lines to compare with.
 
-    A curve has any number of points, each the mean over an equal share of `num_steps`.
+    Args:
+        path: the PNG to write.
+        curves: name to any number of points, each the mean over an equal share of `num_steps`.
+        levels: name to an error.
+        num_steps: of the training.
     """
     with rc_context(STYLE):
         figure, axes = subplots(figsize=(8, 4.5))
