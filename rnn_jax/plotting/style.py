@@ -38,7 +38,7 @@ def subplots(rows: int = 1, columns: int = 1, *, figsize: tuple[float, float], *
 
 
 def save(figure: Figure, path: Path) -> None:
-    """Writes the figure as a PNG; makes the folder."""
+    """Writes the figure as a PNG to this path; makes the folder. Raises `OSError` where that cannot be."""
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.tight_layout()
     figure.savefig(path)

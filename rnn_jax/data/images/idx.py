@@ -24,7 +24,15 @@ MAX_BYTES = 1_000_000_000
 
 
 def find(folder: Path, name: str) -> Path:
-    """The file `name` or `name.gz` of a folder. Raises `DataError` if there is neither."""
+    """The file of a folder, plain or gzipped.
+
+    Args:
+        folder: where to look.
+        name: without `.gz`.
+
+    Raises:
+        DataError: there is neither.
+    """
     for file in (folder / name, folder / f"{name}.gz"):
         if file.is_file():
             return file

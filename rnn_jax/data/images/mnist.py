@@ -49,7 +49,7 @@ class MNIST(NamedTuple):
 
 
 def permutation(num_pixels: int) -> np.ndarray:
-    """The order in which permuted MNIST reads, `[T]`: that of NumPy's generator with seed 0.
+    """The order in which permuted MNIST reads `num_pixels` = T of them, `[T]`: that of NumPy's generator with seed 0.
 
     >>> permutation(784)[:4].tolist(), sorted(permutation(784)) == list(range(784))
     ([318, 2, 606, 446], True)

@@ -1,4 +1,8 @@
-"""What a forecast has to beat. All predictions are of the target, `[W, ahead]` float64 in physical units."""
+"""What a forecast has to beat.
+
+Every function takes a task and the first rows of W windows, `starts` `[W]`, and returns predictions of the target,
+`[W, ahead]` float64 in physical units.
+"""
 
 from collections.abc import Iterator
 
@@ -12,7 +16,7 @@ CHUNK = 4096
 
 
 def persistence(task: ForecastTask, starts: np.ndarray) -> np.ndarray:
-    """The last value read, for every step ahead."""
+    """The last value read, for every step ahead of each window: `starts` `[W]` to `[W, ahead]` in the task's units."""
     last = task.values[starts + task.lag - 1, 0]
     return np.repeat(last[:, None], task.ahead, axis=1)
 
@@ -20,7 +24,16 @@ def persistence(task: ForecastTask, starts: np.ndarray) -> np.ndarray:
 def seasonal_naive(task: ForecastTask, starts: np.ndarray, season: int = 24) -> np.ndarray:
     """The value one season (or as many as needed) before the step that is forecast.
 
-    Raises: `DataError` if lag < season: the row would lie outside the window.
+    Args:
+        task: says what is forecast.
+        starts: `[W]`, first rows of the windows.
+        season: rows of a cycle.
+
+    Returns:
+        `[W, ahead]` float64 in physical units.
+
+    Raises:
+        DataError: lag < season: the row would lie outside the window.
     """
     if task.lag < season:
         raise DataError(f"a season of {season} rows needs lag={season} or more, got {task.lag}")
@@ -34,6 +47,9 @@ def fit_autoregression(task: ForecastTask) -> np.ndarray:
     Each step ahead is regressed by itself on the lags of the target, all standardised by the training rows, over the
     training windows: min |X A - Y|^2 in float64, X with a column of ones, by the normal equations A = (X'X)^+ X'Y. The
     sums run over chunks of windows, so that memory does not grow with their number.
+
+    Args:
+        task: whose training windows are taken, and no others.
     """
     gram, moment = np.zeros((task.lag + 1, task.lag + 1)), np.zeros((task.lag + 1, task.ahead))
     for inputs, starts in _chunks(task, task.train):
@@ -44,13 +60,33 @@ def fit_autoregression(task: ForecastTask) -> np.ndarray:
 
 
 def linear_autoregression(task: ForecastTask, starts: np.ndarray) -> np.ndarray:
-    """The linear autoregression of `fit_autoregression`, fitted on the training windows alone."""
+    """The linear autoregression of `fit_autoregression`, fitted on the training windows of the task alone.
+
+    Args:
+        task: says what is forecast.
+        starts: `[W]`, first rows of the windows.
+
+    Returns:
+        `[W, ahead]` float64 in physical units.
+    """
     coefficients = fit_autoregression(task)
     return task.in_units(np.concatenate([inputs @ coefficients for inputs, _ in _chunks(task, starts)]))
 
 
 def all_baselines(task: ForecastTask, split: str, season: int = 24) -> dict[str, np.ndarray]:
-    """Name to predictions for a split; without the seasonal naive one where the lag is shorter than its season."""
+    """Name to predictions for a split; without the seasonal naive one where the lag is shorter than its season.
+
+    Args:
+        task: says what is forecast.
+        split: `train`, `validation` or `test`.
+        season: rows of a cycle.
+
+    Returns:
+        `persistence`, `seasonal_naive` and `linear_autoregression`, each `[W, ahead]` float64 in physical units.
+
+    Raises:
+        DataError: another split.
+    """
     starts = task.starts(split)
     predictions = {"persistence": persistence(task, starts)}
     if task.lag >= season:

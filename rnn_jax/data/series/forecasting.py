@@ -60,7 +60,7 @@ class ForecastTask:
         return gather(self.values[:, :1], starts, self.lag, self.ahead)[1][..., 0]
 
     def starts(self, split: str) -> np.ndarray:
-        """First rows of the windows of `train`, `validation` or `test`. Raises `DataError` for another name."""
+        """First rows `[W]` of the windows of a `split`: train, validation or test. Raises `DataError` for another."""
         if split not in SPLITS:
             raise DataError(f"unknown split {split!r}: take one of {', '.join(SPLITS)}")
         return getattr(self, split)
@@ -87,6 +87,12 @@ def make_task(series: Series, protocol: str, lag: int, ahead: int) -> ForecastTa
 
     The mean and standard deviation are of the rows before the end of the last training window (`lecture`) or of the
     training part (`clean`).
+
+    Args:
+        series: what is forecast.
+        protocol: `clean` or `lecture`.
+        lag: rows read, at least 1.
+        ahead: rows forecast, at least 1.
 
     Raises:
         DataError: an unknown protocol; lag or ahead below 1; a split without any window; a column that is constant over

@@ -69,7 +69,18 @@ def read_csv(path: str | PathLike[str], target: str, time: str | None = None) ->
 
 
 def regularise(table: Table, column: str) -> Series:
-    """Applies the policy of this module to a table. Raises `DataError` if the column has no value at all."""
+    """Applies the policy of this module to a table.
+
+    Args:
+        table: the values in file order.
+        column: its name, for messages and the series.
+
+    Returns:
+        A `Series` with F = 1 that says what was repaired.
+
+    Raises:
+        DataError: no value at all.
+    """
     notes = list(table.notes)
     values, times = table.values, table.times
     present = ~np.isnan(values)

@@ -43,6 +43,10 @@ def hourly_temperature(num_hours: int, seed: int) -> Series:
     The cycles and the AR(2) make a linear autoregression clearly better than persistence. Daily amplitude and variance
     hang on the cloud cover, which has to be inferred: that leaves something to a nonlinear model.
 
+    Args:
+        num_hours: at least 1.
+        seed: of the noise.
+
     Returns:
         A `Series` of `num_hours` rows, F = 1, named `synthetic`; the same for the same arguments.
 
@@ -64,9 +68,17 @@ def hourly_temperature(num_hours: int, seed: int) -> Series:
 
 
 def noisy_sine_with_trend(num_steps: int, seed: int) -> np.ndarray:
-    """value_t = sin(2 pi t / 40) + 0.002 t + 0.25 noise_t: `[num_steps]` float64, the same for the same arguments.
+    """A wave that rises: value_t = sin(2 pi t / 40) + 0.002 t + 0.25 noise_t.
 
-    Raises: `DataError` for fewer than one step.
+    Args:
+        num_steps: at least 1.
+        seed: of the noise.
+
+    Returns:
+        `[num_steps]` float64, the same for the same arguments.
+
+    Raises:
+        DataError: fewer than one step.
     """
     _check_length("num_steps", num_steps)
     steps = np.arange(num_steps)

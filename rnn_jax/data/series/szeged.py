@@ -42,6 +42,10 @@ def read(data_dir: str | PathLike[str], protocol: str) -> Series:
     rows are not one hour, so that windows jump through time, and a day that occurs twice may be learnt and tested. It
     is kept because published figures were measured so, and can be compared in no other way.
 
+    Args:
+        data_dir: the folder with the file.
+        protocol: `clean` or `lecture`.
+
     Raises:
         DataError: an unknown protocol; a file that is missing, with where to get it, or that cannot be read.
     """

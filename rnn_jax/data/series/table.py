@@ -42,9 +42,15 @@ class Table:
 
 
 def read_table(path: Path, target: str, time: str | None) -> Table:
-    """Reads the column `target` and, where `time` names one, the column of times. Lines without any cell are skipped.
+    """Reads a column of values and, where one is named, the column of times. Lines without any cell are skipped.
 
-    Raises: `DataError` for a file, column or cell that cannot be read.
+    Args:
+        path: a CSV file with a header, plain or `.gz`.
+        target: the column of values.
+        time: the column of times, or None.
+
+    Raises:
+        DataError: a file, column or cell that cannot be read, with its line.
     """
     wanted = [target] if time is None else [target, time]
     with _rows(path) as rows:

@@ -41,7 +41,16 @@ def window_starts(num_rows: int, lag: int, ahead: int, breaks: np.ndarray | None
 
 
 def gather(values: np.ndarray, starts: np.ndarray, lag: int, ahead: int) -> tuple[np.ndarray, np.ndarray]:
-    """Cuts windows: values `[N, F]` and starts `[W]` to X `[W, lag, F]` and Y `[W, ahead, F]`.
+    """Cuts windows.
+
+    Args:
+        values: `[N, F]`.
+        starts: `[W]`, first rows of the windows.
+        lag: rows read.
+        ahead: rows forecast.
+
+    Returns:
+        X `[W, lag, F]` and Y `[W, ahead, F]`, of the type of the values.
 
     >>> X, Y = gather(np.arange(5.0)[:, None], np.array([0, 1]), lag=3, ahead=1)
     >>> X[..., 0].tolist(), Y[..., 0].tolist()

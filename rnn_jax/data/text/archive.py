@@ -24,7 +24,13 @@ CHUNK = 1 << 20
 
 
 def find(data_dir: str | os.PathLike[str], folder: str, archives: Sequence[str]) -> Path | None:
-    """The unpacked folder if there is one, else the first archive that there is, else None."""
+    """The unpacked folder if there is one, else the first archive that there is, else None.
+
+    Args:
+        data_dir: where to look.
+        folder: its name.
+        archives: their names.
+    """
     root = Path(data_dir)
     if (root / folder).is_dir():
         return root / folder
@@ -56,7 +62,15 @@ def read_members(
 
 
 def read_folder(folder: Path, pattern: re.Pattern[str]) -> dict[str, bytes]:
-    """As `read_members`, from a folder; names begin with the name of the folder itself."""
+    """As `read_members`, from a folder; names begin with the name of the folder itself.
+
+    Args:
+        folder: the unpacked folder.
+        pattern: has to match the whole of a name.
+
+    Raises:
+        DataError: no file that matches; a file that is too large or cannot be read.
+    """
     found = {}
     for parent, _, files in os.walk(folder):
         for file in files:
@@ -77,6 +91,13 @@ def read_archive(archive: Path, pattern: re.Pattern[str]) -> dict[str, bytes]:
 
     Links, devices, absolute names and names that lead out of the archive's own folder are passed over. Of members
     with the same name the last one counts, as in unpacking.
+
+    Args:
+        archive: the file.
+        pattern: has to match the whole of a name.
+
+    Raises:
+        DataError: an archive that is damaged, cut short or of another kind; no file that matches; one too large.
     """
     found = {}
     try:

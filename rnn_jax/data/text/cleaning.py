@@ -67,7 +67,7 @@ def clean_markup(text: str) -> str:
 
 
 def clean_words(text: str) -> str:
-    """As `clean_markup`, and nothing but words stays: no punctuation, digits, emoticons, emoji or flags.
+    """The text as of `clean_markup`, and of it nothing but words: no punctuation, digits, emoticons, emoji or flags.
 
     An underscore between two letters stays, as it joins the syllables of a Vietnamese word. Accents that a blank cuts
     off their letter, as some keyboards and tokenizers leave them, go back to it.

@@ -94,7 +94,15 @@ def build(
 
 
 def lookup(ratios: CountRatios, tokens: Tokens) -> np.ndarray:
-    """For each token of other texts the ratio of the n-grams that end there, `[longest, total]` float32; 0: unknown."""
+    """For each token of other texts the ratio of the n-grams that end there.
+
+    Args:
+        ratios: of the training texts.
+        tokens: of other texts, by the same vocabulary.
+
+    Returns:
+        `[longest, total]` float32; 0 for an n-gram that is not known.
+    """
     rows = []
     for n, (known, values) in enumerate(zip(ratios.keys, ratios.ratios, strict=True), start=1):
         place, found = _find(known, _keys(tokens, ratios.vocab_size, n))
@@ -132,7 +140,7 @@ def _keys(tokens: Tokens, vocab_size: int, n: int) -> np.ndarray:
 
 
 def save(ratios: CountRatios, file: str | PathLike[str]) -> None:
-    """Writes an `.npz` that `load` reads."""
+    """Writes the ratios to an `.npz` file that `load` reads."""
     arrays: dict[str, Any] = {f"keys_{n}": keys for n, keys in enumerate(ratios.keys, start=1)}
     arrays |= {f"ratios_{n}": values for n, values in enumerate(ratios.ratios, start=1)}
     np.savez_compressed(file, vocab_size=ratios.vocab_size, longest=len(ratios.keys), **arrays)

@@ -143,7 +143,11 @@ def film_borders(pairs: Pairs, labels: np.ndarray, numbers: np.ndarray) -> Borde
 
 
 def chosen_borders(borders: Borders) -> tuple[np.ndarray, np.ndarray]:
-    """Borders that cut the fewest words, each as far from the last as `SIZES` say: of both classes."""
+    """The borders that cut the fewest words, each as far from the last as `SIZES` say, or the next if there is none.
+
+    Returns:
+        `[G - 1]` and `[G - 1]`, the first negative and the first positive review after each.
+    """
     smallest, largest = SIZES
     size = borders.negative + borders.positive
     chosen, last = [], 0
@@ -157,7 +161,13 @@ def chosen_borders(borders: Borders) -> tuple[np.ndarray, np.ndarray]:
 
 
 def rising_chain(first: np.ndarray, second: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The longest part of some points `[P]` that falls in neither number: what lies on one line, and not by chance.
+    """The longest part of some points that falls in neither number: what lies on one line, and not by chance.
+
+    Args:
+        first, second: `[P]`, the two numbers of each point.
+
+    Returns:
+        Those of the L points of the chain, `[L]` and `[L]`, in their order.
 
     Source: C. Schensted, "Longest increasing and decreasing subsequences", 1961, in time P log P.
 

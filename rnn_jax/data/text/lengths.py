@@ -66,6 +66,10 @@ def choose_bounds(lengths: np.ndarray, num_bounds: int, multiple: int = 8) -> Bo
 def padding_share(lengths: np.ndarray, padded: np.ndarray) -> float:
     """The share of computed steps that are padding.
 
+    Args:
+        lengths: `[N]` of the texts.
+        padded: `[N]`, what each is padded to.
+
     >>> padding_share(np.array([3, 3]), np.array([4, 4]))
     0.25
     """
@@ -87,6 +91,13 @@ class Group(NamedTuple):
 
 def groups(bounds: Bounds, batch_size: int) -> list[Group]:
     """Batches in which every text occurs, for evaluation.
+
+    Args:
+        bounds: of N texts.
+        batch_size: B.
+
+    Returns:
+        A group for each bound that has texts, together with the numbers 0..N-1.
 
     >>> bounds = choose_bounds(np.array([3, 30, 4, 5]), num_bounds=2)
     >>> [(group.length, group.indices.tolist()) for group in groups(bounds, 2)]

@@ -84,7 +84,12 @@ def from_files(files: Mapping[str, bytes], folder: str, expected: int, source: s
 
 
 def select(reviews: Reviews, chosen: np.ndarray) -> Reviews:
-    """Some of the reviews, in their order: those where `chosen` `[N]` is True."""
+    """Some of the reviews, in their order.
+
+    Args:
+        reviews: N of them.
+        chosen: `[N]` bool, which.
+    """
     indices = np.flatnonzero(chosen)
     return Reviews(
         [reviews.texts[i] for i in indices],
@@ -95,7 +100,11 @@ def select(reviews: Reviews, chosen: np.ndarray) -> Reviews:
 
 
 def connected(reviews: Reviews) -> np.ndarray:
-    """Numbers from 0 on, `[N]`: the same for texts of one group and for texts that are equal."""
+    """Which reviews belong together: the texts of one group and texts that are equal, also by way of others.
+
+    Returns:
+        `[N]`, a number from 0 on for each of the N reviews, the same for those that belong together.
+    """
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components
 
@@ -149,7 +158,7 @@ def cut_validation(data: ReviewData, share: float, seed: int) -> ReviewData:
 
 
 def repeated_in_train(data: ReviewData) -> np.ndarray:
-    """Which test texts occur, letter for letter, in the training split: `[N_test]` bool.
+    """Which test texts of the data occur, letter for letter, in its training split: `[N_test]` bool.
 
     Ask before `cut_validation` to compare with the training split as it was published.
     """

@@ -37,7 +37,7 @@ class Tokens(NamedTuple):
     lengths: np.ndarray
 
     def text(self, index: int) -> np.ndarray:
-        """The tokens of one text, `[length]`."""
+        """The tokens of the text with this index, `[length]` int32."""
         return self.values[self.starts[index] : self.starts[index] + self.lengths[index]]
 
     def split(self, number: int) -> tuple["Tokens", "Tokens"]:
@@ -87,13 +87,18 @@ def load(file: str | PathLike[str]) -> "Tokenizer":
 
 
 def words(tokenizer: "Tokenizer") -> list[str]:
-    """The word of each number, V of them."""
+    """The V words of a tokenizer, in the order of their numbers."""
     by_number = sorted(tokenizer.get_vocab().items(), key=lambda item: item[1])
     return [word for word, _ in by_number]
 
 
 def truncated(ids: Sequence[int], max_tokens: int, truncate: str) -> Sequence[int]:
-    """At most `max_tokens` of a text's tokens, see `TRUNCATE`.
+    """At most so many of a text's tokens.
+
+    Args:
+        ids: the tokens.
+        max_tokens: how many may stay.
+        truncate: which part of a longer text, one of `TRUNCATE`.
 
     >>> [truncated([1, 2, 3, 4, 5], 3, part) for part in ("head", "tail", "both")]
     [[1, 2, 3], [3, 4, 5], [1, 2, 5]]
@@ -110,6 +115,12 @@ def truncated(ids: Sequence[int], max_tokens: int, truncate: str) -> Sequence[in
 
 def encode(tokenizer: "Tokenizer", texts: Sequence[str], max_tokens: int, truncate: str = "head") -> Tokens:
     """Texts as numbers.
+
+    Args:
+        tokenizer: the vocabulary.
+        texts: N cleaned texts.
+        max_tokens: how many of a text are kept, at least 1.
+        truncate: which part of a longer text, one of `TRUNCATE`.
 
     Raises: `ValueError` for `max_tokens` below 1 or an unknown `truncate`.
 
