@@ -50,7 +50,7 @@ def prepare(config: Config, hours: int = HOURS) -> tuple[Training, dict[str, Any
     forecast = make_task(synthetic.hourly_temperature(hours, seed=0), config.protocol, config.lag, config.ahead)
     apply, _ = models.pure(task.make_model(config, input_size=1, rngs=nnx.Rngs(0)))
     made = Training(config, task.make_training_task(config, forecast, apply), task.device_data(config, forecast))
-    values, starts = forecast.standardised[:, 0], forecast.train
+    values, starts = forecast.standardized[:, 0], forecast.train
     windows = np.lib.stride_tricks.sliding_window_view(values, config.lag)[starts]
     return made, {**made.for_torch(), "windows": windows, "targets": values[starts + config.lag, None]}
 

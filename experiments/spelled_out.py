@@ -1,7 +1,7 @@
 """Train an RNN and an LSTM with nothing but the hand-derived gradient: no autodiff, no optimizer library.
 
 The next value of a noisy sine with trend, from all values so far: plain gradient descent on the mean squared error of
-standardised values, every derivative written out below or in `rnn_jax.bptt`. A course lecture's version of this system
+standardized values, every derivative written out below or in `rnn_jax.bptt`. A course lecture's version of this system
 falls from about 0.9 to 0.14 (with a gradient that drops the LSTM's cell-state path: docs/errata.md, 4). About 15
 seconds on 2 cores.
 """
@@ -117,7 +117,7 @@ def init_model(cell: Cell, hidden_size: int, key: Key) -> Model:
 
 
 def make_windows(config: Config) -> tuple[tuple[Array, Array], tuple[Array, Array]]:
-    """Standardised windows and, after every step, the next value: `[T, B, 1]` and `[T, B]`, training and test."""
+    """Standardized windows and, after every step, the next value: `[T, B, 1]` and `[T, B]`, training and test."""
     from rnn_jax.data.series.synthetic import noisy_sine_with_trend
     from rnn_jax.data.series.windows import gather, window_starts
 
@@ -201,7 +201,7 @@ def show(workdir: Path) -> None:
     found = results.read(workdir)
     assert found is not None
     steps = found["steps"]
-    print(f"\nmean squared standardised error after {steps} steps (the lecture's: {LECTURE_ERROR} in training)\n")
+    print(f"\nmean squared standardized error after {steps} steps (the lecture's: {LECTURE_ERROR} in training)\n")
     rows = {name: entry["metrics"] for name, entry in found["cells"].items()}
     print(results.table({**rows, **found["baselines"]}, METRICS))
 

@@ -18,7 +18,7 @@ LENGTHS = np.array([T, 0, 4, 1], np.int32)
 
 QUICK = {"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True}
 quick_jit = partial(jax.jit, compiler_options=QUICK)
-"""`jit` that skips optimisation: compilation is what takes the time here, and the answers are the same."""
+"""`jit` that skips optimization: compilation is what takes the time here, and the answers are the same."""
 
 
 def fill(shapes, seed=0):

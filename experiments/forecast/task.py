@@ -43,7 +43,7 @@ def make_model(config: Config, rngs: nnx.Rngs, *, input_size: int) -> SequenceMo
 
 def device_data(config: Config, forecast: ForecastTask) -> dict[str, Any]:
     """What windows are taken from."""
-    values = float_data(config, forecast.standardised)
+    values = float_data(config, forecast.standardized)
     return {"series": values, "train": forecast.train, "validation": forecast.validation}
 
 
@@ -65,7 +65,7 @@ def predict(config: Config, apply: Any, params: Params, data: dict[str, Array], 
 
 
 def make_training_task(config: Config, forecast: ForecastTask, apply: Any) -> Task:
-    """The mean squared error of standardised values, as pure functions."""
+    """The mean squared error of standardized values, as pure functions."""
 
     def loss(params: Params, batch: tuple[Array, Array], key: Array) -> tuple[Array, dict[str, Array]]:
         windows, targets = batch

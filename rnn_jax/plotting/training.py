@@ -58,6 +58,6 @@ def error_curves(
             axes.plot((np.arange(len(values)) + 0.5) * num_steps / len(values), values, color=colour, label=name)
         for name, level in levels.items():
             axes.axhline(level, color="black", linestyle=":", linewidth=1, label=f"{name}: {level}")
-        axes.set(xlabel="step", ylabel="mean squared standardised error", yscale="log", title="Training error")
+        axes.set(xlabel="step", ylabel="mean squared standardized error", yscale="log", title="Training error")
         axes.legend()
         save(figure, path)

@@ -63,7 +63,7 @@ def test_the_error_falls(tmp_path):
     assert results["train_seconds"] > 0
     assert (results["steps"], results["seeds"]) == (300, [0])
     assert (tmp_path / "plots" / "loss.png").read_bytes().startswith(b"\x89PNG")
-    table = ran.out[ran.out.index("\nmean squared standardised error after 300 steps") :]
+    table = ran.out[ran.out.index("\nmean squared standardized error after 300 steps") :]
     before = (tmp_path / "results.json").read_bytes()
     *_, again = train_errors(tmp_path)
     assert again.out.endswith(f"this run is finished; its results:\n{table}")

@@ -113,7 +113,7 @@ def expected(name: str, case_name: str):
 
 QUICK = {"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True}
 quick_jit = partial(jax.jit, compiler_options=QUICK)
-"""`jit` that skips optimisation: compilation is what takes the time here, and the answers are the same."""
+"""`jit` that skips optimization: compilation is what takes the time here, and the answers are the same."""
 
 
 def value_and_vjp(cell: Cell, backend: str, options: dict, arguments, cotangents):

@@ -44,7 +44,7 @@ def seasonal_naive(task: ForecastTask, starts: np.ndarray, season: int = 24) -> 
 def fit_autoregression(task: ForecastTask) -> np.ndarray:
     """Coefficients `[lag + 1, ahead]` of the linear autoregression, the intercept in the last row.
 
-    Each step ahead is regressed by itself on the lags of the target, all standardised by the training rows, over the
+    Each step ahead is regressed by itself on the lags of the target, all standardized by the training rows, over the
     training windows: min |X A - Y|^2 in float64, X with a column of ones, by the normal equations A = (X'X)^+ X'Y. The
     sums run over chunks of windows, so that memory does not grow with their number.
 
@@ -96,7 +96,7 @@ def all_baselines(task: ForecastTask, split: str, season: int = 24) -> dict[str,
 
 
 def _chunks(task: ForecastTask, starts: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Standardised lags of the target with a column of ones, `[C, lag + 1]`, and their starts `[C]`."""
+    """Standardized lags of the target with a column of ones, `[C, lag + 1]`, and their starts `[C]`."""
     target = (task.values[:, 0] - task.mean[0]) / task.scale[0]
     lags = np.lib.stride_tricks.sliding_window_view(target, task.lag)
     for first in range(0, len(starts), CHUNK):

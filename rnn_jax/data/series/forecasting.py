@@ -47,12 +47,12 @@ class ForecastTask:
     times: pd.DatetimeIndex | None
 
     @cached_property
-    def standardised(self) -> np.ndarray:
+    def standardized(self) -> np.ndarray:
         """(values - mean) / scale: `[N, F]` float32."""
         return ((self.values - self.mean) / self.scale).astype(np.float32)
 
     def in_units(self, predictions: np.ndarray) -> np.ndarray:
-        """Standardised predictions of the target, any shape, in physical units: float64."""
+        """Standardized predictions of the target, any shape, in physical units: float64."""
         return np.asarray(predictions, dtype=np.float64) * self.scale[0] + self.mean[0]
 
     def targets(self, starts: np.ndarray) -> np.ndarray:

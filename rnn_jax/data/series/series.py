@@ -65,10 +65,10 @@ def read_csv(path: str | PathLike[str], target: str, time: str | None = None) ->
         DataError: a file that is missing, empty or unreadable; a column that is missing; a cell of `target` that is no
             finite number or of `time` that is no time, with its line in the file (the header is line 1); no value.
     """
-    return regularise(read_table(Path(path), target, time), target)
+    return regularize(read_table(Path(path), target, time), target)
 
 
-def regularise(table: Table, column: str) -> Series:
+def regularize(table: Table, column: str) -> Series:
     """Applies the policy of this module to a table.
 
     Args:

@@ -16,7 +16,7 @@ import pandas as pd
 
 from rnn_jax.data.errors import DataError
 from rnn_jax.data.series import check_protocol
-from rnn_jax.data.series.series import Series, regularise
+from rnn_jax.data.series.series import Series, regularize
 from rnn_jax.data.series.table import Table, read_table
 
 NAME = "szeged"
@@ -51,7 +51,7 @@ def read(data_dir: str | PathLike[str], protocol: str) -> Series:
     """
     check_protocol(protocol)
     table = read_table(_find(Path(data_dir)), TARGET, TIME)
-    series = _in_file_order(table) if protocol == "lecture" else regularise(table, TARGET)
+    series = _in_file_order(table) if protocol == "lecture" else regularize(table, TARGET)
     return replace(series, name=NAME, split_times=SPLIT_TIMES)
 
 

@@ -38,7 +38,7 @@ class NBSVM:
     Args:
         ngrams: the longest n-gram, in words and marks; 1 counts words alone.
         min_count: in how many training texts an n-gram has to occur.
-        regularisation: C; the larger, the closer the fit to the training texts.
+        regularization: C; the larger, the closer the fit to the training texts.
         smoothing: alpha, above 0.
         interpolation: beta in 0..1; 0: multinomial naive Bayes but for the scale and for b, 1: the SVM.
 
@@ -58,20 +58,20 @@ class NBSVM:
         *,
         ngrams: int = 2,
         min_count: int = 2,
-        regularisation: float = 0.1,
+        regularization: float = 0.1,
         smoothing: float = 1.0,
         interpolation: float = 1.0,
     ):
         if ngrams < 1 or min_count < 1:
             raise ValueError(f"ngrams={ngrams} and min_count={min_count} have to be at least 1")
-        if not (regularisation > 0 and smoothing > 0 and 0 <= interpolation <= 1):
+        if not (regularization > 0 and smoothing > 0 and 0 <= interpolation <= 1):
             raise ValueError(
-                "regularisation and smoothing have to be above 0, interpolation in 0..1, "
-                f"got {regularisation}, {smoothing} and {interpolation}"
+                "regularization and smoothing have to be above 0, interpolation in 0..1, "
+                f"got {regularization}, {smoothing} and {interpolation}"
             )
         self.ngrams = ngrams
         self.min_count = min_count
-        self.regularisation = regularisation
+        self.regularization = regularization
         self.smoothing = smoothing
         self.interpolation = interpolation
         self._counter: Any = None
@@ -93,7 +93,7 @@ class NBSVM:
         _check_texts(texts)
         y = _binary(labels, len(texts))
         counter = CountVectorizer(
-            preprocessor=_normalise,
+            preprocessor=_normalize,
             token_pattern=TOKEN,
             ngram_range=(1, self.ngrams),
             binary=True,
@@ -107,7 +107,7 @@ class NBSVM:
         ratio = log_count_ratio(present, y, self.smoothing).astype(np.float32)
         scaled = present.multiply(ratio).tocsr()
         # The seed orders the texts in the solver; there is one minimum, whatever it is.
-        machine = LinearSVC(C=self.regularisation, random_state=0, max_iter=10_000).fit(scaled, y)
+        machine = LinearSVC(C=self.regularization, random_state=0, max_iter=10_000).fit(scaled, y)
         w = machine.coef_[0]
         mixed = (1 - self.interpolation) * np.abs(w).mean() + self.interpolation * w
         self._counter = counter
@@ -150,7 +150,7 @@ def log_count_ratio(present: Any, labels: np.ndarray, smoothing: float = 1.0) ->
     return np.log(p / p.sum()) - np.log(q / q.sum())
 
 
-def _normalise(text: str) -> str:
+def _normalize(text: str) -> str:
     return LINE_BREAK.sub(" ", text).lower()
 
 

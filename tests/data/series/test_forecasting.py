@@ -69,9 +69,9 @@ def test_scaling_is_that_of_the_training_rows():
     task = make_task(series, "clean", lag=4, ahead=1)
     np.testing.assert_allclose(task.mean, series.values[:70].mean(axis=0))
     np.testing.assert_allclose(task.scale, series.values[:70].std(axis=0))
-    assert task.standardised.dtype == np.float32
-    np.testing.assert_allclose(task.standardised[:70].mean(), 0, atol=1e-6)
-    np.testing.assert_allclose(task.in_units(task.standardised[:, 0]), series.values[:, 0], rtol=1e-5)
+    assert task.standardized.dtype == np.float32
+    np.testing.assert_allclose(task.standardized[:70].mean(), 0, atol=1e-6)
+    np.testing.assert_allclose(task.in_units(task.standardized[:, 0]), series.values[:, 0], rtol=1e-5)
     assert task.in_units(np.float32([[0.0]])).dtype == np.float64
 
 
@@ -114,7 +114,7 @@ def test_test_rows_do_not_leak(protocol):
         np.testing.assert_array_equal(other.scale, task.scale)
         np.testing.assert_array_equal(other.train, task.train)
         rows = task.train[:, None] + np.arange(task.lag + task.ahead)
-        np.testing.assert_array_equal(other.standardised[rows], task.standardised[rows])
+        np.testing.assert_array_equal(other.standardized[rows], task.standardized[rows])
 
 
 def test_szeged_is_split_by_date():

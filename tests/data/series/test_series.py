@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rnn_jax.data.errors import DataError
-from rnn_jax.data.series.series import MAX_HOLE, read_csv, regularise
+from rnn_jax.data.series.series import MAX_HOLE, read_csv, regularize
 from rnn_jax.data.series.table import Table
 
 
@@ -266,7 +266,7 @@ def test_between_breaks_the_grid_is_regular_and_known_values_stay(data):
     )
     if not known:
         return
-    series = regularise(table, "x")
+    series = regularize(table, "x")
     row_ticks = ((series.times - pd.Timestamp("2020-01-01 00:30", tz="UTC")) / pd.Timedelta("1h")).to_numpy()
     steps = np.diff(sorted(known))
     values_of_steps, counts = np.unique(steps, return_counts=True)

@@ -47,9 +47,9 @@ def test_a_text_is_scored_by_its_n_grams():
     assert scores[0] > 0 > scores[1]
 
 
-def test_the_svm_minimises_what_the_docstring_says():
+def test_the_svm_minimizes_what_the_docstring_says():
     texts, y = ["a b", "a c", "b c", "c d", "a d", "b d"], np.array([1, 1, 0, 0, 1, 0])
-    model = NBSVM(ngrams=1, min_count=1, regularisation=0.7).fit(texts, y)
+    model = NBSVM(ngrams=1, min_count=1, regularization=0.7).fit(texts, y)
     present = np.array([[term in text.split() for term in model.terms] for text in texts], dtype=float)
     ratio = log_count_ratio(present, y)
     w, x, s = model.weights / ratio, present * ratio, 2 * y - 1
@@ -120,7 +120,7 @@ def test_texts_that_do_not_fit():
     [
         {"ngrams": 0},
         {"min_count": 0},
-        {"regularisation": 0.0},
+        {"regularization": 0.0},
         {"smoothing": 0.0},
         {"interpolation": 1.5},
         {"interpolation": float("nan")},
