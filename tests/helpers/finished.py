@@ -6,45 +6,73 @@ from typing import Any, NamedTuple
 from experiments import launchable
 from helpers.running import Ran, once, results_of, run
 
-REVIEWS = ("--dataset=synthetic_reviews", "--hidden_size=16", "--embedding_size=32", "--batch_size=32")
 
-RUNS: dict[str, tuple[str, ...]] = {
+class Run(NamedTuple):
+    """The experiment, as one launches it, and its flags."""
+
+    experiment: str
+    flags: tuple[str, ...]
+
+
+HOURS = ("--num_hours=3000", "--lag=24", "--hidden_size=8", "--batch_size=16", "--learning_rate=0.03", "--residual")
+SHORT = (*HOURS, "--epochs=2", "--schedule=constant")
+REVIEWS = ("--hidden_size=16", "--embedding_size=32", "--batch_size=32", "--learning_rate=0.02")
+FEW_REVIEWS = (*REVIEWS, "--dataset=synthetic_reviews", "--num_texts=200", "--num_lengths=1", "--epochs=1")
+SUMS = ("--backend=scan", "--length=8", "--hidden_size=16", "--batch_size=32", "--num_examples=3200", "--epochs=3")
+
+RUNS = {
     # Two seeds that learn.
-    "forecast": (
-        "--num_hours=3000", "--lag=24", "--hidden_size=8", "--batch_size=16", "--learning_rate=0.03", "--residual",
-        "--cell=gru", "--epochs=8", "--num_seeds=2",
-    ),
+    "forecast": Run("forecast", (*HOURS, "--cell=gru", "--epochs=8", "--num_seeds=2")),
+    # The same with either gradient; one looks at it through time.
+    "forecast_manual": Run("forecast", (*SHORT, "--backend=manual")),
+    "forecast_scan": Run("forecast", (*SHORT, "--backend=scan", "--num_seeds=2", "--gradient_flow_every=129")),
     # Two seeds that learn, with all classifiers without recurrence.
-    "imdb": (
-        *REVIEWS, "--num_texts=1200", "--num_lengths=2", "--learning_rate=0.02", "--pool=last", "--epochs=4",
-        "--num_seeds=2",
+    "imdb": Run(
+        "imdb",
+        (
+            *REVIEWS, "--dataset=synthetic_reviews", "--num_texts=1200", "--num_lengths=2", "--pool=last",
+            "--epochs=4", "--num_seeds=2",
+        ),
     ),
-    # What the others leave at its default, and the gradient through time of two directions.
-    "ntc_scv": (
-        *REVIEWS, "--num_texts=200", "--num_lengths=1", "--epochs=1", "--nobaselines", "--cell=rnn", "--bidirectional",
-        "--pool=last", "--truncate=both", "--max_tokens=30", "--optimizer=adamw", "--weight_decay=0.1",
-        "--average_decay=0.9", "--gradient_flow_every=2",
+    "imdb_lecture": Run(
+        "imdb",
+        (*FEW_REVIEWS, "--nobaselines", "--lecture", "--max_tokens=60", "--count_ratios=3", "--label_smoothing=0.1"),
     ),
-    "vanishing": (
-        "--cells=rnn,lstm", "--inits=pytorch,forget_1,chrono", "--lengths=3,12", "--hidden_size=5", "--batch_size=2",
-        "--gains=1,2",
+    # What these leave at its default, and the gradient through time of two directions.
+    "ntc_scv": Run(
+        "ntc_scv",
+        (
+            *FEW_REVIEWS, "--nobaselines", "--cell=rnn", "--bidirectional", "--pool=last", "--truncate=both",
+            "--max_tokens=30", "--optimizer=adamw", "--weight_decay=0.1", "--average_decay=0.9",
+            "--gradient_flow_every=2",
+        ),
+    ),
+    "vanishing": Run(
+        "vanishing",
+        (
+            "--cells=rnn,lstm", "--inits=pytorch,forget_1,chrono", "--gains=1,2", "--lengths=3,12", "--hidden_size=5",
+            "--batch_size=2",
+        ),
     ),
     # Two seeds that learn.
-    "memory": (
-        "--backend=scan", "--length=8", "--hidden_size=16", "--batch_size=32", "--num_examples=3200", "--epochs=3",
-        "--num_evaluation=300", "--learning_rate=0.02", "--num_seeds=2", "--evaluate_lengths=4",
+    "memory": Run(
+        "memory", (*SUMS, "--num_evaluation=300", "--learning_rate=0.02", "--num_seeds=2", "--evaluate_lengths=4")
     ),
     # The last seeds that are allowed.
-    "spelled_out": (
-        "--steps=300", "--num_steps=400", "--lag=20", "--hidden_size=8", f"--seed={2**31 - 1}", "--num_seeds=2",
+    "spelled_out": Run(
+        "spelled_out",
+        ("--steps=300", "--num_steps=400", "--lag=20", "--hidden_size=8", f"--seed={2**31 - 1}", "--num_seeds=2"),
     ),
-    "gradcheck": ("--cells=rnn,lstm", "--dtypes=float64,float32", "--cases=plain,lengths"),
-    "long_sequences": (
-        "--lengths=21", "--backends=manual", "--methods=plain", "--float64_up_to=0", "--hidden_size=4",
-        "--bias_length=6", "--bias_batch_size=2", "--bias_cells=rnn", "--num_seeds=2",
+    "gradcheck": Run("gradcheck", ("--cells=rnn,lstm", "--dtypes=float64,float32", "--cases=plain,lengths")),
+    "long_sequences": Run(
+        "long_sequences",
+        (
+            "--lengths=21", "--backends=manual", "--methods=plain", "--float64_up_to=0", "--hidden_size=4",
+            "--bias_length=6", "--bias_batch_size=2", "--bias_cells=rnn", "--num_seeds=2",
+        ),
     ),
 }  # fmt: skip
-"""Flags by the name that one launches. That of `benchmark` is with its own tests."""
+"""By name; every experiment has one that is called like it, that of `benchmark` in its own tests."""
 
 
 class Finished(NamedTuple):
@@ -56,10 +84,11 @@ class Finished(NamedTuple):
 
 
 def finished(tmp_path_factory, name: str) -> Finished:
-    """The run of an experiment, by the name that one launches."""
+    """One of `RUNS`."""
+    experiment, flags = RUNS[name]
 
     def make(folder: Path) -> Ran:
-        return run(launchable(name).main, f"--workdir={folder}", *RUNS[name])
+        return run(launchable(experiment).main, f"--workdir={folder}", *flags)
 
     folder, ran = once(tmp_path_factory, f"finished_{name}", make)
     assert ran.status == 0, ran.err

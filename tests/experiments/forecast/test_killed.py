@@ -1,81 +1,78 @@
 """A run that is killed again and again ends with the same bits as one that was left alone."""
 
-import json
-import random
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import jax
 import numpy as np
 import orbax.checkpoint as ocp
 import pytest
+from helpers.running import results_of, run
 
+import launch
 from rnn_jax.training.log import read_log
-
-REPOSITORY = Path(__file__).parents[2]
 
 FLAGS = (
     "--num_hours=700", "--lag=6", "--hidden_size=3", "--cell=rnn", "--num_layers=2", "--dropout=0.2", "--num_seeds=2",
-    "--batch_size=32", "--learning_rate=0.01", "--epochs=70", "--warmup_steps=50", "--clip_norm=0.2",
+    "--batch_size=32", "--learning_rate=0.01", "--epochs=12", "--warmup_steps=50", "--clip_norm=0.2",
+    "--steps_per_dispatch=5", "--num_devices=1",
 )  # fmt: skip
-EPOCHS = 70
-STEPS = EPOCHS * ((700 * 7 // 10 - 6) // 32)
+EPOCHS, PER_EPOCH = 12, (700 * 7 // 10 - 6) // 32
 
-WAIT_SECONDS = 300
+STOPPED = """
+import os, sys
+from pathlib import Path
+import launch
+from rnn_jax.training.log import TrainingLog
+
+checkpoints, line, event, number, *arguments = sys.argv[1:]
+lines = events = 0
+
+def stop_if(due):
+    if due:
+        os.kill(os.getpid(), int(number))
+
+def write(log, record, write=TrainingLog.write):
+    global lines
+    write(log, record)
+    lines += 1
+    stop_if((lines, 0) == (int(line), int(event)))
+
+def audit(what, about):  # which Python calls before it does something with a file
+    global events
+    if lines == int(line) and about and Path(checkpoints) in Path(str(about[0])).parents:
+        events += 1
+        stop_if(events == int(event))
+
+TrainingLog.write = write
+sys.addaudithook(audit)
+sys.exit(launch.main(arguments))
+"""
+"""The command, which sends itself a signal after a line of the log, or that many touches of `checkpoints` later."""
 
 
-def start(folder: Path) -> subprocess.Popen:
-    return subprocess.Popen(
-        [sys.executable, "launch.py", "forecast", f"--workdir={folder}", *FLAGS],
-        cwd=REPOSITORY,
+def start(folder, *command):
+    """The command in a process of its own: its exit status and what it said."""
+    ran = subprocess.run(
+        [sys.executable, *command, "forecast", f"--workdir={folder}", *FLAGS],
+        cwd=Path(launch.__file__).parent,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
+        check=False,
     )
+    return ran.returncode, ran.stdout
 
 
-def finish(folder: Path) -> str:
-    process = start(folder)
-    out, _ = process.communicate(timeout=WAIT_SECONDS)
-    assert process.returncode == 0, out
-    return out
-
-
-def lines_in(folder: Path) -> int:
-    try:
-        return (folder / "metrics.jsonl").read_bytes().count(b"\n")
-    except FileNotFoundError:
-        return 0
-
-
-def stop_when(folder: Path, due, number: signal.Signals) -> int:
-    """Starts the command, sends it a signal as soon as `due()` holds, and returns the exit status."""
-    process = start(folder)
-    deadline = time.monotonic() + WAIT_SECONDS
-    while not due():
-        assert process.poll() is None, f"it ended before it could be killed:\n{process.communicate()[0]}"
-        assert time.monotonic() < deadline, "it hangs"
-        time.sleep(0.001)
-    process.send_signal(number)
-    process.communicate(timeout=WAIT_SECONDS)
-    return process.returncode
-
-
-def saving(folder: Path) -> bool:
-    """Whether a checkpoint is being written just now."""
-    return any("tmp" in path.name for path in (folder / "checkpoints").glob("*"))
-
-
-def final_state(folder: Path) -> dict[str, np.ndarray]:
-    restored = ocp.StandardCheckpointer().restore(folder / "checkpoints" / str(STEPS) / "state")
+def final_state(folder):
+    restored = ocp.StandardCheckpointer().restore(folder / "checkpoints" / str(EPOCHS * PER_EPOCH) / "state")
     leaves = jax.tree_util.tree_leaves_with_path(restored)
     return {jax.tree_util.keystr(path): np.asarray(leaf) for path, leaf in leaves}
 
 
-def records_of(folder: Path):
+def records_of(folder):
     return [
         {name: value for name, value in record.items() if name != "train_seconds"}
         for record in read_log(folder / "metrics.jsonl")
@@ -85,36 +82,35 @@ def records_of(folder: Path):
 @pytest.fixture(scope="module")
 def uninterrupted(tmp_path_factory):
     folder = tmp_path_factory.mktemp("uninterrupted") / "run"
-    finish(folder)
+    ran = run(launch.main, "forecast", f"--workdir={folder}", *FLAGS)
+    assert ran.status == 0, ran.err
     return folder
 
 
 def test_the_same_bits(uninterrupted, tmp_path):
-    folder, rng = tmp_path / "run", random.Random(0)
-    lines = 0
-    for kill in range(4):
-        last, lines = lines, lines + rng.randint(4, 12)
-        pause = rng.uniform(0, 0.02)
+    """Killed in the middle of a checkpoint, stopped in the middle of an epoch, killed between log and checkpoint."""
+    folder = tmp_path / "run"
+    checkpoints = folder / "checkpoints"
 
-        def due(last=last, lines=lines, pause=pause, while_saving=kill % 2 == 1):
-            if while_saving:  # not the first save of this start, but another one at once
-                return lines_in(folder) > last + 2 and saving(folder)
-            if lines_in(folder) < lines:
-                return False
-            time.sleep(pause)
-            return True
+    def stop(line, event, number):
+        status, out = start(folder, "-c", STOPPED, str(checkpoints), str(line), str(event), str(int(number)))
+        assert not (folder / "results.json").exists(), "it was not stopped"
+        whole = max(int(path.name) for path in checkpoints.iterdir() if path.name.isdigit())
+        half = any("tmp" in path.name for path in checkpoints.iterdir())
+        return status, out, len(records_of(folder)), whole, half
 
-        number = signal.SIGTERM if kill == 2 else signal.SIGKILL
-        status = stop_when(folder, due, number)
-        assert status == (-signal.SIGKILL if number == signal.SIGKILL else 128 + signal.SIGTERM)
-        assert not (folder / "results.json").exists(), "it was killed too late to show anything"
-        lines = lines_in(folder)
-        print(f"kill {kill}: {number.name} at {lines} lines")
-        assert lines < EPOCHS
-    out = finish(folder)
+    status, _, lines, step, half = stop(line=4 * 3, event=15, number=signal.SIGKILL)
+    assert (status, lines, step, half) == (-signal.SIGKILL, 4 * 3, 3 * PER_EPOCH, True)
+    status, out, lines, step, half = stop(line=2 * 3 + 1, event=0, number=signal.SIGTERM)
+    assert (status, lines, step, half) == (128 + signal.SIGTERM, 5 * 3 + 1, 5 * PER_EPOCH + 5, False)
+    assert f"stopped at step {step} and saved" in out
+    status, _, lines, step, half = stop(line=2 + 3, event=0, number=signal.SIGKILL)
+    assert (status, lines, step, half) == (-signal.SIGKILL, 7 * 3, 6 * PER_EPOCH, False)
+
+    status, out = start(folder, "launch.py")
+    assert status == 0, out
     assert "this run is finished" not in out
     assert "damaged" not in out
-
     expected, found = final_state(uninterrupted), final_state(folder)
     assert list(found) == list(expected)
     for name in expected:
@@ -122,9 +118,9 @@ def test_the_same_bits(uninterrupted, tmp_path):
         assert found[name].tobytes() == expected[name].tobytes(), name
     assert any("opt_state" in name for name in expected)
     assert records_of(folder) == records_of(uninterrupted)
-    assert len(records_of(folder)) == EPOCHS
+    assert len(records_of(folder)) == EPOCHS * 3
 
-    a, b = (json.loads((f / "results.json").read_text()) for f in (uninterrupted, folder))
+    a, b = (results_of(each) for each in (uninterrupted, folder))
     for name in ("metrics", "baselines", "best_epochs", "steps", "seeds", "num_params"):
         assert a[name] == b[name], name
     assert sorted(p.name for p in (folder / "plots").iterdir()) == ["errors.png", "forecast.png", "loss.png"]

@@ -1,0 +1,90 @@
+"""The list of experiments, and what it takes to ask one of them for help."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from helpers.running import run
+
+import launch
+from experiments import EXPERIMENTS
+
+REPOSITORY = Path(launch.__file__).parent
+
+HEAVY = {
+    "flax", "matplotlib", "optax", "orbax", "pandas", "scipy", "sklearn", "tabulate", "tensorboardX",
+    "tensorflow_datasets", "tokenizers", "torch", "tqdm",
+}  # fmt: skip
+"""What reads data, trains or draws: nobody who asks for help waits for it."""
+
+HELP = """
+import contextlib, io, json, runpy, sys
+import launch
+
+name, module = sys.argv[1:]
+out = io.StringIO()
+with contextlib.redirect_stdout(out):
+    status = launch.main([name, "--help"])
+packages = sorted({each.partition(".")[0] for each in sys.modules})
+
+sys.argv[1:] = ["--help"]
+as_module = io.StringIO()
+with contextlib.redirect_stdout(as_module), contextlib.suppress(SystemExit):
+    runpy.run_module(module, run_name="__main__", alter_sys=True)
+print(json.dumps([status, out.getvalue(), as_module.getvalue(), packages]))
+"""
+
+
+def program(*arguments):
+    command = [sys.executable, "-W", "ignore::RuntimeWarning", *arguments]
+    return subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=False)
+
+
+@pytest.mark.parametrize("name", EXPERIMENTS)
+def test_help(name):
+    """The same by either command, without the packages that the experiment itself takes."""
+    module = EXPERIMENTS[name].module.removesuffix(".__main__")
+    if name != "benchmark":
+        assert module == f"experiments.{name}"
+    ran = program("-c", HELP, name, module)
+    assert ran.returncode == 0, ran.stderr
+    status, out, as_module, packages = json.loads(ran.stdout)
+    assert status == 0
+    assert out.startswith(f"python launch.py {name} [--flag=value ...]\n")
+    assert as_module == out
+    assert "jax" in packages, "nothing was imported: the test looks at the wrong place"
+    assert not HEAVY & set(packages)
+
+
+@pytest.mark.parametrize("arguments", [[], ["--help"], ["-h"]])
+def test_lists_the_experiments(arguments):
+    ran = run(launch.main, *arguments)
+    assert (ran.status, ran.err) == (0, "")
+    for name, entry in EXPERIMENTS.items():
+        assert f"  {name:<14} {entry.about}\n" in ran.out
+
+
+@pytest.mark.parametrize("name", ["forecasts", "--lag=3", ""])
+def test_unknown(name):
+    message = run(launch.main, name).one_error()
+    known = "forecast, imdb, ntc_scv, vanishing, memory, spelled_out, gradcheck, long_sequences, benchmark"
+    assert message == f"no experiment called {name!r}: take one of {known}"
+
+
+def test_hands_the_arguments_on():
+    assert run(launch.main, "forecast", "--lag=0").one_error() == "--lag=0: must be at least 1"
+
+
+def test_as_a_process():
+    ran = program("launch.py", "forecast", "--hidden_size=0")
+    assert (ran.returncode, ran.stdout) == (2, "")
+    assert ran.stderr == "error: --hidden_size=0: must be at least 1\n"
+
+
+def test_the_list_comes_at_once():
+    """Without importing JAX: who asks what there is does not wait."""
+    ran = program("-c", "import sys, launch; launch.main([]); assert 'jax' not in sys.modules, 'jax imported'")
+    assert ran.returncode == 0, ran.stderr
+    assert "forecast" in ran.stdout
