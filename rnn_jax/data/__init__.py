@@ -1,1 +1,1 @@
-"""Data sets and generated tasks: series, texts, images, long memory. Arrays and texts out; nothing here knows a model."""
+"""Data sets and generated tasks: series, texts, images, long memory. Arrays and texts out; no model is known here."""
