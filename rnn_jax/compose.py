@@ -3,61 +3,96 @@
 Parameters and carries follow the structure: a pair for two directions, a tuple with one entry per layer.
 """
 
-from typing import NamedTuple
+from typing import Any, Generic, Literal, NamedTuple, TypeVar, overload
 
 import jax
 import jax.numpy as jnp
 
 from rnn_jax.cells.cell import Cell
-from rnn_jax.types import Array, Carry, Key, Params
+from rnn_jax.types import Array, C, DType, Key, P
 from rnn_jax.unroll import unroll
 
-
-class Directions(NamedTuple):
-    """What belongs to the pass from first step to last, and to the one from last to first."""
-
-    forward: Params
-    backward: Params
+D = TypeVar("D")
 
 
+class Directions(NamedTuple, Generic[D]):
+    """What belongs to the pass from first step to last, and to the one from last to first: parameters, carries, ..."""
+
+    forward: D
+    backward: D
+
+
+@overload
 def init_stack(
     key: Key,
-    cell: Cell,
+    cell: Cell[P, C],
+    input_size: int,
+    hidden_size: int,
+    num_layers: int = 1,
+    bidirectional: Literal[False] = False,
+    dtype: DType = jnp.float32,
+    **options: Any,
+) -> tuple[P, ...]: ...
+@overload
+def init_stack(
+    key: Key,
+    cell: Cell[P, C],
     input_size: int,
     hidden_size: int,
     num_layers: int = 1,
     bidirectional: bool = False,
-    dtype: jnp.dtype = jnp.float32,
-    **options,
-) -> tuple[Params, ...]:
-    """Draws the parameters of a stack; `options` (`init`, `forget_bias`) go to every layer and direction.
+    dtype: DType = jnp.float32,
+    **options: Any,
+) -> tuple[P, ...] | tuple[Directions[P], ...]: ...
+def init_stack(
+    key: Key,
+    cell: Cell[P, C],
+    input_size: int,
+    hidden_size: int,
+    num_layers: int = 1,
+    bidirectional: bool = False,
+    dtype: DType = jnp.float32,
+    **options: Any,
+) -> tuple[P, ...] | tuple[Directions[P], ...]:
+    """Draws the parameters of layers on top of each other.
 
-    Layer 0 reads I features, the others D * H, the outputs of both directions of the layer below.
+    Args:
+        key: one split for each layer, and of that one for each direction.
+        cell: the cell of every layer.
+        input_size: I, what layer 0 reads; the others read D * H, the outputs of both directions of the layer below.
+        hidden_size: H.
+        num_layers: L.
+        bidirectional: two directions per layer.
+        dtype: of the parameters.
+        options: of the cell's `init_params` (`init`, `forget_bias`, ...), for every layer and direction.
 
     Returns: a tuple with, for each layer, the cell's parameters or `Directions` of them.
-    Raises: `ValueError` for fewer than one layer.
+
+    Raises: `ValueError` for fewer than one layer, and whatever `init_params` raises.
     """
     if num_layers < 1:
         raise ValueError(f"num_layers must be at least 1, got {num_layers}")
-    layers = []
-    for layer_key in jax.random.split(key, num_layers):
-        keys = jax.random.split(layer_key)
-        drawn = [cell.init_params(k, input_size, hidden_size, dtype, **options) for k in keys[: 1 + bidirectional]]
-        layers.append(Directions(*drawn) if bidirectional else drawn[0])
-        input_size = hidden_size * (1 + bidirectional)
-    return tuple(layers)
+    sizes = (input_size, *[hidden_size * (1 + bidirectional)] * (num_layers - 1))
+    layers = list(zip(map(jax.random.split, jax.random.split(key, num_layers)), sizes, strict=True))
+
+    def draw(key: Key, size: int) -> P:
+        return cell.init_params(key, size, hidden_size, dtype, **options)
+
+    if bidirectional:
+        return tuple(Directions(draw(one, size), draw(other, size)) for (one, other), size in layers)
+    return tuple(draw(one, size) for (one, _), size in layers)
 
 
 def unroll_bidirectional(
-    cell: Cell,
-    params: Directions,
+    cell: Cell[P, C],
+    params: Directions[P],
     xs: Array,
     *,
-    carry: Directions | None = None,
+    carry: Directions[C] | None = None,
     resets: Array | None = None,
-    perturbations: Directions | None = None,
-    **options,
-) -> tuple[Directions, Array]:
+    perturbations: Directions[C] | None = None,
+    **options: Any,
+) -> tuple[Directions[C], Array]:
     """One pass each way over xs `[T, *batch, I]`.
 
     Args:
@@ -78,28 +113,18 @@ def unroll_bidirectional(
     """
     if "reverse" in options:
         raise ValueError("reverse goes with one direction; a bidirectional layer runs both")
-    carry = carry if carry is not None else Directions(None, None)
-    perturbations = perturbations if perturbations is not None else Directions(None, None)
-    backward_resets = None
+    start: Directions[C | None] = Directions(None, None) if carry is None else Directions(*carry)
+    moved: Directions[C | None] = Directions(None, None) if perturbations is None else Directions(*perturbations)
+    entered = None
     if resets is not None:  # coming from behind, a segment is entered at its last step
-        backward_resets = jnp.concatenate((resets[1:], jnp.zeros_like(resets[:1])))
-    finals, ys = zip(
-        unroll(
-            cell, params.forward, xs, carry=carry.forward, resets=resets, perturbations=perturbations.forward, **options
-        ),
-        unroll(
-            cell,
-            params.backward,
-            xs,
-            carry=carry.backward,
-            resets=backward_resets,
-            perturbations=perturbations.backward,
-            reverse=True,
-            **options,
-        ),
-        strict=True,
-    )
-    return Directions(*finals), jnp.concatenate(ys, axis=-1)
+        entered = jnp.concatenate((resets[1:], jnp.zeros_like(resets[:1])))
+
+    def one_way(params: P, carry: C | None, resets: Array | None, moved: C | None, reverse: bool) -> tuple[C, Array]:
+        return unroll(cell, params, xs, carry=carry, resets=resets, perturbations=moved, reverse=reverse, **options)
+
+    forward, ys = one_way(params.forward, start.forward, resets, moved.forward, False)
+    backward, ys_backward = one_way(params.backward, start.backward, entered, moved.backward, True)
+    return Directions(forward, backward), jnp.concatenate((ys, ys_backward), axis=-1)
 
 
 def dropout(key: Key, values: Array, rate: float, variational: bool = False) -> Array:
@@ -119,8 +144,17 @@ def dropout(key: Key, values: Array, rate: float, variational: bool = False) -> 
     return jnp.where(keep, values / (1 - rate), jnp.zeros_like(values))
 
 
-def zoneout_shares(key: Key | None, rate: float, shape: tuple[int, ...], dtype: jnp.dtype) -> Array:
-    """What `unroll` takes as `zoneout`: 1 for a share `rate` of the entries and else 0; without a key the rate."""
+def zoneout_shares(key: Key | None, rate: float, shape: tuple[int, ...], dtype: DType) -> Array:
+    """What `unroll` takes as `zoneout`: 1 for a share `rate` of the entries and else 0; without a key the rate.
+
+    Args:
+        key: draws the entries; None: evaluation.
+        rate: from 0 to 1.
+        shape: `[T, *batch, H]`.
+        dtype: of the result.
+
+    Source: Krueger et al., "Zoneout: regularizing RNNs by randomly preserving hidden activations", 2017.
+    """
     if key is None:
         return jnp.full(shape, rate, dtype)
     return jax.random.bernoulli(key, rate, shape).astype(dtype)
@@ -132,19 +166,25 @@ def check_rate(name: str, rate: float) -> None:
         raise ValueError(f"{name} must be in [0, 1), got {rate}")
 
 
+@overload
+def unroll_stack(cell: Cell[P, C], params: tuple[P, ...], xs: Array, **options: Any) -> tuple[tuple[C, ...], Array]: ...
+@overload
 def unroll_stack(
-    cell: Cell,
-    params: tuple[Params, ...],
+    cell: Cell[P, C], params: tuple[Directions[P], ...], xs: Array, **options: Any
+) -> tuple[tuple[Directions[C], ...], Array]: ...
+def unroll_stack(
+    cell: Cell[P, C],
+    params: tuple[P | Directions[P], ...],
     xs: Array,
     *,
-    carry: tuple[Carry, ...] | None = None,
+    carry: tuple[C | Directions[C], ...] | None = None,
     dropout_rate: float = 0.0,
     variational: bool = False,
     zoneout_rate: float = 0.0,
     key: Key | None = None,
-    perturbations: tuple[Carry, ...] | None = None,
-    **options,
-) -> tuple[tuple[Carry, ...], Array]:
+    perturbations: tuple[C | Directions[C], ...] | None = None,
+    **options: Any,
+) -> tuple[tuple[C | Directions[C], ...], Array]:
     """Layers on top of each other: layer k reads the outputs of layer k-1, in one direction or in both.
 
     Args:
@@ -178,18 +218,18 @@ def unroll_stack(
     carries = carry if carry is not None else (None,) * len(params)
     if len(carries) != len(params):
         raise ValueError(f"carry has {len(carries)} layers, params have {len(params)}")
-    finals: list[Carry] = []
+    finals: list[Any] = []
     for layer, (layer_params, layer_carry) in enumerate(zip(params, carries, strict=True)):
         if layer > 0 and key is not None:
             xs = dropout(jax.random.fold_in(key, layer), xs, dropout_rate, variational)
-        both = isinstance(layer_params, Directions)
+        one: Any = layer_params.forward if isinstance(layer_params, Directions) else layer_params
         if zoneout_rate:
-            w_hh = (layer_params.forward if both else layer_params).w_hh
             zone_key = None if key is None else jax.random.fold_in(key, len(params) + layer)
-            shape = (*xs.shape[:-1], w_hh.shape[0])
-            options["zoneout"] = zoneout_shares(zone_key, zoneout_rate, shape, w_hh.dtype)
+            shape = (*xs.shape[:-1], one.w_hh.shape[0])
+            options["zoneout"] = zoneout_shares(zone_key, zoneout_rate, shape, one.w_hh.dtype)
         if perturbations is not None:
             options["perturbations"] = perturbations[layer]
-        final, xs = (unroll_bidirectional if both else unroll)(cell, layer_params, xs, carry=layer_carry, **options)
+        run: Any = unroll_bidirectional if isinstance(layer_params, Directions) else unroll
+        final, xs = run(cell, layer_params, xs, carry=layer_carry, **options)
         finals.append(final)
     return tuple(finals), xs

@@ -3,14 +3,13 @@
 Every back end runs the same masks, built here once, so that lengths, resets and truncation mean the same in all.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-import jax
 import jax.numpy as jnp
 from jax import lax
 
 from rnn_jax.cells.cell import Cell
-from rnn_jax.types import Array, Carry, Params, Projected
+from rnn_jax.types import Array, C, Carry, P, Projected, Tree, tree_map
 
 
 class StepMasks(NamedTuple):
@@ -60,23 +59,37 @@ def truncation_mask(num_steps: int, every: int, reverse: bool, lengths: Array | 
     return (position % every == 0) & (position > 0) & (steps < ends)
 
 
-def select(condition: Array, if_true: Carry, if_false: Carry) -> Carry:
+def select(condition: Array, if_true: Tree, if_false: Tree) -> Tree:
     """`where` over a pytree of `[*batch, H]` arrays for a condition `[*batch]` or `[]`.
 
     Both branches must be finite: the gradient of the branch not taken is multiplied by zero, and 0 * inf is NaN.
     """
-    return jax.tree.map(lambda a, b: jnp.where(condition[..., None], a, b), if_true, if_false)
+    return tree_map(lambda a, b: jnp.where(condition[..., None], a, b), if_true, if_false)
 
 
-def zeros_like(carry: Carry) -> Carry:
+def zeros_like(tree: Tree) -> Tree:
     """Zeros of the same structure."""
-    return jax.tree.map(jnp.zeros_like, carry)
+    return tree_map(jnp.zeros_like, tree)
 
 
-def controlled_step(
-    cell: Cell, params: Params, carry: Carry, projected: Projected, masks: StepMasks
-) -> tuple[Carry, Array]:
-    """One step of the cell between its masks: projected `[*batch, ...]` to the new carry and y `[*batch, H]`."""
+def hidden(carry: Any) -> Array:
+    """h of a carry that has one: in every cell here y_t = h_t, also where something changed h after the step."""
+    h: Array = carry.h
+    return h
+
+
+def controlled_step(cell: Cell[P, C], params: P, carry: C, projected: Projected, masks: StepMasks) -> tuple[C, Array]:
+    """One step of the cell between its masks.
+
+    Args:
+        cell: a cell.
+        params: its parameters.
+        carry: before the step, arrays `[*batch, H]`.
+        projected: what `Cell.project` makes of the step's input, arrays `[*batch, ...]`.
+        masks: of this step, without their axis T.
+
+    Returns: the carry after the step, and y `[*batch, H]`.
+    """
     if masks.truncate is not None:
         carry = select(masks.truncate, lax.stop_gradient(carry), carry)
     held = carry
@@ -86,11 +99,11 @@ def controlled_step(
     carry, y = cell.recur(params, carry, projected)
     if masks.zoneout is not None:
         share = masks.zoneout
-        carry = jax.tree.map(lambda a, b: ((1 - share) * a + share * b).astype(b.dtype), carry, before)
-        y = carry.h
+        carry = tree_map(lambda a, b: ((1 - share) * a + share * b).astype(b.dtype), carry, before)
+        y = hidden(carry)
     if masks.perturbations is not None:
-        carry = jax.tree.map(lambda a, perturbation: a + perturbation.astype(a.dtype), carry, masks.perturbations)
-        y = carry.h
+        carry = tree_map(lambda a, perturbation: a + perturbation.astype(a.dtype), carry, masks.perturbations)
+        y = hidden(carry)
     if masks.valid is not None:
         carry = select(masks.valid, carry, held)
         y = select(masks.valid, y, jnp.zeros_like(y))

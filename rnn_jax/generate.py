@@ -4,19 +4,19 @@ from collections.abc import Callable
 
 import jax
 
-from rnn_jax.cells.cell import Cell
-from rnn_jax.types import Array, Carry, Params
+from rnn_jax.cells.cell import Cell, zero_carry
+from rnn_jax.types import Array, C, P
 
 
 def generate(
-    cell: Cell,
-    params: Params,
+    cell: Cell[P, C],
+    params: P,
     x: Array,
     num_steps: int,
     feedback: Callable[[Array], Array],
     *,
-    carry: Carry | None = None,
-) -> tuple[Carry, Array]:
+    carry: C | None = None,
+) -> tuple[C, Array]:
     """Runs a cell on its own outputs: carry_t, y_t = step(params, carry_{t-1}, x_t), x_{t+1} = feedback(y_t).
 
     Args:
@@ -29,7 +29,7 @@ def generate(
 
     Returns: the final carry, and ys `[T, *batch, H]`.
 
-    Raises: `ValueError` for a negative number of steps.
+    Raises: `ValueError` for a negative number of steps, and for no carry where `params` do not tell its size.
 
     Example: a linear cell without input weights halves its state at every step.
 
@@ -43,13 +43,12 @@ def generate(
     """
     if num_steps < 0:
         raise ValueError(f"num_steps must be at least 0, got {num_steps}")
-    if carry is None:
-        carry = cell.init_carry(x.shape[:-1], params.w_hh.shape[0], params.w_hh.dtype)
+    start = zero_carry(cell, params, x.shape[:-1]) if carry is None else carry
 
-    def step(state: tuple[Carry, Array], _: None) -> tuple[tuple[Carry, Array], Array]:
+    def step(state: tuple[C, Array], _: None) -> tuple[tuple[C, Array], Array]:
         carry, x = state
         carry, y = cell.step(params, carry, x)
         return (carry, feedback(y).astype(x.dtype)), y
 
-    (carry, _), ys = jax.lax.scan(step, (carry, x), length=num_steps)
-    return carry, ys
+    (final, _), ys = jax.lax.scan(step, (start, x), length=num_steps)
+    return final, ys

@@ -22,52 +22,52 @@ from typing import NamedTuple, Protocol
 import jax
 import jax.numpy as jnp
 
-from rnn_jax.types import Array, Key
+from rnn_jax.types import Array, DType, Key
 
 
 class Initializer(Protocol):
     """Draws one gate's block: `(key, shape, hidden_size, dtype) -> array of that shape`."""
 
-    def __call__(self, key: Key, shape: tuple[int, ...], hidden_size: int, dtype: jnp.dtype, /) -> Array: ...
+    def __call__(self, key: Key, shape: tuple[int, ...], hidden_size: int, dtype: DType, /) -> Array: ...
 
 
-def pytorch_uniform(key: Key, shape: tuple[int, ...], hidden_size: int, dtype: jnp.dtype) -> Array:
+def pytorch_uniform(key: Key, shape: tuple[int, ...], hidden_size: int, dtype: DType) -> Array:
     """U(-k, k) with k = 1/sqrt(H), what PyTorch draws for every array of a recurrent layer."""
     bound = hidden_size**-0.5
     return jax.random.uniform(key, shape, dtype, -bound, bound)
 
 
-def pytorch_bias(key: Key, shape: tuple[int, ...], hidden_size: int, dtype: jnp.dtype) -> Array:
+def pytorch_bias(key: Key, shape: tuple[int, ...], hidden_size: int, dtype: DType) -> Array:
     """The sum of two `pytorch_uniform` draws: PyTorch adds two biases where one would do."""
     first, second = jax.random.split(key)
     return pytorch_uniform(first, shape, hidden_size, dtype) + pytorch_uniform(second, shape, hidden_size, dtype)
 
 
-def glorot_uniform(key: Key, shape: tuple[int, ...], hidden_size: int, dtype: jnp.dtype) -> Array:
+def glorot_uniform(key: Key, shape: tuple[int, ...], hidden_size: int, dtype: DType) -> Array:
     """U(-k, k) with k = sqrt(6 / (fan_in + fan_out)) of one gate's block."""
     del hidden_size
     return jax.nn.initializers.glorot_uniform()(key, shape, dtype)
 
 
-def orthogonal(key: Key, shape: tuple[int, ...], hidden_size: int, dtype: jnp.dtype) -> Array:
+def orthogonal(key: Key, shape: tuple[int, ...], hidden_size: int, dtype: DType) -> Array:
     """A uniformly random orthogonal `[H, H]` matrix: every singular value is 1."""
     del hidden_size
     return jax.nn.initializers.orthogonal()(key, shape, jnp.promote_types(dtype, jnp.float32)).astype(dtype)
 
 
-def identity(key: Key, shape: tuple[int, ...], hidden_size: int, dtype: jnp.dtype) -> Array:
+def identity(key: Key, shape: tuple[int, ...], hidden_size: int, dtype: DType) -> Array:
     """The identity `[H, H]`: at the start the hidden state is copied from step to step."""
     del key, hidden_size
     rows, columns = shape
     return jnp.eye(rows, columns, dtype=dtype)
 
 
-def gaussian(key: Key, shape: tuple[int, ...], hidden_size: int, dtype: jnp.dtype) -> Array:
+def gaussian(key: Key, shape: tuple[int, ...], hidden_size: int, dtype: DType) -> Array:
     """N(0, 1/H): for large H the eigenvalues fill the unit disc."""
     return jax.random.normal(key, shape, dtype) * jnp.asarray(hidden_size**-0.5, dtype)
 
 
-def chrono_bias(key: Key, hidden_size: int, longest: int, dtype: jnp.dtype) -> Array:
+def chrono_bias(key: Key, hidden_size: int, longest: int, dtype: DType) -> Array:
     """log U(1, longest - 1), `[H]`: biases for which sigmoid gates forget after 2 to `longest` steps.
 
     Raises: `ValueError` for a `longest` below 3.
@@ -77,7 +77,7 @@ def chrono_bias(key: Key, hidden_size: int, longest: int, dtype: jnp.dtype) -> A
     return jnp.log(jax.random.uniform(key, (hidden_size,), jnp.float32, 1.0, longest - 1.0)).astype(dtype)
 
 
-def zeros(key: Key, shape: tuple[int, ...], hidden_size: int, dtype: jnp.dtype) -> Array:
+def zeros(key: Key, shape: tuple[int, ...], hidden_size: int, dtype: DType) -> Array:
     """Zeros."""
     del key, hidden_size
     return jnp.zeros(shape, dtype)
@@ -129,7 +129,7 @@ def init_gates(
     input_size: int,
     hidden_size: int,
     num_gates: int,
-    dtype: jnp.dtype,
+    dtype: DType,
     scheme: str,
     gain: float = 1.0,
 ) -> GateParams:

@@ -1,29 +1,26 @@
 """Segments of time, the carry before each step, and the types that sums over time run in."""
 
-from typing import Any
-
-import jax
 import jax.numpy as jnp
 
-from rnn_jax.types import Array, Carry
+from rnn_jax.types import Array, C, Tree, tree_map
 
 
-def widen(tree: Any) -> Any:
-    """Floats narrower than float32 as float32: what a sum over time runs in."""
+def widen(tree: Tree) -> Tree:
+    """A pytree with its floats narrower than float32 as float32: what a sum over time runs in."""
 
     def wide(a: Array) -> Array:
         a = jnp.asarray(a)
         return a.astype(jnp.promote_types(a.dtype, jnp.float32)) if jnp.issubdtype(a.dtype, jnp.floating) else a
 
-    return jax.tree.map(wide, tree)
+    return tree_map(wide, tree)
 
 
-def like(tree: Any, of: Any) -> Any:
-    """`tree` in the dtypes of `of`."""
-    return jax.tree.map(lambda a, o: a.astype(jnp.result_type(o)), tree, of)
+def like(tree: Tree, of: object) -> Tree:
+    """`tree` in the dtypes of `of`, a pytree of the same structure."""
+    return tree_map(lambda a, o: a.astype(jnp.result_type(o)), tree, of)
 
 
-def previous(initial: Carry, carries: Carry, reverse: bool = False) -> Carry:
+def previous(initial: C, carries: C, reverse: bool = False) -> C:
     """The carry before each step, given those after it: `[T, ...]` moved on by one step, `initial` coming in.
 
     With `reverse` the steps were taken from the last to the first.
@@ -39,10 +36,10 @@ def previous(initial: Carry, carries: Carry, reverse: bool = False) -> Carry:
         parts = (rest[1:], first) if reverse else (first, rest[:-1])
         return jnp.concatenate(parts)[: rest.shape[0]]  # nothing comes before no steps
 
-    return jax.tree.map(shift, initial, carries)
+    return tree_map(shift, initial, carries)
 
 
-def split(tree: Any, num_steps: int, length: int, reverse: bool) -> tuple[Any, Any]:
+def split(tree: Tree, num_steps: int, length: int, reverse: bool) -> tuple[Tree, Tree]:
     """Cuts arrays `[T, ...]` into segments `[N, K, ...]` of `length` steps and a remainder `[R, ...]`, R < K.
 
     The remainder is what is processed last: the end of time, or its start with `reverse`. N and R may be 0.
@@ -55,13 +52,13 @@ def split(tree: Any, num_steps: int, length: int, reverse: bool) -> tuple[Any, A
     whole = slice(rest, None) if reverse else slice(0, num_steps - rest)
     remaining = slice(0, rest) if reverse else slice(num_steps - rest, None)
     return (
-        jax.tree.map(lambda a: a[whole].reshape(num_steps // length, length, *a.shape[1:]), tree),
-        jax.tree.map(lambda a: a[remaining], tree),
+        tree_map(lambda a: a[whole].reshape(num_steps // length, length, *a.shape[1:]), tree),
+        tree_map(lambda a: a[remaining], tree),
     )
 
 
-def merge(segments: Any, rest: Any, reverse: bool) -> Any:
-    """The inverse of `split`."""
+def merge(segments: Tree, rest: Tree, reverse: bool) -> Tree:
+    """The inverse of `split`: arrays `[N, K, ...]` and `[R, ...]` to arrays `[N * K + R, ...]`."""
 
     def join(segments: Array, rest: Array) -> Array:
         whole = segments.reshape(segments.shape[0] * segments.shape[1], *segments.shape[2:])
@@ -69,4 +66,4 @@ def merge(segments: Any, rest: Any, reverse: bool) -> Any:
             return whole
         return jnp.concatenate((rest, whole) if reverse else (whole, rest))
 
-    return jax.tree.map(join, segments, rest)
+    return tree_map(join, segments, rest)

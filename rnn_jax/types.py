@@ -1,4 +1,4 @@
-"""Type aliases and the one table of axis letters that every docstring uses.
+"""Types, and the one table of axis letters that every docstring uses.
 
 | letter | axis |
 |---|---|
@@ -16,19 +16,58 @@ Sequences are time-major, `[T, B, I]`, everywhere inside the library; a model co
 `[...]` in a shape stands for any leading axes.
 """
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, Protocol, TypeVar
 
 import jax
+from jax.typing import DTypeLike
 
 Array = jax.Array
 Key = jax.Array
 """A typed key from `jax.random.key`."""
 
+DType = DTypeLike
+"""Whatever names a number format: `jnp.float32`, `"bfloat16"`, a dtype."""
+
+P = TypeVar("P")
+"""The parameters of one cell, a named tuple such as `LSTMParams`."""
+
+C = TypeVar("C")
+"""The carry of that cell, a named tuple such as `LSTMCarry`."""
+
+Tree = TypeVar("Tree")
+"""Any pytree of arrays."""
+
 Params = Any
-"""A pytree of parameters: the named tuple of a cell, or a tuple of those for a stack."""
+"""A pytree of parameters where it is of no matter which: of a cell, of a stack of them, of a model."""
 
 Carry = Any
-"""A pytree of arrays `[..., H]`: what a cell hands from one step to the next."""
+"""A pytree of arrays `[..., H]`, likewise: what a cell hands from one step to the next."""
 
 Projected = Any
 """A pytree of arrays with the leading axes of the inputs: what a cell computes from them without the carry."""
+
+
+class GateWeights(Protocol):
+    """Parameters that have what those of every cell here have: `w_ih [I, G*H]`, `w_hh [H, G*H]` and `b [G*H]`."""
+
+    @property
+    def w_ih(self) -> Array: ...
+
+    @property
+    def w_hh(self) -> Array: ...
+
+    @property
+    def b(self) -> Array: ...
+
+
+def tree_map(function: Callable[..., object], tree: Tree, *others: object) -> Tree:
+    """`jax.tree.map` for a type checker: the result has the structure of `tree`, and so its type.
+
+    Args:
+        function: of one array of each tree, to an array or what stands for one.
+        tree: a pytree.
+        others: more of the same structure.
+    """
+    mapped: Tree = jax.tree.map(function, tree, *others)
+    return mapped

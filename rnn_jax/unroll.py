@@ -1,7 +1,7 @@
 """A cell over time."""
 
+from collections.abc import Callable
 from functools import partial
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -9,18 +9,18 @@ import numpy as np
 from jax import lax
 
 from rnn_jax.backends import BACKENDS, choose
-from rnn_jax.cells import Cell
+from rnn_jax.cells.cell import Cell, zero_carry
 from rnn_jax.controls import StepMasks, length_mask, select, truncation_mask
 from rnn_jax.segments import like, merge, split, widen
-from rnn_jax.types import Array, Carry, Params
+from rnn_jax.types import Array, C, P, tree_map
 
 
 def unroll(
-    cell: Cell,
-    params: Params,
+    cell: Cell[P, C],
+    params: P,
     xs: Array,
     *,
-    carry: Carry | None = None,
+    carry: C | None = None,
     lengths: Array | None = None,
     resets: Array | None = None,
     reverse: bool = False,
@@ -28,8 +28,8 @@ def unroll(
     checkpoint_every: int | None = None,
     truncate_every: int | None = None,
     zoneout: Array | None = None,
-    perturbations: Carry | None = None,
-) -> tuple[Carry, Array]:
+    perturbations: C | None = None,
+) -> tuple[C, Array]:
     """Runs a cell over a sequence: carry_t, y_t = step(params, carry_{t-1}, x_t).
 
     Args:
@@ -83,9 +83,9 @@ def unroll(
     _check_options(checkpoint_every, truncate_every)
     _check_inputs(params, xs)
     num_steps, batch_shape = xs.shape[0], xs.shape[1:-1]
-    carry = _initial_carry(cell, params, carry, batch_shape)
+    start = _initial_carry(cell, params, carry, batch_shape)
     for name, per_step in (("zoneout", zoneout), ("perturbations", perturbations)):
-        _check_per_step(name, per_step, carry, num_steps)
+        _check_per_step(name, per_step, start, num_steps)
     lengths = _lengths(lengths, num_steps, batch_shape)
     masks = StepMasks(
         valid=None if lengths is None else length_mask(lengths, num_steps),
@@ -96,22 +96,27 @@ def unroll(
     )
     if masks.valid is not None:  # so that inf or NaN in the padding cannot reach a gradient as 0 * inf
         xs = select(masks.valid, xs, jnp.zeros_like(xs))
-    backend = choose(backend, cell, params, carry, xs, masks)
-    run = partial(BACKENDS[backend].run, cell, reverse)
+    run = partial(BACKENDS[choose(backend, cell, params, start, xs, masks)].run, cell, reverse)
     if checkpoint_every is None or checkpoint_every >= num_steps:
-        return run(params, carry, xs, masks)
-    return _run_in_segments(run, params, carry, xs, masks, reverse, checkpoint_every)
+        return run(params, start, xs, masks)
+    return _run_in_segments(run, params, start, xs, masks, reverse, checkpoint_every)
 
 
 def _run_in_segments(
-    run: Any, params: Params, carry: Carry, xs: Array, masks: StepMasks, reverse: bool, every: int
-) -> tuple[Carry, Array]:
+    run: Callable[[P, C, Array, StepMasks], tuple[C, Array]],
+    params: P,
+    carry: C,
+    xs: Array,
+    masks: StepMasks,
+    reverse: bool,
+    every: int,
+) -> tuple[C, Array]:
     """`run` over segments of `every` steps, each recomputed when its gradient is due."""
 
     wide = widen(params)  # narrowed inside the loop, so that the loop's sum of their gradients is wide
 
     @jax.checkpoint
-    def segment(carry: Carry, inputs: tuple[Array, StepMasks]) -> tuple[Carry, Array]:
+    def segment(carry: C, inputs: tuple[Array, StepMasks]) -> tuple[C, Array]:
         return run(like(wide, params), carry, *inputs)
 
     segments, rest = split((xs, masks), xs.shape[0], every, reverse)
@@ -128,36 +133,32 @@ def _check_options(checkpoint_every: int | None, truncate_every: int | None) -> 
             raise ValueError(f"{name} must be at least 1, got {value}")
 
 
-def _check_inputs(params: Params, xs: Array) -> None:
+def _check_inputs(params: object, xs: Array) -> None:
     if xs.ndim < 2:
         raise ValueError(f"xs must be [T, *batch, I], got shape {xs.shape}")
-    if hasattr(params, "w_ih") and params.w_ih.shape[0] != xs.shape[-1]:
-        raise ValueError(
-            f"xs {xs.shape} has {xs.shape[-1]} features, w_ih {params.w_ih.shape} takes {params.w_ih.shape[0]}"
-        )
+    w_ih = getattr(params, "w_ih", None)
+    if w_ih is not None and w_ih.shape[0] != xs.shape[-1]:
+        raise ValueError(f"xs {xs.shape} has {xs.shape[-1]} features, w_ih {w_ih.shape} takes {w_ih.shape[0]}")
 
 
-def _initial_carry(cell: Cell, params: Params, carry: Carry | None, batch_shape: tuple[int, ...]) -> Carry:
-    if not hasattr(params, "w_hh"):
-        if carry is None:
-            raise ValueError(f"give the initial carry: the parameters of {cell.name!r} do not tell its size")
-        return carry
-    hidden_size, dtype = params.w_hh.shape[0], params.w_hh.dtype
+def _initial_carry(cell: Cell[P, C], params: P, carry: C | None, batch_shape: tuple[int, ...]) -> C:
     if carry is None:
-        return cell.init_carry(batch_shape, hidden_size, dtype)
-    expected = jax.eval_shape(lambda: cell.init_carry(batch_shape, hidden_size, dtype))
+        return zero_carry(cell, params, batch_shape)
+    if not hasattr(params, "w_hh"):
+        return carry
+    expected = jax.eval_shape(lambda: zero_carry(cell, params, batch_shape))
     if type(carry) is not type(expected):  # a plain pair would be h and c to some libraries, c and h to others
         raise ValueError(f"carry must be a {type(expected).__name__}, got a {type(carry).__name__}")
     got, want = (jax.tree.map(jnp.shape, c) for c in (carry, expected))
     if got != want:
         raise ValueError(f"carry must be {want}, got {got}")
-    carry = jax.tree.map(jnp.asarray, carry)
+    carry = tree_map(jnp.asarray, carry)
     if not all(jnp.issubdtype(c.dtype, jnp.floating) for c in jax.tree.leaves(carry)):
         raise ValueError(f"carry must be floating point, got {jax.tree.map(lambda c: c.dtype.name, carry)}")
     return carry
 
 
-def _check_per_step(name: str, values: Any, carry: Carry, num_steps: int) -> None:
+def _check_per_step(name: str, values: object, carry: object, num_steps: int) -> None:
     """`values` must be `[T, *batch, H]`, for each part of the carry where they have its form."""
     if values is None:
         return

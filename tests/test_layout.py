@@ -1,8 +1,11 @@
-"""Imports point one way, and the core needs JAX and NumPy only."""
+"""Imports point one way, the core needs JAX and NumPy only, and every package says what is public."""
 
 import ast
+import importlib
+import re
 import subprocess
 import sys
+import types
 from pathlib import Path
 
 import pytest
@@ -109,6 +112,29 @@ def test_the_library_imports_no_experiment_and_these_no_benchmark(folder, above)
     for path in sorted((ROOT / folder).rglob("*.py")):
         wrong = {name for name in imports_of(path) if name.split(".")[0] in above}
         assert not wrong, f"{path.relative_to(ROOT)} imports {wrong}"
+
+
+FACES = ("cells", "bptt", "backends", "diagnostics", "models", "convert")
+
+
+@pytest.mark.parametrize("package", FACES)
+def test_a_package_lists_and_explains_what_is_public(package):
+    """Every public name exists, is explained at the top, and hides no file of the package behind it."""
+    face = importlib.import_module(f"rnn_jax.{package}")
+    for name in face.__all__:
+        public = getattr(face, name)
+        assert re.search(rf"`{name}\b", face.__doc__), f"rnn_jax.{package} does not say what {name} is"
+        submodule = (ROOT / "rnn_jax" / package / f"{name}.py").exists()
+        assert not submodule or isinstance(public, types.ModuleType), f"{name} is a function and a file"
+
+
+def test_what_is_seldom_used_is_imported_when_it_is_used():
+    code = "import sys, rnn_jax, rnn_jax.convert, rnn_jax.diagnostics\nprint(*sys.modules)"
+    ended = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    loaded = ended.stdout.split()
+    assert "rnn_jax.backends.cudnn" in loaded
+    late = ("jax.experimental.rnn", "jax.experimental.pallas", "flax", "torch", "optax", "matplotlib", "pandas")
+    assert not set(late) & set(loaded)
 
 
 def run_without(missing: list[str], imported: str) -> subprocess.CompletedProcess:

@@ -1,4 +1,4 @@
-"""Cost in T: time linear, program size constant, memory with checkpoints of order sqrt(T)."""
+"""Cost in T: work linear, program size constant, memory with checkpoints of order sqrt(T)."""
 
 import math
 import time
@@ -9,8 +9,10 @@ import jax.numpy as jnp
 import pytest
 
 from rnn_jax import cells, unroll
+from rnn_jax.backends.native import vector_width
 
-BACKENDS = ("scan", "manual", "native")
+NEEDS_A_COMPILER = pytest.mark.skipif(vector_width() is None, reason="no C++ compiler")
+BACKENDS = ("scan", "manual", pytest.param("native", marks=NEEDS_A_COMPILER))
 """Those for a CPU: the others need a GPU, or are interpreted."""
 
 
@@ -27,32 +29,30 @@ def gradient(name, backend, num_steps, batch, hidden, **options):
     return jax.jit(jax.grad(loss)), (params, jnp.ones((num_steps, batch, 2), jnp.float32))
 
 
-def seconds(run, arguments) -> float:
-    start = time.perf_counter()
+def cpu_seconds(run, arguments) -> float:
+    """What this process computes for a run, on all of its threads: waiting for a busy machine is no part of it."""
+    start = time.process_time()
     jax.block_until_ready(run(*arguments))
-    return time.perf_counter() - start
+    return time.process_time() - start
 
 
-def assert_linear(make, num_steps, repeats=5, attempts=4):
-    """Four times the steps take about four times as long; a loop that copies its output at every step takes 16 times.
+def assert_linear(make, num_steps, repeats=5):
+    """Four times the steps are about four times the work; a loop that copies its output at every step has 16 times.
 
-    Short and long runs alternate, so that a busy machine slows down both, and one quiet attempt is enough.
+    Short and long runs alternate, and the least of each counts: a neighbour on the same core, who takes room in its
+    caches, only adds.
     """
-    ratios = []
     short, long = make(num_steps), make(4 * num_steps)
-    for _ in range(attempts):
-        for run in (short, long):
-            seconds(*run)  # compiles
-        pairs = [(seconds(*short), seconds(*long)) for _ in range(repeats)]
-        ratios.append(min(slow for _, slow in pairs) / min(fast for fast, _ in pairs))  # noise only adds
-        if ratios[-1] < 8:
-            return
-    pytest.fail(f"time at 4T over time at T, {num_steps=}: {ratios}")
+    for run in (short, long):
+        cpu_seconds(*run)  # compiles
+    pairs = [(cpu_seconds(*short), cpu_seconds(*long)) for _ in range(repeats)]
+    ratio = min(slow for _, slow in pairs) / min(fast for fast, _ in pairs)
+    assert ratio < 8, f"CPU time at 4T over that at T, {num_steps=}: {ratio:.1f}"
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("name", ["rnn", "lstm"])
-def test_time_is_linear(name, backend):
+def test_work_is_linear(name, backend):
     """B = 1, H = 4: rows of 16 bytes, where some versions of XLA's CPU loops are quadratic."""
     assert_linear(lambda num_steps: gradient(name, backend, num_steps, batch=1, hidden=4), num_steps=8192)
 
@@ -67,8 +67,8 @@ def test_a_quadratic_loop_is_noticed():
         run = jax.jit(lambda rows: jax.lax.scan(step, rows, rows)[0])
         return run, (jnp.ones((num_steps, 4), jnp.float32),)
 
-    with pytest.raises(pytest.fail.Exception, match="time at 4T over time at T"):
-        assert_linear(make, num_steps=4096, repeats=2, attempts=1)
+    with pytest.raises(AssertionError, match="CPU time at 4T over that at T"):
+        assert_linear(make, num_steps=1024, repeats=2)
 
 
 @pytest.mark.parametrize("options", [{}, {"checkpoint_every": 16}], ids=["plain", "checkpoint"])

@@ -8,8 +8,9 @@
 | `cudnn` | the LSTM on an NVIDIA GPU, float32 | by NVIDIA |
 | `pallas` | those cells on an NVIDIA GPU, while W_hh fits on chip | hand-derived |
 
-`BACKENDS` holds them by name, and `choose` finds the one for a call. What a back end can compute, it alone says, by its
-`refusal`; a new one is a file here with `run` and `refusal`, and a row in `BACKENDS`.
+`BACKENDS` holds each as a `Backend`, by name; `CHOICES` are those names and `auto`; `choose` finds the one for a call.
+What a back end can compute, it alone says: by its `refusal`, a `Refusal` or None. `AUTO` is what `auto` tries, and
+`FALL_BACK` are those that give way to it.
 """
 
 import warnings
@@ -18,7 +19,6 @@ from functools import cache
 from typing import NamedTuple
 
 from rnn_jax.backends import cudnn, manual, native, pallas, scan
-from rnn_jax.backends.manual import has_rule
 from rnn_jax.backends.refusals import Refusal
 from rnn_jax.cells.cell import Cell
 from rnn_jax.controls import StepMasks
@@ -36,7 +36,7 @@ class Backend(NamedTuple):
     """
 
     run: Callable[..., tuple[Carry, Array]]
-    refusal: Callable[[Cell, Params, Carry, Array, StepMasks], Refusal | None]
+    refusal: Callable[[Cell[Params, Carry], Params, Carry, Array, StepMasks], Refusal | None]
     vmap: bool = True
 
 
@@ -59,7 +59,7 @@ FALL_BACK = ("native", "cudnn", "pallas")
 """Back ends for some machines and shapes: what they cannot compute is left to `auto`, with a warning."""
 
 
-def choose(backend: str, cell: Cell, params: Params, carry: Carry, xs: Array, masks: StepMasks) -> str:
+def choose(backend: str, cell: Cell[Params, Carry], params: Params, carry: Carry, xs: Array, masks: StepMasks) -> str:
     """The back end that computes this: `backend`, or the one that takes its place.
 
     `auto` is the first of `AUTO` that can. One of `FALL_BACK` that cannot gives way to `auto` and warns, once.
@@ -91,4 +91,4 @@ def warn_once(message: str) -> None:
     warnings.warn(message, UserWarning, stacklevel=4)  # at the call of `unroll`
 
 
-__all__ = ["AUTO", "BACKENDS", "CHOICES", "FALL_BACK", "Backend", "Refusal", "choose", "has_rule", "warn_once"]
+__all__ = ["AUTO", "BACKENDS", "CHOICES", "FALL_BACK", "Backend", "Refusal", "choose"]

@@ -33,7 +33,7 @@ LESS_THAN_FLOAT32 = ("default", "high", "fastest", "bfloat16", "bfloat16_3x", "t
 """Values of `jax_default_matmul_precision` that allow TF32; also any that name a TF32 or bfloat16 algorithm."""
 
 
-def refusal(cell: Cell, params: Params, carry: Carry, xs: Array, masks: StepMasks) -> Refusal | None:
+def refusal(cell: Cell[Params, Carry], params: Params, carry: Carry, xs: Array, masks: StepMasks) -> Refusal | None:
     """Why cuDNN cannot compute this, or None.
 
     Args: those of `run`, of which shapes and types alone count.
@@ -55,7 +55,14 @@ def of_this_machine() -> Refusal | None:
     return None if device.kind() == "cuda" else Refusal("device", f"needs an NVIDIA GPU, and this is {device.kind()}")
 
 
-def run(cell: Cell, reverse: bool, params: Params, carry: Carry, xs: Array, masks: StepMasks) -> tuple[Carry, Array]:
+def run(
+    cell: Cell[LSTMParams, LSTMCarry],
+    reverse: bool,
+    params: LSTMParams,
+    carry: LSTMCarry,
+    xs: Array,
+    masks: StepMasks,
+) -> tuple[LSTMCarry, Array]:
     """Runs the LSTM over xs `[T, B, I]`: the final carry and ys `[T, B, H]`. The caller has asked `refusal`."""
     from jax.experimental import rnn  # for those who use it
 

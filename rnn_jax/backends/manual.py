@@ -7,6 +7,7 @@ recomputing them: on a CPU every array that a loop emits costs about as much as 
 """
 
 from functools import partial
+from typing import Generic, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -14,21 +15,22 @@ from jax import lax
 
 from rnn_jax.backends.refusals import Refusal, of_options
 from rnn_jax.bptt import RULES, backward
+from rnn_jax.bptt.rule import HC
 from rnn_jax.cells import CELLS
 from rnn_jax.cells.cell import Cell
-from rnn_jax.controls import StepMasks, controlled_step, select
+from rnn_jax.controls import StepMasks, controlled_step, select, zeros_like
 from rnn_jax.segments import like, merge, previous, split, widen
-from rnn_jax.types import Array, Carry, Params
+from rnn_jax.types import Array, Carry, P, Params, Projected, tree_map
 
 LARGEST_CHUNK = 64
 
 
-def has_rule(cell: Cell) -> bool:
+def has_rule(cell: Cell[Params, Carry]) -> bool:
     """Whether there is a backward pass for this cell; a changed cell is another cell."""
     return cell.name in RULES and cell == CELLS[cell.name]
 
 
-def refusal(cell: Cell, params: Params, carry: Carry, xs: Array, masks: StepMasks) -> Refusal | None:
+def refusal(cell: Cell[Params, Carry], params: Params, carry: Carry, xs: Array, masks: StepMasks) -> Refusal | None:
     """Why the hand-derived pass cannot compute this, or None.
 
     Args: those of `run`, of which shapes and types alone count.
@@ -53,14 +55,23 @@ def chunk_length(num_steps: int) -> int:
 
 
 def forward(
-    cell: Cell, reverse: bool, params: Params, initial: Carry, xs: Array, masks: StepMasks
-) -> tuple[Carry, Array, Carry]:
-    """The final carry, ys `[T, B, H]` and the carry after each step, arrays `[T, B, H]`."""
+    cell: Cell[P, HC], reverse: bool, params: P, initial: HC, xs: Array, masks: StepMasks
+) -> tuple[HC, Array, HC]:
+    """The final carry, ys `[T, *batch, H]` and the carry after each step, arrays `[T, *batch, H]`.
 
-    def chunk(carry: Carry, inputs: tuple[Array, StepMasks]) -> tuple[Carry, Carry]:
+    Args:
+        cell: a cell whose carry has an h.
+        reverse: from the last step to the first.
+        params: the cell's parameters.
+        initial: the carry before the first step, arrays `[*batch, H]`.
+        xs: inputs `[T, *batch, I]`.
+        masks: of all steps.
+    """
+
+    def chunk(carry: HC, inputs: tuple[Array, StepMasks]) -> tuple[HC, HC]:
         xs, masks = inputs
 
-        def step(carry, inputs):
+        def step(carry: HC, inputs: tuple[Projected, StepMasks]) -> tuple[HC, HC]:
             carry, _ = controlled_step(cell, params, carry, *inputs)
             return carry, carry
 
@@ -70,45 +81,59 @@ def forward(
     carry, carries = lax.scan(chunk, initial, chunks, reverse=reverse)
     carry, last_carries = chunk(carry, rest)
     carries = merge(carries, last_carries, reverse)
-    ys = carries.h  # of every cell with a rule
+    ys = carries.h
     if masks.valid is not None:
         ys = select(masks.valid, ys, jnp.zeros_like(ys))
     return carry, ys, carries
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(0, 1))
-def run(cell: Cell, reverse: bool, params: Params, carry: Carry, xs: Array, masks: StepMasks) -> tuple[Carry, Array]:
-    """Runs the cell over xs `[T, B, I]`: the final carry and ys `[T, B, H]`, with the hand-derived gradient.
+def run(cell: Cell[P, HC], reverse: bool, params: P, carry: HC, xs: Array, masks: StepMasks) -> tuple[HC, Array]:
+    """Runs the cell over xs `[T, *batch, I]`: the final carry and ys `[T, *batch, H]`, with the hand-derived gradient.
 
     The caller has asked `refusal`.
     """
     return forward(cell, reverse, params, carry, xs, masks)[:2]
 
 
-def run_forward(cell, reverse, params, carry, xs, masks):
-    """`run`, and what the backward pass needs of it."""
+class Residuals(NamedTuple, Generic[P, HC]):
+    """What the backward pass needs: the arguments of `run`, and the carry after each step, arrays `[T, *batch, H]`."""
+
+    params: P
+    initial: HC
+    xs: Array
+    masks: StepMasks
+    carries: HC
+
+
+def run_forward(
+    cell: Cell[P, HC], reverse: bool, params: P, carry: HC, xs: Array, masks: StepMasks
+) -> tuple[tuple[HC, Array], Residuals[P, HC]]:
+    """`run`, and what its backward pass needs."""
     final, ys, carries = forward(cell, reverse, params, carry, xs, masks)
-    return (final, ys), (params, carry, xs, masks, carries)
+    return (final, ys), Residuals(params, carry, xs, masks, carries)
 
 
-def run_backward(cell, reverse, residuals, cotangents):
+def run_backward(
+    cell: Cell[P, HC], reverse: bool, residuals: Residuals[P, HC], cotangents: tuple[HC, Array]
+) -> tuple[P, HC, Array, None]:
     """The gradient of every array that `run` takes from a derivative with respect to every output."""
     params, initial, xs, masks, carries = residuals
     dfinal, dys = cotangents
 
-    def chunk(state, inputs):
+    def chunk(state: tuple[HC, P], inputs: tuple[HC, Array, HC, Array, StepMasks]) -> tuple[tuple[HC, P], Array]:
         dcarry, dparams = state
         start, xs, carries, dys, masks = inputs
         gradients = backward(RULES[cell.name], params, xs, start, carries, dys, dcarry, masks, reverse)
-        return (gradients.carry, jax.tree.map(jnp.add, dparams, like(gradients.params, dparams))), gradients.xs
+        return (gradients.carry, tree_map(jnp.add, dparams, like(gradients.params, dparams))), gradients.xs
 
     chunks, rest = split((xs, carries, dys, masks), xs.shape[0], chunk_length(xs.shape[0]), reverse)
     # The carry at the start of each chunk is the one at the end of the chunk before it.
-    ends = jax.tree.map(lambda c: c[:, 0 if reverse else -1], chunks[1])
+    ends = tree_map(lambda c: c[:, 0 if reverse else -1], chunks[1])
     starts = previous(initial, ends, reverse)
-    rest_start = jax.tree.map(lambda i, e: e[0 if reverse else -1] if e.shape[0] else i, initial, ends)
+    rest_start = tree_map(lambda i, e: e[0 if reverse else -1] if e.shape[0] else i, initial, ends)
 
-    state = (widen(dfinal), widen(jax.tree.map(jnp.zeros_like, params)))
+    state = (widen(dfinal), widen(zeros_like(params)))
     state, rest_dxs = chunk(state, (rest_start, *rest))
     (dcarry, dparams), dxs = lax.scan(chunk, state, (starts, *chunks), reverse=not reverse)
     dxs = merge(dxs, rest_dxs, reverse)

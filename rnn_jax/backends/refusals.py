@@ -9,7 +9,7 @@ from typing import NamedTuple
 import jax
 
 from rnn_jax.controls import StepMasks
-from rnn_jax.types import Array, Carry, Params
+from rnn_jax.types import Array, Carry, GateWeights, Params
 
 OPTIONS = {"resets": "reset", "truncate_every": "truncate", "zoneout": "zoneout", "perturbations": "perturbations"}
 """The options of `unroll` that a back end may lack, and the fields of `StepMasks` that they become."""
@@ -34,7 +34,7 @@ def of_options(masks: StepMasks, lacking: Iterable[str]) -> Refusal | None:
     return Refusal(used[0], f"does not take {', '.join(used)}") if used else None
 
 
-def of_nothing_to_run(params: Params, xs: Array) -> Refusal | None:
+def of_nothing_to_run(params: GateWeights, xs: Array) -> Refusal | None:
     """The refusal of a back end that needs at least one step, sequence, feature and unit."""
     hidden_size = params.w_hh.shape[0]
     if 0 in xs.shape:

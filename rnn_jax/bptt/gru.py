@@ -59,6 +59,6 @@ def weights(xs: Array, before: GRUCarry, local: GRULocal, dz: Array) -> GRUParam
     return GRUParams(outer_sum(xs, dz), outer_sum(before.h, da), total(dz), total(gates(da, 3)[2]))
 
 
-def make() -> Rule:
+def make() -> Rule[GRUParams, GRUCarry, GRULocal]:
     """The rule of the GRU."""
     return Rule(recompute, step, weights, input_gradient)

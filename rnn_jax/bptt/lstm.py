@@ -52,6 +52,6 @@ def weights(xs: Array, before: LSTMCarry, local: LSTMLocal, dz: Array) -> LSTMPa
     return LSTMParams(outer_sum(xs, dz), outer_sum(before.h, dz), total(dz))
 
 
-def make() -> Rule:
+def make() -> Rule[LSTMParams, LSTMCarry, LSTMLocal]:
     """The rule of the LSTM."""
     return Rule(recompute, step, weights, input_gradient)

@@ -3,7 +3,7 @@
 import jax.numpy as jnp
 
 from rnn_jax.cells.cell import matmul
-from rnn_jax.types import Array
+from rnn_jax.types import Array, GateWeights
 
 
 def outer_sum(left: Array, dz: Array) -> Array:
@@ -16,7 +16,7 @@ def total(dz: Array) -> Array:
     return dz.sum(tuple(range(dz.ndim - 1)))
 
 
-def input_gradient(params, dz: Array) -> Array:  # any of the cells' parameters
+def input_gradient(params: GateWeights, dz: Array) -> Array:
     """dx = dz W_ih^T: `[..., G*H]` to `[..., I]`."""
     return matmul(dz, params.w_ih.T)
 

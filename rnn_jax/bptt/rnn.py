@@ -39,6 +39,6 @@ def weights(xs: Array, before: RNNCarry, slope: Array, dz: Array) -> RNNParams:
     return RNNParams(outer_sum(xs, dz), outer_sum(before.h, dz), total(dz))
 
 
-def make(activation: str) -> Rule:
+def make(activation: str) -> Rule[RNNParams, RNNCarry, Array]:
     """The rule of the Elman cell with phi = `activation`."""
     return Rule(partial(recompute, activation), step, weights, input_gradient)

@@ -1,15 +1,28 @@
 """The parts of a hand-derived backward pass that differ from cell to cell."""
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Generic, NamedTuple, Protocol, Self, TypeVar
 
-from rnn_jax.types import Array, Carry, Params
+from rnn_jax.types import Array, P
 
-Local = Any
+
+class HiddenCarry(Protocol):
+    """A carry with an h, and y_t = h_t: that of every cell with a rule."""
+
+    @property
+    def h(self) -> Array: ...
+
+    def _replace(self, *, h: Array) -> Self: ...
+
+
+HC = TypeVar("HC", bound=HiddenCarry)
+"""The carry of a cell with a rule."""
+
+Local = TypeVar("Local")
 """What a backward step needs to know of its forward step: a pytree of `[..., H]` arrays."""
 
 
-class Rule(NamedTuple):
+class Rule(NamedTuple, Generic[P, HC, Local]):
     """The backward pass of one cell, as docs/bptt.md derives it; `[...]` may be `[B]` or `[T, B]`.
 
     dz stands for the derivative of the loss with respect to the gates' sums before their nonlinearity, `[..., G*H]`.
@@ -22,7 +35,7 @@ class Rule(NamedTuple):
         inputs: `(params, dz [..., G*H]) -> dxs [..., I]`.
     """
 
-    recompute: Callable[[Params, Array, Carry, Carry], Local]
-    step: Callable[[Params, Local, Carry], tuple[Carry, Array]]
-    weights: Callable[[Array, Carry, Local, Array], Params]
-    inputs: Callable[[Params, Array], Array]
+    recompute: Callable[[P, Array, HC, HC], Local]
+    step: Callable[[P, Local, HC], tuple[HC, Array]]
+    weights: Callable[[Array, HC, Local, Array], P]
+    inputs: Callable[[P, Array], Array]

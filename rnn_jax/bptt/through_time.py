@@ -7,27 +7,29 @@ Source: Werbos, "Backpropagation through time: what it does and how to do it", 1
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Generic, NamedTuple, TypeVar
 
 import jax
 
-from rnn_jax.bptt.rule import Local, Rule
+from rnn_jax.bptt.rule import HC, Local, Rule
 from rnn_jax.controls import StepMasks, select, zeros_like
 from rnn_jax.segments import like, previous, widen
-from rnn_jax.types import Array, Carry, Params
+from rnn_jax.types import Array, Carry, P
+
+DZ = TypeVar("DZ")
 
 
-class Gradients(NamedTuple):
+class Gradients(NamedTuple, Generic[P, HC]):
     """Derivatives of the loss: of the parameters' shapes, of the initial carry's, and `[T, B, I]`."""
 
-    params: Params
-    carry: Carry
+    params: P
+    carry: HC
     xs: Array
 
 
 def controlled_step_back(
-    step: Callable[[Local, Carry], tuple[Carry, Any]], dcarry: Carry, local: Local, dy: Array, now: StepMasks
-) -> tuple[Carry, Any]:
+    step: Callable[[Local, HC], tuple[HC, DZ]], dcarry: HC, local: Local, dy: Array, now: StepMasks
+) -> tuple[HC, DZ]:
     """One step back between its masks: dcarry, as the later steps left it, to that of the step before, and dz.
 
     Args:
@@ -36,6 +38,8 @@ def controlled_step_back(
         local: what `step` needs to know of the forward step.
         dy: dL/dy_t, `[B, H]`.
         now: the masks of this step, `[B]` each.
+
+    Returns: dL/dcarry_{t-1}, arrays `[B, H]`, and what `step` gives beside it, dz_t `[B, G*H]`.
     """
     dafter = dcarry._replace(h=dcarry.h + dy)  # y_t = h_t
     if now.valid is not None:  # padding took no step: nothing reaches its gates or its weights
@@ -52,28 +56,28 @@ def controlled_step_back(
 
 
 def scan_back(
-    rule: Rule, params: Params, local: Local, dys: Array, dfinal: Carry, masks: StepMasks, reverse: bool
-) -> tuple[Carry, Array]:
+    rule: Rule[P, HC, Local], params: P, local: Local, dys: Array, dfinal: HC, masks: StepMasks, reverse: bool
+) -> tuple[HC, Array]:
     """All steps back, in a scan: dL/d(initial carry), arrays `[B, H]`, and dz `[T, B, G*H]`."""
 
-    def step(dcarry: Carry, inputs: tuple[Local, Array, StepMasks]) -> tuple[Carry, Array]:
+    def step(dcarry: HC, inputs: tuple[Local, Array, StepMasks]) -> tuple[HC, Array]:
         return controlled_step_back(partial(rule.step, params), dcarry, *inputs)
 
     return jax.lax.scan(step, widen(dfinal), (local, dys, masks), reverse=not reverse)
 
 
 def backward(
-    rule: Rule,
-    params: Params,
+    rule: Rule[P, HC, Local],
+    params: P,
     xs: Array,
-    initial: Carry,
-    carries: Carry,
+    initial: HC,
+    carries: HC,
     dys: Array,
-    dfinal: Carry,
+    dfinal: HC,
     masks: StepMasks,
     reverse: bool = False,
     loop: Callable[..., tuple[Carry, Array]] = scan_back,
-) -> Gradients:
+) -> Gradients[P, HC]:
     """The gradient of a loss through T steps of a cell, from its derivatives with respect to every output.
 
     Args:

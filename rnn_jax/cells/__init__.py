@@ -1,30 +1,57 @@
-"""Recurrent cells as pure functions, one file each; `get` finds one by name."""
+"""Recurrent cells as pure functions, one file each; `get` finds one by name.
+
+| name | parameters | carry | |
+|---|---|---|---|
+| `rnn`, `rnn_relu`, `rnn_identity` | `RNNParams` | `RNNCarry` | Elman's, by its nonlinearity |
+| `lstm` | `LSTMParams` | `LSTMCarry` | with forget gate |
+| `gru` | `GRUParams` | `GRUCarry` | reset after the recurrent product |
+| `lstm_additive`, `lstm_no_forget`, `lstm_coupled` | `LSTMParams` | `LSTMCarry` | an LSTM with gates left out |
+| `lstm_peephole` | `PeepholeParams` | `LSTMCarry` | gates that look at c |
+| `lstm_layer_norm` | `LayerNormParams` | `LSTMCarry` | sums normalized over the units |
+| `lstm_without_dc` | `LSTMParams` | `LSTMCarry` | its gradient is wrong on purpose |
+
+`CELLS` is the table, and each of them a `Cell`: a few pure functions under one name.
+"""
+
+from typing import Literal, overload
 
 from rnn_jax.cells import gru, lstm, lstm_variants, rnn
 from rnn_jax.cells.cell import Cell
 from rnn_jax.cells.gru import GRUCarry, GRUParams
 from rnn_jax.cells.lstm import LSTMCarry, LSTMParams
+from rnn_jax.cells.lstm_variants import LayerNormParams, PeepholeParams
 from rnn_jax.cells.rnn import RNNCarry, RNNParams
+from rnn_jax.types import Carry, Params
 
-CELLS = {
-    cell.name: cell
-    for cell in (
-        rnn.make(),
-        rnn.make("relu"),
-        rnn.make("identity"),
-        lstm.make(),
-        gru.make(),
-        *lstm_variants.make(),
-    )
+CELLS: dict[str, Cell[Params, Carry]] = {
+    "rnn": rnn.make(),
+    "rnn_relu": rnn.make("relu"),
+    "rnn_identity": rnn.make("identity"),
+    "lstm": lstm.make(),
+    "gru": gru.make(),
+    **{cell.name: cell for cell in lstm_variants.make()},
 }
+"""Every cell, by its name."""
+
+LSTMName = Literal["lstm", "lstm_additive", "lstm_no_forget", "lstm_coupled", "lstm_without_dc"]
 
 
-def get(name: str) -> Cell:
-    """The cell called `name`.
+@overload
+def get(name: Literal["rnn", "rnn_relu", "rnn_identity"]) -> Cell[RNNParams, RNNCarry]: ...
+@overload
+def get(name: LSTMName) -> Cell[LSTMParams, LSTMCarry]: ...
+@overload
+def get(name: Literal["gru"]) -> Cell[GRUParams, GRUCarry]: ...
+@overload
+def get(name: Literal["lstm_peephole"]) -> Cell[PeepholeParams, LSTMCarry]: ...
+@overload
+def get(name: Literal["lstm_layer_norm"]) -> Cell[LayerNormParams, LSTMCarry]: ...
+@overload
+def get(name: str) -> Cell[Params, Carry]: ...
+def get(name: str) -> Cell[Params, Carry]:
+    """The cell called `name`, a key of `CELLS`.
 
-    `rnn` (tanh), `rnn_relu`, `rnn_identity`, `lstm`, `gru`, and the variants of `rnn_jax.cells.lstm_variants`:
-    `lstm_additive`, `lstm_no_forget`, `lstm_coupled`, `lstm_peephole`, `lstm_layer_norm`, and `lstm_without_dc`,
-    whose gradient is wrong on purpose.
+    A type checker knows the parameters and the carry of a cell asked for by its literal name.
 
     Raises: `ValueError` for another name.
 
@@ -43,6 +70,8 @@ __all__ = [
     "GRUParams",
     "LSTMCarry",
     "LSTMParams",
+    "LayerNormParams",
+    "PeepholeParams",
     "RNNCarry",
     "RNNParams",
     "get",

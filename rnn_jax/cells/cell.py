@@ -2,22 +2,24 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Generic
 
 import jax.numpy as jnp
 
-from rnn_jax.types import Array, Carry, Params, Projected
+from rnn_jax.types import Array, C, P, Projected
 
 
-def no_projection(params: Params, xs: Array) -> Projected:
+def no_projection(params: object, xs: Array) -> Projected:
     """Leaves the inputs as they are, for a cell whose `recur` takes them unprojected."""
     del params
     return xs
 
 
 @dataclass(frozen=True)
-class Cell:
+class Cell(Generic[P, C]):
     """A recurrent cell: `carry, y = step(params, carry, x)`, any leading axes being batch axes.
+
+    `Cell[P, C]` has parameters of type P and a carry of type C, both pytrees of arrays: `Cell[LSTMParams, LSTMCarry]`.
 
     A step falls into what does not depend on the carry, `project`, which an unroll computes for many steps in one
     large product, and what does, `recur`. Any pair of functions with these signatures makes a cell that `unroll`
@@ -45,20 +47,34 @@ class Cell:
     """
 
     name: str
-    init_params: Callable[..., Params]
-    init_carry: Callable[..., Carry]
-    recur: Callable[[Params, Carry, Projected], tuple[Carry, Array]]
-    project: Callable[[Params, Array], Projected] = no_projection
+    init_params: Callable[..., P]
+    init_carry: Callable[..., C]
+    recur: Callable[[P, C, Projected], tuple[C, Array]]
+    project: Callable[[P, Array], Projected] = no_projection
     num_gates: int = 1
-    activations: Callable[[Params, Carry, Projected], Any] | None = None
+    activations: Callable[[P, C, Projected], Any] | None = None
 
-    def step(self, params: Params, carry: Carry, x: Array) -> tuple[Carry, Array]:
-        """One step: x `[..., I]` to y `[..., H]`. The definition that everything else must agree with."""
+    def step(self, params: P, carry: C, x: Array) -> tuple[C, Array]:
+        """One step: x `[..., I]` to the new carry, arrays `[..., H]`, and y `[..., H]`.
+
+        The definition that everything else must agree with.
+        """
         return self.recur(params, carry, self.project(params, x))
 
 
+def zero_carry(cell: Cell[P, C], params: P, batch_shape: tuple[int, ...]) -> C:
+    """The carry that an unroll begins with: zeros `[*batch_shape, H]`, H and the dtype being those of `params.w_hh`.
+
+    Raises: `ValueError` for parameters without `w_hh`.
+    """
+    w_hh = getattr(params, "w_hh", None)
+    if w_hh is None:
+        raise ValueError(f"give the initial carry: the parameters of {cell.name!r} do not tell its size")
+    return cell.init_carry(batch_shape, w_hh.shape[0], w_hh.dtype)
+
+
 def matmul(a: Array, b: Array) -> Array:
-    """`a @ b`, summed and returned in float32 where the operands are narrower."""
+    """`a @ b`, `[..., M]` by `[M, N]` to `[..., N]`, summed and returned in float32 where both are narrower."""
     dtype = jnp.result_type(a, b)
     return jnp.matmul(a, b, preferred_element_type=jnp.promote_types(dtype, jnp.float32))
 

@@ -21,7 +21,7 @@ import jax.numpy as jnp
 
 from rnn_jax.cells.cell import Cell, gates, matmul
 from rnn_jax.initializers import SCHEMES, chrono_bias, gate_keys, init_gates
-from rnn_jax.types import Array, Key
+from rnn_jax.types import Array, DType, Key
 
 
 class GRUParams(NamedTuple):
@@ -51,7 +51,7 @@ def init_params(
     key: Key,
     input_size: int,
     hidden_size: int,
-    dtype: jnp.dtype = jnp.float32,
+    dtype: DType = jnp.float32,
     *,
     init: str = "pytorch",
     gain: float = 1.0,
@@ -75,7 +75,7 @@ def init_params(
     return GRUParams(w_ih, w_hh, b, draw(key_hn, (hidden_size,), hidden_size, dtype))
 
 
-def init_carry(batch_shape: tuple[int, ...], hidden_size: int, dtype: jnp.dtype = jnp.float32) -> GRUCarry:
+def init_carry(batch_shape: tuple[int, ...], hidden_size: int, dtype: DType = jnp.float32) -> GRUCarry:
     """Zeros `[*batch_shape, H]`."""
     return GRUCarry(jnp.zeros((*batch_shape, hidden_size), dtype))
 
@@ -100,6 +100,6 @@ def recur(params: GRUParams, carry: GRUCarry, projected: tuple[Array, ...]) -> t
     return GRUCarry(h), h
 
 
-def make() -> Cell:
+def make() -> Cell[GRUParams, GRUCarry]:
     """The GRU cell."""
     return Cell("gru", init_params, init_carry, recur, project, 3, activations)

@@ -25,7 +25,7 @@ import jax.numpy as jnp
 
 from rnn_jax.cells.cell import Cell, gates, matmul
 from rnn_jax.initializers import chrono_bias, gate_keys, init_gates
-from rnn_jax.types import Array, Key
+from rnn_jax.types import Array, DType, Key
 
 
 class LSTMParams(NamedTuple):
@@ -56,7 +56,7 @@ def init_params(
     key: Key,
     input_size: int,
     hidden_size: int,
-    dtype: jnp.dtype = jnp.float32,
+    dtype: DType = jnp.float32,
     *,
     init: str = "pytorch",
     gain: float = 1.0,
@@ -87,7 +87,7 @@ def gate_biases(key: Key, b: Array, hidden_size: int, forget_bias: float | None,
     return b
 
 
-def init_carry(batch_shape: tuple[int, ...], hidden_size: int, dtype: jnp.dtype = jnp.float32) -> LSTMCarry:
+def init_carry(batch_shape: tuple[int, ...], hidden_size: int, dtype: DType = jnp.float32) -> LSTMCarry:
     """Zeros `[*batch_shape, H]`; c is float32 where `dtype` is narrower."""
     shape = (*batch_shape, hidden_size)
     return LSTMCarry(jnp.zeros(shape, dtype), jnp.zeros(shape, jnp.promote_types(dtype, jnp.float32)))
@@ -116,6 +116,6 @@ def recur(params: LSTMParams, carry: LSTMCarry, projected: tuple[Array, ...]) ->
     return LSTMCarry(h, c), h
 
 
-def make() -> Cell:
+def make() -> Cell[LSTMParams, LSTMCarry]:
     """The LSTM cell."""
     return Cell("lstm", init_params, init_carry, recur, project, 4, activations)

@@ -33,8 +33,9 @@ Kiros and Hinton, "Layer normalization", 2016.
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -43,10 +44,14 @@ from rnn_jax.cells import lstm
 from rnn_jax.cells.cell import Cell, gates, matmul
 from rnn_jax.cells.lstm import LSTMActivations, LSTMCarry, LSTMParams, init_carry
 from rnn_jax.initializers import chrono_bias, gate_keys, init_gates
-from rnn_jax.types import Array, Key
+from rnn_jax.types import Array, DType, GateWeights, Key, Params
 
 EPSILON = 1e-5
 """Added to the variance of a layer norm."""
+
+Init = Callable[..., Params]
+Recur = Callable[[Params, LSTMCarry, tuple[Array, ...]], tuple[LSTMCarry, Array]]
+Activations = Callable[[Params, LSTMCarry, tuple[Array, ...]], NamedTuple]
 
 
 class AdditiveActivations(NamedTuple):
@@ -86,13 +91,13 @@ class LayerNormParams(NamedTuple):
     gain_c: Array
 
 
-def sums(num_gates: int, params: Any, carry: LSTMCarry, projected: tuple[Array, ...]) -> tuple[Array, ...]:
+def sums(num_gates: int, params: GateWeights, carry: LSTMCarry, projected: tuple[Array, ...]) -> tuple[Array, ...]:
     """z of each gate."""
     recurrent = gates(matmul(carry.h, params.w_hh), num_gates)
     return tuple(x + r for x, r in zip(projected, recurrent, strict=True))
 
 
-def project(num_gates: int, params: Any, xs: Array) -> tuple[Array, ...]:
+def project(num_gates: int, params: GateWeights, xs: Array) -> tuple[Array, ...]:
     """x W_ih + b: `[..., I]` to G arrays `[..., H]`."""
     return gates(matmul(xs, params.w_ih) + params.b, num_gates)
 
@@ -189,7 +194,7 @@ def init_additive(
     key: Key,
     input_size: int,
     hidden_size: int,
-    dtype: jnp.dtype = jnp.float32,
+    dtype: DType = jnp.float32,
     *,
     init: str = "pytorch",
     gain: float = 1.0,
@@ -202,7 +207,7 @@ def init_no_forget(
     key: Key,
     input_size: int,
     hidden_size: int,
-    dtype: jnp.dtype = jnp.float32,
+    dtype: DType = jnp.float32,
     *,
     init: str = "pytorch",
     gain: float = 1.0,
@@ -215,7 +220,7 @@ def init_coupled(
     key: Key,
     input_size: int,
     hidden_size: int,
-    dtype: jnp.dtype = jnp.float32,
+    dtype: DType = jnp.float32,
     *,
     init: str = "pytorch",
     gain: float = 1.0,
@@ -233,7 +238,7 @@ def init_peephole(
     key: Key,
     input_size: int,
     hidden_size: int,
-    dtype: jnp.dtype = jnp.float32,
+    dtype: DType = jnp.float32,
     *,
     init: str = "pytorch",
     gain: float = 1.0,
@@ -251,7 +256,7 @@ def init_layer_norm(
     key: Key,
     input_size: int,
     hidden_size: int,
-    dtype: jnp.dtype = jnp.float32,
+    dtype: DType = jnp.float32,
     *,
     init: str = "pytorch",
     gain: float = 1.0,
@@ -266,25 +271,20 @@ def init_layer_norm(
     return LayerNormParams(*drawn, ones, ones, ones[0])
 
 
-def make() -> tuple[Cell, ...]:
+def make() -> tuple[Cell[Params, LSTMCarry], ...]:
     """The variants."""
 
-    def variant(name: str, num_gates: int, init: Callable, recur: Callable, activations: Callable) -> Cell:
+    def cell(name: str, num_gates: int, init: Init, recur: Recur, activations: Activations) -> Cell[Params, LSTMCarry]:
         return Cell(name, init, init_carry, recur, partial(project, num_gates), num_gates, activations)
 
     return (
-        variant("lstm_additive", 1, init_additive, additive_recur, additive_activations),
-        variant("lstm_no_forget", 3, init_no_forget, no_forget_recur, input_output_activations),
-        variant("lstm_coupled", 3, init_coupled, coupled_recur, input_output_activations),
-        Cell("lstm_without_dc", lstm.init_params, init_carry, without_dc_recur, lstm.project, 4, lstm.activations),
-        variant("lstm_peephole", 4, init_peephole, peephole_recur, peephole_activations),
-        Cell(
-            "lstm_layer_norm",
-            init_layer_norm,
-            init_carry,
-            layer_norm_recur,
-            layer_norm_project,
-            4,
-            layer_norm_activations,
+        cell("lstm_additive", 1, init_additive, additive_recur, additive_activations),
+        cell("lstm_no_forget", 3, init_no_forget, no_forget_recur, input_output_activations),
+        cell("lstm_coupled", 3, init_coupled, coupled_recur, input_output_activations),
+        cell("lstm_without_dc", 4, lstm.init_params, without_dc_recur, lstm.activations),
+        cell("lstm_peephole", 4, init_peephole, peephole_recur, peephole_activations),
+        replace(
+            cell("lstm_layer_norm", 4, init_layer_norm, layer_norm_recur, layer_norm_activations),
+            project=layer_norm_project,
         ),
     )

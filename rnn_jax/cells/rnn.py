@@ -19,7 +19,7 @@ import jax.numpy as jnp
 
 from rnn_jax.cells.cell import Cell, matmul
 from rnn_jax.initializers import gate_keys, init_gates
-from rnn_jax.types import Array, Key
+from rnn_jax.types import Array, DType, Key
 
 
 class RNNParams(NamedTuple):
@@ -53,7 +53,7 @@ def init_params(
     key: Key,
     input_size: int,
     hidden_size: int,
-    dtype: jnp.dtype = jnp.float32,
+    dtype: DType = jnp.float32,
     *,
     init: str = "pytorch",
     gain: float = 1.0,
@@ -65,7 +65,7 @@ def init_params(
     return RNNParams(*init_gates(gate_keys(key), input_size, hidden_size, 1, dtype, init, gain))
 
 
-def init_carry(batch_shape: tuple[int, ...], hidden_size: int, dtype: jnp.dtype = jnp.float32) -> RNNCarry:
+def init_carry(batch_shape: tuple[int, ...], hidden_size: int, dtype: DType = jnp.float32) -> RNNCarry:
     """Zeros `[*batch_shape, H]`."""
     return RNNCarry(jnp.zeros((*batch_shape, hidden_size), dtype))
 
@@ -86,7 +86,7 @@ def recur(activation: str, params: RNNParams, carry: RNNCarry, projected: Array)
     return RNNCarry(h), h
 
 
-def make(activation: str = "tanh") -> Cell:
+def make(activation: str = "tanh") -> Cell[RNNParams, RNNCarry]:
     """The Elman cell with phi = `activation`. Raises `ValueError` for an unknown activation."""
     if activation not in ACTIVATIONS:
         raise ValueError(f"unknown activation {activation!r}: take one of {', '.join(ACTIVATIONS)}")

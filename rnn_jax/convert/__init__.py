@@ -1,1 +1,12 @@
-"""Weights from and to other libraries: `rnn_jax.convert.torch`, `rnn_jax.convert.flax`."""
+"""Weights from and to other libraries, of which none is imported before it is used.
+
+| | |
+|---|---|
+| `from_torch`, `to_torch` | the state of PyTorch's `nn.RNN`, `nn.LSTM`, `nn.GRU`: all layers and directions |
+| `from_flax`, `to_flax` | a cell of Flax NNX |
+"""
+
+from rnn_jax.convert.flax import from_flax, to_flax
+from rnn_jax.convert.torch import from_torch, to_torch
+
+__all__ = ["from_flax", "from_torch", "to_flax", "to_torch"]

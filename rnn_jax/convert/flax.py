@@ -9,24 +9,28 @@ Kernels have our layout, `[I, ...]` and `[H, ...]`, gates our order, and the equ
 | `OptimizedLSTMCell` | `lstm` | `dense_i`, `dense_h` | of `dense_h` |
 | `GRUCell` | `gru` | `dense_i`, `dense_h` | of `dense_i`; no `b_hn`, whatever its docstring says |
 
-Flax's LSTM carry is the pair (c, h), ours is `LSTMCarry(h, c)`; the other carries are h on both sides.
+Flax's LSTM carry is the pair (c, h), ours is `LSTMCarry(h, c)`; the other carries are h on both sides. Flax is imported
+when a cell is converted.
 """
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import jax
 import jax.numpy as jnp
-from flax import nnx
 
 from rnn_jax.cells import GRUParams, LSTMParams, RNNParams
 from rnn_jax.cells.rnn import ACTIVATIONS
-from rnn_jax.types import Array, Params
+from rnn_jax.types import Array
 
-FlaxCells = nnx.SimpleCell | nnx.LSTMCell | nnx.OptimizedLSTMCell | nnx.GRUCell
+if TYPE_CHECKING:
+    from flax import nnx
+
+FlaxCell: TypeAlias = "nnx.SimpleCell | nnx.LSTMCell | nnx.OptimizedLSTMCell | nnx.GRUCell"
+KnownParams = RNNParams | LSTMParams | GRUParams
 
 
-def from_flax(cell: FlaxCells) -> Params:
+def from_flax(cell: FlaxCell) -> KnownParams:
     """The parameters of one layer from a Flax cell.
 
     Which Elman cell they belong to, the caller knows: a `SimpleCell` with `activation_fn=nnx.relu` is our `rnn_relu`.
@@ -38,7 +42,7 @@ def from_flax(cell: FlaxCells) -> Params:
     Example:
 
         >>> from flax import nnx
-        >>> from rnn_jax.convert.flax import from_flax
+        >>> from rnn_jax.convert import from_flax
         >>> params = from_flax(nnx.LSTMCell(3, 5, rngs=nnx.Rngs(0)))
         >>> params.w_ih.shape, params.w_hh.shape, params.b.shape
         ((3, 20), (5, 20), (20,))
@@ -50,7 +54,7 @@ def from_flax(cell: FlaxCells) -> Params:
     return kind(w_ih, w_hh, b)
 
 
-def to_flax(params: Params, cell: FlaxCells) -> None:
+def to_flax(params: KnownParams, cell: FlaxCell) -> None:
     """Writes the parameters of one layer into a Flax cell of the same kind and sizes: the inverse of `from_flax`.
 
     Raises: `ValueError`, and leaves the cell as it was, for another kind of parameters; for shapes or dtypes that
@@ -62,7 +66,7 @@ def to_flax(params: Params, cell: FlaxCells) -> None:
         >>> import jax
         >>> from flax import nnx
         >>> from rnn_jax import cells
-        >>> from rnn_jax.convert.flax import to_flax
+        >>> from rnn_jax.convert import to_flax
         >>> params = cells.get("rnn").init_params(jax.random.key(0), input_size=3, hidden_size=5)
         >>> cell = nnx.SimpleCell(3, 5, rngs=nnx.Rngs(0))
         >>> to_flax(params, cell)
@@ -86,8 +90,10 @@ def to_flax(params: Params, cell: FlaxCells) -> None:
             part[...] = block
 
 
-def _places(cell: FlaxCells) -> tuple[list[Any], list[Any], list[Any]]:
+def _places(cell: FlaxCell) -> tuple[list[Any], list[Any], list[Any]]:
     """The variables that hold the blocks of `w_ih`, of `w_hh` and of `b`, from left to right."""
+    from flax import nnx
+
     if isinstance(cell, nnx.LSTMCell):
         inputs, recurrent = [cell.ii, cell.if_, cell.ig, cell.io], [cell.hi, cell.hf, cell.hg, cell.ho]
     else:
@@ -96,8 +102,10 @@ def _places(cell: FlaxCells) -> tuple[list[Any], list[Any], list[Any]]:
     return [part.kernel for part in inputs], [part.kernel for part in recurrent], [part.bias for part in biased]
 
 
-def _check_cell(cell: FlaxCells) -> Any:
+def _check_cell(cell: FlaxCell) -> type[Any]:
     """The named tuple of our parameters for a Flax cell that computes what one of our cells does."""
+    from flax import nnx
+
     if isinstance(cell, nnx.SimpleCell):
         if cell.residual:
             raise ValueError("a SimpleCell with residual=True has no counterpart here")

@@ -58,7 +58,7 @@ def from_torch(cell_name: str, state: Mapping[str, Any]) -> tuple[Params, ...]:
     Example:
 
         >>> import numpy as np
-        >>> from rnn_jax.convert.torch import from_torch
+        >>> from rnn_jax.convert import from_torch
         >>> state = {"weight_ih_l0": np.ones((15, 3), np.float32), "weight_hh_l0": np.ones((15, 5), np.float32)}
         >>> (params,) = from_torch("gru", state)
         >>> params.w_ih.shape, params.w_hh.shape, params.b.shape, params.b_hn.shape
@@ -95,7 +95,7 @@ def to_torch(params: Sequence[Params]) -> dict[str, np.ndarray]:
 
         >>> import jax
         >>> from rnn_jax import cells, compose
-        >>> from rnn_jax.convert.torch import to_torch
+        >>> from rnn_jax.convert import to_torch
         >>> params = compose.init_stack(jax.random.key(0), cells.get("lstm"), 3, 5, num_layers=2)
         >>> state = to_torch(params)
         >>> len(state), state["weight_ih_l0"].shape, state["weight_hh_l1"].shape

@@ -1,15 +1,16 @@
 """What a recurrent system does to small differences and to gradients: arrays out, no plots.
 
-Of any function `step(carry, x) -> carry`, a cell's (`cell_step`) or your own:
+Of any function `step(carry, x) -> carry`, a `Step`, a cell's (`cell_step`) or your own:
 
 | | |
 |---|---|
 | `gradient_flow` | log ||dL/dh_t|| for every t, however small |
 | `gradient_terms` | what each step contributes to the gradient of the parameters |
 | `memory_horizon` | the lag from which on a norm has fallen by a factor |
-| `jacobian_norms`, `jacobian_singular_values` | of dh_T/dh_k for every lag, as logarithms |
+| `jacobian_norms` | log ||dh_T/dh_k|| for every lag: `JacobianNorms` |
+| `jacobian_singular_values` | all singular values of dh_T/dh_k, as logarithms |
 | `log_singular_values`, `effective_rank` | of a matrix whose rows differ by any number of orders of magnitude |
-| `lyapunov_spectrum` | mean rates at which small differences grow |
+| `lyapunov_spectrum` | mean rates at which small differences grow: `LyapunovSpectrum` |
 | `largest_exponents`, `flossing_loss`, `floss` | the largest of those rates, differentiable, and pushed to zero |
 | `log_norm` | log of a norm that neither under- nor overflows |
 
@@ -19,7 +20,7 @@ Of a cell and its parameters:
 |---|---|
 | `cell_step` | its step as such a function |
 | `gate_activations`, `gate_statistics` | what its gates do over a sequence, and how many are stuck |
-| `truncation_bias`, `echo_task`, `echo_loss` | what truncated backpropagation leaves out |
+| `truncation_bias` | what truncated backpropagation leaves out, a `TruncationBias`, on `echo_task` by `echo_loss` |
 | `gradcheck` | a module: the same gradient by three routes that share no algebra |
 """
 

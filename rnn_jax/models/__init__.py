@@ -13,8 +13,8 @@
 """
 
 from rnn_jax.models.gradient_flow import make_gradient_flow
+from rnn_jax.models.parameters import abstract, bind, num_params, pure, summary
 from rnn_jax.models.pooling import pool_steps
-from rnn_jax.models.pure import abstract, bind, num_params, pure, summary
 from rnn_jax.models.recurrent import GRU, LSTM, RNN, FlaxCell, Recurrent
 from rnn_jax.models.sequence import SequenceModel, last_output
 from rnn_jax.models.text import BagClassifier, FlattenClassifier, TextClassifier

@@ -13,9 +13,10 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
+from rnn_jax.cells.cell import zero_carry
 from rnn_jax.compose import Directions
 from rnn_jax.diagnostics.steps import log_norm
-from rnn_jax.models.pure import bind
+from rnn_jax.models.parameters import bind
 from rnn_jax.models.recurrent import BothDirections, Recurrent
 from rnn_jax.types import Array, Params
 
@@ -69,7 +70,7 @@ def make_gradient_flow(model: nnx.Module, score: Callable[[Array], Array]) -> Fl
 
 def _zeros(recurrent: Recurrent, layer: Any, num_steps: int, batch: int) -> Any:
     def of(params: Params) -> Any:
-        return recurrent.cell.init_carry((num_steps, batch), params.w_hh.shape[0], params.w_hh.dtype)
+        return zero_carry(recurrent.cell, params, (num_steps, batch))
 
     params = layer.tuple(recurrent.dtype)
     return Directions(*map(of, params)) if isinstance(layer, BothDirections) else of(params)

@@ -13,8 +13,9 @@ from flax import nnx
 from rnn_jax import cells, compose
 from rnn_jax.backends import CHOICES
 from rnn_jax.cells import Cell
+from rnn_jax.cells.cell import zero_carry
 from rnn_jax.compose import Directions
-from rnn_jax.types import Array, Carry, Params
+from rnn_jax.types import Array, Carry, DType, Params
 
 
 class Weights(nnx.Module):
@@ -25,7 +26,7 @@ class Weights(nnx.Module):
         for name, value in params._asdict().items():
             setattr(self, name, nnx.Param(value))
 
-    def tuple(self, dtype: Any = None) -> Params:
+    def tuple(self, dtype: DType | None = None) -> Params:
         """The named tuple that the pure functions take, cast to `dtype` if one is given."""
         values = (getattr(self, name)[...] for name in self.kind._fields)
         return self.kind(*(value if dtype is None else value.astype(dtype) for value in values))
@@ -34,11 +35,11 @@ class Weights(nnx.Module):
 class BothDirections(nnx.Module):
     """The parameters of a layer with two directions."""
 
-    def __init__(self, params: Directions):
+    def __init__(self, params: Directions[Params]):
         self.forward = Weights(params.forward)
         self.backward = Weights(params.backward)
 
-    def tuple(self, dtype: Any = None) -> Directions:
+    def tuple(self, dtype: DType | None = None) -> Directions[Params]:
         """`Directions` of the two named tuples."""
         return Directions(self.forward.tuple(dtype), self.backward.tuple(dtype))
 
@@ -81,7 +82,7 @@ class Recurrent(nnx.Module):
 
     def __init__(
         self,
-        cell: Cell | str,
+        cell: Cell[Params, Carry] | str,
         input_size: int,
         hidden_size: int,
         *,
@@ -90,8 +91,8 @@ class Recurrent(nnx.Module):
         dropout: float = 0.0,
         variational: bool = False,
         zoneout: float = 0.0,
-        dtype: Any = None,
-        param_dtype: Any = jnp.float32,
+        dtype: DType | None = None,
+        param_dtype: DType = jnp.float32,
         backend: str = "scan",
         checkpoint_every: int | None = None,
         truncate_every: int | None = None,
@@ -201,7 +202,9 @@ class FlaxCell(nnx.RNNCellBase):
         (2, 7, 5)
     """
 
-    def __init__(self, cell: Cell | str, input_size: int, hidden_size: int, *, rngs: nnx.Rngs, **options: Any):
+    def __init__(
+        self, cell: Cell[Params, Carry] | str, input_size: int, hidden_size: int, *, rngs: nnx.Rngs, **options: Any
+    ):
         self.cell = cells.get(cell) if isinstance(cell, str) else cell
         self.hidden_size = hidden_size
         self.weights = Weights(self.cell.init_params(rngs.params(), input_size, hidden_size, **options))
@@ -211,7 +214,7 @@ class FlaxCell(nnx.RNNCellBase):
 
         `carry_init` is a Flax initializer, `(key, shape, dtype) -> array`, and takes its keys from `rngs`.
         """
-        zeros = self.cell.init_carry(input_shape[:-1], self.hidden_size, self.weights.tuple().w_hh.dtype)
+        zeros = zero_carry(self.cell, self.weights.tuple(), input_shape[:-1])
         if carry_init is None:
             return zeros
         return jax.tree.map(

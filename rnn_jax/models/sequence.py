@@ -5,21 +5,28 @@ from typing import Any
 import jax.numpy as jnp
 from flax import nnx
 
+from rnn_jax.compose import Directions
+from rnn_jax.controls import hidden
 from rnn_jax.models.recurrent import Recurrent
 from rnn_jax.types import Array, Carry
 
 
-def last_output(carry: Carry, only_backward: bool = False) -> Array:
+def last_output(carry: tuple[Carry, ...], only_backward: bool = False) -> Array:
     """The last hidden state of the top layer, `[B, D * H]`: both directions where it has two.
 
     Each direction's final carry, not the output at the last step: there the backward pass has read one input only.
     With `only_backward` a layer with two directions gives `[B, H]`, the backward one alone: what `hidden[-1]` is in
-    PyTorch, and what the lectures' bidirectional classifiers read without meaning to (docs/errata.md, D5).
+    PyTorch, and what the lectures' bidirectional classifiers read without meaning to (docs/errata.md, 5).
+
+    Args:
+        carry: the final carries of `Recurrent`, one per layer, arrays `[B, H]`.
+        only_backward: see above.
     """
     top = carry[-1]
-    if not hasattr(top, "forward"):
-        return top.h
-    return top.backward.h if only_backward else jnp.concatenate((top.forward.h, top.backward.h), axis=-1)
+    if not isinstance(top, Directions):
+        return hidden(top)
+    backward = hidden(top.backward)
+    return backward if only_backward else jnp.concatenate((hidden(top.forward), backward), axis=-1)
 
 
 class SequenceModel(nnx.Module):

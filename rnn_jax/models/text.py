@@ -11,7 +11,7 @@ from rnn_jax.controls import length_mask
 from rnn_jax.models import last_output
 from rnn_jax.models.pooling import FINAL, POOLS, pool_steps
 from rnn_jax.models.recurrent import Recurrent
-from rnn_jax.types import Array, Key
+from rnn_jax.types import Array, DType, Key
 
 UNK = 1
 """The token of a word that is not in the vocabulary."""
@@ -123,7 +123,7 @@ class TextClassifier(nnx.Module):
 class Embedding(nnx.Module):
     """A table `[V, D]` with a row per token, learnt by gradient: x = E[token]."""
 
-    def __init__(self, vocab_size: int, size: int, scale: float, dtype: Any, rngs: nnx.Rngs):
+    def __init__(self, vocab_size: int, size: int, scale: float, dtype: DType, rngs: nnx.Rngs):
         self.table = nnx.Param(scale * jax.random.normal(rngs.params(), (vocab_size, size), dtype))
 
     def __call__(self, tokens: Array) -> Array:
@@ -147,7 +147,7 @@ class BagClassifier(nnx.Module):
         num_classes: int,
         *,
         embedding_scale: float = 1.0,
-        param_dtype: Any = jnp.float32,
+        param_dtype: DType = jnp.float32,
         rngs: nnx.Rngs,
     ):
         self.embedding = Embedding(vocab_size, embedding_size, embedding_scale, param_dtype, rngs)
@@ -175,7 +175,7 @@ class FlattenClassifier(nnx.Module):
         num_classes: int,
         *,
         embedding_scale: float = 1.0,
-        param_dtype: Any = jnp.float32,
+        param_dtype: DType = jnp.float32,
         rngs: nnx.Rngs,
     ):
         self.embedding = Embedding(vocab_size, embedding_size, embedding_scale, param_dtype, rngs)

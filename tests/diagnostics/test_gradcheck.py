@@ -157,7 +157,7 @@ PUBLISHED = [
     Fault(
         "accumulators not from zero",
         manual,
-        "jax.tree.map(jnp.zeros_like, params)",
+        "zeros_like(params)",
         "jax.tree.map(lambda p: 0.01 * jax.random.normal(jax.random.key(0), p.shape, p.dtype), params)",
         "lstm",
     ),

@@ -4,8 +4,9 @@ Keeps the gates of every step for the backward pass, `[T, B, 5 H]` floats for an
 `checkpoint_every` needs less memory, as everywhere.
 """
 
+from collections.abc import Sequence
 from functools import partial
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -14,9 +15,15 @@ from rnn_jax.backends import device, manual
 from rnn_jax.backends.native import library
 from rnn_jax.backends.refusals import OPTIONS, Refusal, of_nothing_to_run, of_options, of_other_than_float32
 from rnn_jax.cells.cell import Cell
-from rnn_jax.cells.gru import GRUParams
-from rnn_jax.controls import StepMasks, length_mask, select
-from rnn_jax.types import Array, Carry, Params
+from rnn_jax.cells.gru import GRUCarry, GRUParams
+from rnn_jax.cells.lstm import LSTMCarry, LSTMParams
+from rnn_jax.cells.rnn import RNNCarry, RNNParams
+from rnn_jax.controls import StepMasks, length_mask, select, zeros_like
+from rnn_jax.types import Array, Carry, Params, tree_map
+
+KnownParams = RNNParams | LSTMParams | GRUParams
+KnownCarry = RNNCarry | LSTMCarry | GRUCarry
+KnownCell = Cell[KnownParams, KnownCarry]
 
 
 class Kind(NamedTuple):
@@ -29,7 +36,7 @@ class Kind(NamedTuple):
 KINDS = {"rnn": Kind(0, 1), "rnn_relu": Kind(0, 1), "rnn_identity": Kind(0, 1), "lstm": Kind(5, 4), "gru": Kind(4, 4)}
 
 
-def refusal(cell: Cell, params: Params, carry: Carry, xs: Array, masks: StepMasks) -> Refusal | None:
+def refusal(cell: Cell[Params, Carry], params: Params, carry: Carry, xs: Array, masks: StepMasks) -> Refusal | None:
     """Why the loops cannot compute this, or None.
 
     Args: those of `run`, of which shapes and types alone count.
@@ -53,7 +60,9 @@ def of_this_machine() -> Refusal | None:
     return None
 
 
-def run(cell: Cell, reverse: bool, params: Params, carry: Carry, xs: Array, masks: StepMasks) -> tuple[Carry, Array]:
+def run(
+    cell: KnownCell, reverse: bool, params: KnownParams, carry: KnownCarry, xs: Array, masks: StepMasks
+) -> tuple[KnownCarry, Array]:
     """Runs the cell over xs `[T, *batch, I]`: the final carry and ys `[T, *batch, H]`.
 
     The caller has asked `refusal`.
@@ -63,18 +72,18 @@ def run(cell: Cell, reverse: bool, params: Params, carry: Carry, xs: Array, mask
     lengths = jnp.full(flat.shape[1], num_steps, jnp.int32)
     if masks.valid is not None:
         lengths = masks.valid.reshape(num_steps, -1).sum(0, dtype=jnp.int32)
-    flat_carry = jax.tree.map(lambda a: a.reshape(-1, a.shape[-1]), carry)
+    flat_carry = tree_map(lambda a: a.reshape(-1, a.shape[-1]), carry)
     final, hs, _ = forward(cell, reverse, False, params, flat_carry, flat, lengths)
     ys = hs.reshape(num_steps, *batch_shape, -1)
     if masks.valid is not None:
         ys = select(masks.valid, ys, jnp.zeros_like(ys))
-    return jax.tree.map(lambda a, b: a.reshape(b.shape), final, carry), ys
+    return tree_map(lambda a, b: a.reshape(b.shape), final, carry), ys
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(0, 1, 2))
 def forward(
-    cell: Cell, reverse: bool, save: bool, params: Params, carry: Carry, xs: Array, lengths: Array
-) -> tuple[Carry, Array, Array]:
+    cell: KnownCell, reverse: bool, save: bool, params: KnownParams, carry: KnownCarry, xs: Array, lengths: Array
+) -> tuple[KnownCarry, Array, Array]:
     """For xs `[T, B, I]` and lengths `[B]` the final carry, h after each step `[T, B, H]`, held past the end, and what
     the backward pass needs, in the library's own order; empty without `save`."""
     num_steps, batch_size, _ = xs.shape
@@ -88,28 +97,44 @@ def forward(
     shapes = ((num_steps, batch_size, hidden_size), (batch_size, hidden_size), saved_shape)
     arguments = (xs, params.w_ih, params.w_hh, params.b, recurrent, carry[0], carry[-1], lengths)
     hs, c, saved = call(library.FORWARD, shapes, cell, reverse, arguments)
-    final = carry._replace(h=hs[0 if reverse else -1])
-    return (final._replace(c=c) if hasattr(final, "c") else final), hs, saved
+    h = hs[0 if reverse else -1]
+    final = LSTMCarry(h, c) if isinstance(carry, LSTMCarry) else carry._replace(h=h)
+    return final, hs, saved
 
 
 def call(
-    name: str, shapes: tuple[tuple[int, ...], ...], cell: Cell, reverse: bool, arguments: tuple[Array, ...]
-) -> Any:
+    name: str, shapes: tuple[tuple[int, ...], ...], cell: KnownCell, reverse: bool, arguments: tuple[Array, ...]
+) -> Sequence[Array]:
     """The library's function of that name: results of these shapes."""
     results = [jax.ShapeDtypeStruct(shape, jnp.float32) for shape in shapes]
     return jax.ffi.ffi_call(name, results, vmap_method="sequential")(*arguments, cell=cell.name, reverse=reverse)
 
 
-def run_forward(cell, reverse, save, params, carry, xs, lengths):
+class Residuals(NamedTuple):
+    """What the backward pass needs: the arguments of `forward`, h after each step, and what the library has saved."""
+
+    params: KnownParams
+    carry: KnownCarry
+    xs: Array
+    lengths: Array
+    hs: Array
+    saved: Array
+
+
+def run_forward(
+    cell: KnownCell, reverse: bool, save: bool, params: KnownParams, carry: KnownCarry, xs: Array, lengths: Array
+) -> tuple[tuple[KnownCarry, Array, Array], Residuals]:
     """`forward`, and what its backward pass needs."""
     final, hs, saved = forward(cell, reverse, True, params, carry, xs, lengths)
-    return (final, hs, saved if save else saved.ravel()[:0]), (params, carry, xs, lengths, hs, saved)
+    return (final, hs, saved if save else saved.ravel()[:0]), Residuals(params, carry, xs, lengths, hs, saved)
 
 
-def run_backward(cell, reverse, save, residuals, cotangents):
+def run_backward(
+    cell: KnownCell, reverse: bool, save: bool, residuals: Residuals, cotangents: tuple[KnownCarry, Array, Array]
+) -> tuple[KnownParams, KnownCarry, Array, None]:
     """The gradient of every array that `forward` takes from a derivative with respect to its outputs."""
     dfinal, dhs, _ = cotangents
-    return *gradient(cell, reverse, *residuals, dfinal, dhs), None
+    return *gradient(cell, reverse, residuals, dfinal, dhs), None
 
 
 forward.defvjp(run_forward, run_backward)
@@ -117,51 +142,52 @@ forward.defvjp(run_forward, run_backward)
 
 @partial(jax.custom_vjp, nondiff_argnums=(0, 1))
 def gradient(
-    cell: Cell,
-    reverse: bool,
-    params: Params,
-    carry: Carry,
-    xs: Array,
-    lengths: Array,
-    hs: Array,
-    saved: Array,
-    dfinal: Carry,
-    dhs: Array,
-) -> tuple[Params, Carry, Array]:
-    """The derivative of the loss with respect to params, carry and xs."""
+    cell: KnownCell, reverse: bool, residuals: Residuals, dfinal: KnownCarry, dhs: Array
+) -> tuple[KnownParams, KnownCarry, Array]:
+    """The derivative of the loss with respect to params, carry and xs, from that to the final carry and to hs."""
+    params, carry, xs, lengths, hs, saved = residuals
     hidden_size = params.w_hh.shape[0]
     biases = (KINDS[cell.name].biases * hidden_size,)
     shapes = (params.w_ih.shape, params.w_hh.shape, biases, xs.shape, carry.h.shape, carry.h.shape)
     arguments = (xs, params.w_ih, params.w_hh, carry[0], carry[-1], lengths, hs, saved, dhs, dfinal[0], dfinal[-1])
     dw_ih, dw_hh, db, dxs, *dcarry = call(library.BACKWARD, shapes, cell, reverse, arguments)
     if isinstance(params, GRUParams):
-        dparams = GRUParams(dw_ih, dw_hh, db[hidden_size:], db[:hidden_size])
-    else:
-        dparams = type(params)(dw_ih, dw_hh, db)
-    return dparams, type(carry)(*dcarry[: len(carry)]), dxs
+        return GRUParams(dw_ih, dw_hh, db[hidden_size:], db[:hidden_size]), type(carry)(*dcarry[: len(carry)]), dxs
+    return type(params)(dw_ih, dw_hh, db), type(carry)(*dcarry[: len(carry)]), dxs
 
 
-def gradient_forward(cell, reverse, params, carry, xs, lengths, hs, saved, dfinal, dhs):
+def gradient_forward(
+    cell: KnownCell, reverse: bool, residuals: Residuals, dfinal: KnownCarry, dhs: Array
+) -> tuple[tuple[KnownParams, KnownCarry, Array], tuple[Residuals, KnownCarry, Array]]:
     """`gradient`, and what is needed to differentiate it."""
-    value = gradient(cell, reverse, params, carry, xs, lengths, hs, saved, dfinal, dhs)
-    return value, (params, carry, xs, lengths, hs, saved, dfinal, dhs)
+    return gradient(cell, reverse, residuals, dfinal, dhs), (residuals, dfinal, dhs)
 
 
-def gradient_backward(cell, reverse, residuals, cotangents):
+def gradient_backward(
+    cell: KnownCell,
+    reverse: bool,
+    taken: tuple[Residuals, KnownCarry, Array],
+    cotangents: tuple[KnownParams, KnownCarry, Array],
+) -> tuple[Residuals, KnownCarry, Array]:
     """Second derivatives are those of the manual back end: of the same function, so that hs and saved have none."""
-    params, carry, xs, lengths, hs, saved, dfinal, dhs = residuals
-    masks = StepMasks(valid=length_mask(lengths, xs.shape[0]))
+    residuals, dfinal, dhs = taken
+    masks = StepMasks(valid=length_mask(residuals.lengths, residuals.xs.shape[0]))
 
-    def same(params, carry, xs, dfinal, dhs):
-        def run(params, carry, xs):
+    def same(
+        params: KnownParams, carry: KnownCarry, xs: Array, dfinal: KnownCarry, dhs: Array
+    ) -> tuple[KnownParams, KnownCarry, Array]:
+        def run(params: KnownParams, carry: KnownCarry, xs: Array) -> tuple[KnownCarry, Array]:
             final, _, carries = manual.forward(cell, reverse, params, carry, xs, masks)
             return final, carries.h
 
-        return jax.vjp(run, params, carry, xs)[1]((dfinal, dhs))
+        found: tuple[KnownParams, KnownCarry, Array] = jax.vjp(run, params, carry, xs)[1]((dfinal, dhs))
+        return found
 
-    _, pull_back = jax.vjp(same, params, carry, xs, dfinal, dhs)
+    _, pull_back = jax.vjp(same, residuals.params, residuals.carry, residuals.xs, dfinal, dhs)
     dparams, dcarry, dxs, ddfinal, ddhs = pull_back(cotangents)
-    return dparams, dcarry, dxs, None, jnp.zeros_like(hs), jnp.zeros_like(saved), ddfinal, ddhs
+    dhs_saved = zeros_like((residuals.hs, residuals.saved))
+    dlengths = None  # of integers there is none
+    return Residuals(dparams, dcarry, dxs, dlengths, *dhs_saved), ddfinal, ddhs  # type: ignore[arg-type]
 
 
 gradient.defvjp(gradient_forward, gradient_backward)

@@ -24,28 +24,33 @@ Source: Diamos et al., "Persistent RNNs: stashing recurrent weights on-chip", 20
 """
 
 import importlib.util
+from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import TypeVar
 
 import jax
 import jax.numpy as jnp
 
 from rnn_jax.backends import device, manual
+from rnn_jax.backends.manual import Residuals
 from rnn_jax.backends.pallas.steps import STEPS, OnChip
 from rnn_jax.backends.pallas.tiles import blocks, pad, pad_masks, padded_size, unpad
 from rnn_jax.backends.refusals import Refusal, of_nothing_to_run, of_options
 from rnn_jax.bptt import RULES, Rule, backward
 from rnn_jax.bptt.products import join
+from rnn_jax.bptt.rule import HC, Local
 from rnn_jax.cells.cell import Cell
-from rnn_jax.controls import StepMasks, select
+from rnn_jax.controls import StepMasks, hidden, select
 from rnn_jax.segments import like
-from rnn_jax.types import Array, Carry, Params
+from rnn_jax.types import Array, Carry, GateWeights, Params, Tree, tree_map
+
+W = TypeVar("W", bound=GateWeights)
 
 OPERANDS_KIB = 24
 """Shared memory for what is not W_hh."""
 
 
-def refusal(cell: Cell, params: Params, carry: Carry, xs: Array, masks: StepMasks) -> Refusal | None:
+def refusal(cell: Cell[Params, Carry], params: Params, carry: Carry, xs: Array, masks: StepMasks) -> Refusal | None:
     """Why the kernels cannot run this, or None.
 
     Args: those of `run`, of which shapes and types alone count.
@@ -61,7 +66,7 @@ def refusal(cell: Cell, params: Params, carry: Carry, xs: Array, masks: StepMask
     )
 
 
-def of_types(cell: Cell, params: Params, carry: Carry, xs: Array) -> Refusal | None:
+def of_types(cell: Cell[Params, Carry], params: Params, carry: Carry, xs: Array) -> Refusal | None:
     """Why there is no kernel for the dtypes of these arrays, or None."""
     dtype = params.w_hh.dtype
     wanted = jax.eval_shape(lambda: cell.init_carry((), 1, dtype))
@@ -76,7 +81,7 @@ def of_types(cell: Cell, params: Params, carry: Carry, xs: Array) -> Refusal | N
     return None
 
 
-def of_the_room_on_chip(cell: Cell, params: Params) -> Refusal | None:
+def of_the_room_on_chip(cell: Cell[Params, Carry], params: Params) -> Refusal | None:
     """Why W_hh does not fit into the shared memory of a processor, or None."""
     hidden_size, itemsize = params.w_hh.shape[0], params.w_hh.dtype.itemsize
     size = padded_size(hidden_size)
@@ -104,7 +109,7 @@ def interpreted() -> bool:
     return device.kind() == "cpu"
 
 
-def run(cell: Cell, reverse: bool, params: Params, carry: Carry, xs: Array, masks: StepMasks) -> tuple[Carry, Array]:
+def run(cell: Cell[W, HC], reverse: bool, params: W, carry: HC, xs: Array, masks: StepMasks) -> tuple[HC, Array]:
     """Runs the cell over xs `[T, *batch, I]`: the final carry and ys `[T, *batch, H]`, with the hand-derived gradient.
 
     The caller has asked `refusal`.
@@ -113,39 +118,46 @@ def run(cell: Cell, reverse: bool, params: Params, carry: Carry, xs: Array, mask
     if masks.truncate is not None and masks.truncate.ndim == 1:
         shape = (num_steps, *(1,) * len(batch))
         masks = masks._replace(truncate=jnp.broadcast_to(masks.truncate.reshape(shape), (num_steps, *batch)))
-    flat = jax.tree.map(lambda c: c.reshape(-1, c.shape[-1]), carry)
-    masks = jax.tree.map(lambda mask: mask.reshape(num_steps, -1), masks)
-    size = jax.tree.leaves(flat)[0].shape[0]
+    flat = tree_map(lambda c: c.reshape(-1, c.shape[-1]), carry)
+    masks = tree_map(lambda mask: mask.reshape(num_steps, -1), masks)
+    size = flat.h.shape[0]
     final, ys = run_flat(cell, reverse, params, flat, xs.reshape(num_steps, size, -1), masks)
-    return jax.tree.map(lambda f: f.reshape(*batch, -1), final), ys.reshape(num_steps, *batch, -1)
+    return tree_map(lambda f: f.reshape(*batch, -1), final), ys.reshape(num_steps, *batch, -1)
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(0, 1))
-def run_flat(
-    cell: Cell, reverse: bool, params: Params, carry: Carry, xs: Array, masks: StepMasks
-) -> tuple[Carry, Array]:
+def run_flat(cell: Cell[W, HC], reverse: bool, params: W, carry: HC, xs: Array, masks: StepMasks) -> tuple[HC, Array]:
     """`run` for one batch axis."""
-    final, after = forward(cell, reverse, params, carry, xs, masks, keep=False)
-    return final, outputs(after, masks)
+    final, h = forward(cell, reverse, params, carry, xs, masks, keep=hidden)
+    return final, outputs(h, masks)
 
 
-def run_forward(cell, reverse, params, carry, xs, masks):
-    """`run_flat`, and what the backward pass needs of it."""
-    final, after = forward(cell, reverse, params, carry, xs, masks, keep=True)
-    return (final, outputs(after.h, masks)), (params, carry, xs, masks, after)
+def run_forward(
+    cell: Cell[W, HC], reverse: bool, params: W, carry: HC, xs: Array, masks: StepMasks
+) -> tuple[tuple[HC, Array], Residuals[W, HC]]:
+    """`run_flat`, and what its backward pass needs."""
+    final, carries = forward(cell, reverse, params, carry, xs, masks, keep=whole)
+    return (final, outputs(carries.h, masks)), Residuals(params, carry, xs, masks, carries)
 
 
-def run_backward(cell, reverse, residuals, cotangents):
+def run_backward(
+    cell: Cell[W, HC], reverse: bool, residuals: Residuals[W, HC], cotangents: tuple[HC, Array]
+) -> tuple[W, HC, Array, None]:
     """The gradient of every array that `run_flat` takes from a derivative with respect to every output."""
-    params, initial, xs, masks, after = residuals
+    params, initial, xs, masks, carries = residuals
     dfinal, dys = cotangents
     rule = RULES[cell.name]
     loop = partial(back, cell)
-    gradients = backward(rule, params, xs, initial, after, dys, dfinal, masks, reverse, loop)
-    return *(like(g, of) for g, of in zip(gradients, (params, initial, xs), strict=True)), None
+    gradients = backward(rule, params, xs, initial, carries, dys, dfinal, masks, reverse, loop)
+    return like(gradients.params, params), like(gradients.carry, initial), like(gradients.xs, xs), None
 
 
 run_flat.defvjp(run_forward, run_backward)
+
+
+def whole(carry: HC) -> HC:
+    """All of a carry: the backward pass wants c too."""
+    return carry
 
 
 def outputs(h: Array, masks: StepMasks) -> Array:
@@ -154,36 +166,36 @@ def outputs(h: Array, masks: StepMasks) -> Array:
 
 
 def forward(
-    cell: Cell, reverse: bool, params: Params, initial: Carry, xs: Array, masks: StepMasks, keep: bool
-) -> tuple[Carry, Any]:
-    """The final carry and, with `keep`, the carry after each step, arrays `[T, B, H]`; without, h alone."""
+    cell: Cell[W, HC], reverse: bool, params: W, initial: HC, xs: Array, masks: StepMasks, keep: Callable[[HC], Tree]
+) -> tuple[HC, Tree]:
+    """The final carry, and what `keep` takes of the carry after each step, arrays `[T, B, H]`."""
     from rnn_jax.backends.pallas import kernels  # Pallas, for those who use it
 
     size = padded_size(params.w_hh.shape[0])
     b_hn = getattr(params, "b_hn", None)
-    weights = OnChip(blocks(params, cell), None if b_hn is None else jnp.pad(b_hn, (0, size - b_hn.shape[0])))
+    weights = OnChip(blocks(params, cell.num_gates), None if b_hn is None else jnp.pad(b_hn, (0, size - b_hn.shape[0])))
     initial, projected = pad(params, (initial, cell.project(params, xs)))
-    final, after = kernels.forward(
+    found = kernels.forward(
         cell, reverse, weights, initial, projected, pad_masks(masks), keep=keep, interpret=interpreted()
     )
-    return unpad(params, xs.shape[1], (final, after))
+    return unpad(params, xs.shape[1], found)
 
 
 def back(
-    cell: Cell,
-    rule: Rule,
-    params: Params,
-    local: Any,
+    cell: Cell[W, HC],
+    rule: Rule[W, HC, Local],
+    params: W,
+    local: Local,
     dys: Array,
-    dfinal: Carry,
+    dfinal: HC,
     masks: StepMasks,
     reverse: bool,
-) -> tuple[Carry, Array]:
+) -> tuple[HC, Array]:
     """`rnn_jax.bptt.through_time.scan_back` in one kernel."""
     from rnn_jax.backends.pallas import kernels
 
     del rule  # its step is the kernel's
-    transposed = tuple(block.T for block in blocks(params, cell))
+    transposed = tuple(block.T for block in blocks(params, cell.num_gates))
     batch_size = dys.shape[1]
     dfinal, local, dys = pad(params, (dfinal, local, dys))
     dinitial, dz = kernels.back(

@@ -11,7 +11,8 @@ import math
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
-from typing import Any
+from types import EllipsisType
+from typing import TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -21,24 +22,31 @@ from jax.experimental import pallas as pl
 
 from rnn_jax.backends.pallas.steps import STEPS, OnChip
 from rnn_jax.backends.pallas.tiles import TILE
+from rnn_jax.bptt.rule import HC, Local
 from rnn_jax.bptt.through_time import controlled_step_back
 from rnn_jax.cells.cell import Cell
 from rnn_jax.controls import StepMasks, controlled_step
 from rnn_jax.segments import widen
-from rnn_jax.types import Array, Carry, Projected
+from rnn_jax.types import Array, Params, Projected, Tree, tree_map
+
+Whole = TypeVar("Whole")
+States = TypeVar("States")
+PerStep = TypeVar("PerStep")
+Final = TypeVar("Final")
+"""Pytrees of arrays, and of references to them inside a kernel: see `over_tiles`."""
 
 
 def forward(
-    cell: Cell,
+    cell: Cell[Params, HC],
     reverse: bool,
     weights: OnChip,
-    initial: Carry,
+    initial: HC,
     projected: Projected,
     masks: StepMasks,
-    keep: bool,
+    keep: Callable[[HC], Tree],
     interpret: bool,
-) -> tuple[Carry, Carry]:
-    """The final carry, arrays `[B, H]`, and the carry after each step, arrays `[T, B, H]`; without `keep` h alone.
+) -> tuple[HC, Tree]:
+    """The final carry, arrays `[B, H]`, and what `keep` takes of the carry after each step, arrays `[T, B, H]`.
 
     Args:
         cell: a cell of `STEPS`.
@@ -47,42 +55,40 @@ def forward(
         initial: arrays `[B, H]`.
         projected: `Cell.project` of all steps, arrays `[T, B, H]`.
         masks: bool `[T, B]` each.
-        keep: whether the backward pass will want all of the carry.
+        keep: all of the carry where the backward pass will want it, else h alone.
         interpret: runs the kernel as ordinary JAX operations, on any device.
     """
     num_steps = jax.tree.leaves(projected)[0].shape[0]
     kernel_cell = replace(cell, recur=STEPS[cell.name].recur)
 
-    def kernel(inputs: Any, outputs: Any) -> None:
+    def kernel(inputs: tuple[OnChip, HC, tuple[Projected, StepMasks]], outputs: tuple[HC, Tree]) -> None:
         weights_refs, initial_refs, (projected_refs, masks_refs) = inputs
-        final_refs, after_refs = outputs
+        final_refs, kept_refs = outputs
         weights = load(weights_refs)
 
-        def step(index: Array, carry: Carry) -> Carry:
+        def step(index: Array, carry: HC) -> HC:
             t = num_steps - 1 - index if reverse else index
             now = as_bools(load(masks_refs, t))
             carry, _ = controlled_step(kernel_cell, weights, carry, load(projected_refs, t), now)
-            store(after_refs, carry, t)
+            store(kept_refs, keep(carry), t)
             return carry
 
         store(final_refs, lax.fori_loop(np.int32(0), np.int32(num_steps), step, load(initial_refs)))
 
-    after = initial if keep else initial.h
-    shapes = (initial, jax.tree.map(lambda a: jax.ShapeDtypeStruct((num_steps, *a.shape), a.dtype), after))
-    per_step = (projected, as_integers(masks))
-    return over_tiles(kernel, weights, initial, per_step, shapes, interpret)
+    kept = tree_map(lambda a: jax.ShapeDtypeStruct((num_steps, *a.shape), a.dtype), keep(initial))
+    return over_tiles(kernel, weights, initial, (projected, as_integers(masks)), (initial, kept), interpret)
 
 
 def back(
-    cell: Cell,
+    cell: Cell[Params, HC],
     reverse: bool,
     blocks: tuple[Array, ...],
-    dfinal: Carry,
-    local: Any,
+    dfinal: HC,
+    local: Local,
     dys: Array,
     masks: StepMasks,
     interpret: bool,
-) -> tuple[Carry, tuple[Array, ...]]:
+) -> tuple[HC, tuple[Array, ...]]:
     """dL/d(initial carry), arrays `[B, H]`, and dz, G arrays `[T, B, H]`: all in float32 or wider.
 
     Args:
@@ -97,12 +103,14 @@ def back(
     """
     num_steps = dys.shape[0]
 
-    def kernel(inputs: Any, outputs: Any) -> None:
+    def kernel(
+        inputs: tuple[tuple[Array, ...], HC, tuple[Local, Array, StepMasks]], outputs: tuple[HC, tuple[Array, ...]]
+    ) -> None:
         blocks_refs, dfinal_refs, (local_refs, dys_ref, masks_refs) = inputs
         dinitial_refs, dz_refs = outputs
         step_of_cell = partial(STEPS[cell.name].step, load(blocks_refs))
 
-        def step(index: Array, dcarry: Carry) -> Carry:
+        def step(index: Array, dcarry: HC) -> HC:
             t = index if reverse else num_steps - 1 - index
             now = as_bools(load(masks_refs, t))
             dcarry, dz = controlled_step_back(step_of_cell, dcarry, load(local_refs, t), dys_ref[t], now)
@@ -112,14 +120,18 @@ def back(
         store(dinitial_refs, lax.fori_loop(np.int32(0), np.int32(num_steps), step, load(dfinal_refs)))
 
     dfinal = widen(dfinal)
-    dz = jax.ShapeDtypeStruct(dys.shape, dfinal.h.dtype)
-    shapes = (dfinal, (dz,) * len(blocks))
-    return over_tiles(kernel, blocks, dfinal, (local, dys, as_integers(masks)), shapes, interpret)
+    dz = tree_map(lambda _: jax.ShapeDtypeStruct(dys.shape, dfinal.h.dtype), blocks)
+    return over_tiles(kernel, blocks, dfinal, (local, dys, as_integers(masks)), (dfinal, dz), interpret)
 
 
 def over_tiles(
-    kernel: Callable[[Any, Any], None], whole: Any, states: Any, per_step: Any, outputs: Any, interpret: bool
-) -> Any:
+    kernel: Callable[[tuple[Whole, States, PerStep], tuple[Final, Tree]], None],
+    whole: Whole,
+    states: States,
+    per_step: PerStep,
+    outputs: tuple[Final, Tree],
+    interpret: bool,
+) -> tuple[Final, Tree]:
     """Runs `kernel(inputs, outputs)`, pytrees of references, once for every tile of the batch.
 
     Args:
@@ -127,13 +139,13 @@ def over_tiles(
         whole: arrays that every program sees whole.
         states: arrays `[B, ...]`, of which a program sees its rows.
         per_step: arrays `[T, B, ...]`, of which it sees its rows of all steps.
-        outputs: a pair of shapes, like `states` and like `per_step`.
+        outputs: a pair of pytrees of shapes, like `states` and like `per_step`.
         interpret: see above.
     """
     inputs, structure = jax.tree.flatten((whole, states, per_step))
     shapes, output_structure = jax.tree.flatten(outputs)
 
-    def flat_kernel(*refs: Any) -> None:
+    def flat_kernel(*refs: Array) -> None:
         reads, writes = refs[: len(inputs)], refs[len(inputs) :]
         kernel(jax.tree.unflatten(structure, reads), jax.tree.unflatten(output_structure, writes))
 
@@ -149,10 +161,11 @@ def over_tiles(
         interpret=interpret,
         compiler_params=None if interpret else compiler_params(whole),
     )
-    return jax.tree.unflatten(output_structure, run(*inputs))
+    found: tuple[Final, Tree] = jax.tree.unflatten(output_structure, run(*inputs))
+    return found
 
 
-def compiler_params(whole: Any) -> Any:
+def compiler_params(whole: object) -> pl.CompilerParams:
     """Triton, and how many threads share the work on `whole`."""
     from jax.experimental.pallas import triton  # 0.2 s, for those who use it
 
@@ -162,38 +175,38 @@ def compiler_params(whole: Any) -> Any:
     return triton.CompilerParams(num_warps=4 if num_bytes <= 2**15 else 8, num_stages=1)
 
 
-def whole_of(array: Any) -> pl.BlockSpec:
+def whole_of(array: Array) -> pl.BlockSpec:
     """The whole array for every program."""
     return pl.BlockSpec(array.shape, lambda tile: (0,) * array.ndim)
 
 
-def rows_of(array: Any) -> pl.BlockSpec:
+def rows_of(array: Array) -> pl.BlockSpec:
     """The rows of a program's tile of `[B, ...]`."""
     return pl.BlockSpec((TILE, *array.shape[1:]), lambda tile: (tile, *(0,) * (len(array.shape) - 1)))
 
 
-def rows_of_steps(array: Any) -> pl.BlockSpec:
+def rows_of_steps(array: Array) -> pl.BlockSpec:
     """The rows of a program's tile of `[T, B, ...]`, at all steps."""
     num_steps, _, *rest = array.shape
     return pl.BlockSpec((num_steps, TILE, *rest), lambda tile: (0, tile, *(0,) * len(rest)))
 
 
-def load(refs: Any, t: Any = ...) -> Any:
+def load(refs: Tree, t: Array | EllipsisType = ...) -> Tree:
     """The values behind a pytree of references, of step t or all."""
-    return jax.tree.map(lambda ref: ref[t], refs)
+    return tree_map(lambda ref: ref[t], refs)
 
 
-def store(refs: Any, values: Any, t: Any = ...) -> None:
-    """Writes a pytree of values; of a carry only h where there is a reference for h alone."""
-    for ref, value in zip(jax.tree.leaves(refs), jax.tree.leaves(values), strict=False):
+def store(refs: Tree, values: Tree, t: Array | EllipsisType = ...) -> None:
+    """Writes a pytree of values to references, of step t or all."""
+    for ref, value in zip(jax.tree.leaves(refs), jax.tree.leaves(values), strict=True):
         ref[t] = value
 
 
 def as_integers(masks: StepMasks) -> StepMasks:
     """Masks as int32, which every lowering can load."""
-    return jax.tree.map(lambda mask: mask.astype(jnp.int32), masks)
+    return tree_map(lambda mask: mask.astype(jnp.int32), masks)
 
 
 def as_bools(masks: StepMasks) -> StepMasks:
     """The inverse of `as_integers`."""
-    return jax.tree.map(lambda mask: mask != 0, masks)
+    return tree_map(lambda mask: mask != 0, masks)

@@ -8,13 +8,14 @@ and both forms, the masks around a step, exists once: `controlled_step` and `con
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, Generic, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
 from rnn_jax.bptt.gru import GRULocal
 from rnn_jax.bptt.lstm import LSTMLocal
+from rnn_jax.bptt.rule import HC, Local
 from rnn_jax.cells.cell import matmul
 from rnn_jax.cells.gru import GRUCarry
 from rnn_jax.cells.lstm import LSTMCarry
@@ -26,10 +27,10 @@ class OnChip(NamedTuple):
     """What a kernel keeps for all steps: the blocks of W_hh, G arrays `[H, H]`, and the GRU's `b_hn [H]`."""
 
     w_hh: tuple[Array, ...]
-    b_hn: Any = None
+    b_hn: Array | None = None
 
 
-class Steps(NamedTuple):
+class Steps(NamedTuple, Generic[HC, Local]):
     """A cell's two steps.
 
     Attributes:
@@ -37,8 +38,8 @@ class Steps(NamedTuple):
         step: `(transposed blocks of W_hh, local, dcarry) -> (dbefore, dz)`, as `Rule.step`; dz is G arrays `[B, H]`.
     """
 
-    recur: Callable[[OnChip, Carry, Projected], tuple[Carry, Array]]
-    step: Callable[[tuple[Array, ...], Any, Carry], tuple[Carry, tuple[Array, ...]]]
+    recur: Callable[[OnChip, HC, Projected], tuple[HC, Array]]
+    step: Callable[[tuple[Array, ...], Local, HC], tuple[HC, tuple[Array, ...]]]
 
 
 def back_through(dz: tuple[Array, ...], blocks: tuple[Array, ...]) -> Array:
@@ -94,6 +95,7 @@ def lstm_step(blocks: tuple[Array, ...], local: LSTMLocal, dcarry: LSTMCarry) ->
 def gru_recur(weights: OnChip, carry: GRUCarry, projected: tuple[Array, ...]) -> tuple[GRUCarry, Array]:
     """`rnn_jax.cells.gru.recur`."""
     x_r, x_z, x_n = projected
+    assert weights.b_hn is not None
     h_r, h_z, h_n = (matmul(carry.h, w) for w in weights.w_hh)
     r, z = jax.nn.sigmoid(x_r + h_r), jax.nn.sigmoid(x_z + h_z)
     n = jnp.tanh(x_n + r * (h_n + weights.b_hn))
@@ -112,7 +114,7 @@ def gru_step(blocks: tuple[Array, ...], local: GRULocal, dcarry: GRUCarry) -> tu
     return GRUCarry(dh * z + back_through((dz_r, dz_z, dz_n * r), blocks)), (dz_r, dz_z, dz_n)
 
 
-STEPS = {
+STEPS: dict[str, Steps[Carry, Any]] = {
     "rnn": Steps(partial(rnn_recur, "tanh"), rnn_step),
     "rnn_relu": Steps(partial(rnn_recur, "relu"), rnn_step),
     "rnn_identity": Steps(partial(rnn_recur, "identity"), rnn_step),

@@ -4,14 +4,11 @@ Triton's products want it so. Padding is zeros, and the cells keep zeros at zero
 other unit.
 """
 
-from typing import Any
-
-import jax
 import jax.numpy as jnp
 
-from rnn_jax.cells.cell import Cell, gates
+from rnn_jax.cells.cell import gates
 from rnn_jax.controls import StepMasks
-from rnn_jax.types import Array, Params
+from rnn_jax.types import Array, GateWeights, Tree, tree_map
 
 TILE = 16
 """Sequences per program, the least that a product on tensor cores takes: with more, fewer processors have work."""
@@ -37,23 +34,23 @@ def whole_tiles(rows: int) -> int:
     return -(-rows // TILE) * TILE
 
 
-def blocks(params: Params, cell: Cell) -> tuple[Array, ...]:
+def blocks(params: GateWeights, num_gates: int) -> tuple[Array, ...]:
     """W_hh as G arrays `[H', H']`."""
     size = padded_size(params.w_hh.shape[0])
-    return tuple(padded(block, size, size) for block in gates(params.w_hh, cell.num_gates))
+    return tuple(padded(block, size, size) for block in gates(params.w_hh, num_gates))
 
 
-def pad(params: Params, tree: Any) -> Any:
+def pad(params: GateWeights, tree: Tree) -> Tree:
     """Arrays `[..., B, H]` as the kernels want them."""
     size = padded_size(params.w_hh.shape[0])
-    return jax.tree.map(lambda a: padded(a, whole_tiles(a.shape[-2]), size), tree)
+    return tree_map(lambda a: padded(a, whole_tiles(a.shape[-2]), size), tree)
 
 
-def unpad(params: Params, batch_size: int, tree: Any) -> Any:
+def unpad(params: GateWeights, batch_size: int, tree: Tree) -> Tree:
     """The inverse of `pad`."""
-    return jax.tree.map(lambda a: a[..., :batch_size, : params.w_hh.shape[0]], tree)
+    return tree_map(lambda a: a[..., :batch_size, : params.w_hh.shape[0]], tree)
 
 
 def pad_masks(masks: StepMasks) -> StepMasks:
     """Masks `[T, B]` with rows added that are False."""
-    return jax.tree.map(lambda mask: padded(mask, mask.shape[0], whole_tiles(mask.shape[1])), masks)
+    return tree_map(lambda mask: padded(mask, mask.shape[0], whole_tiles(mask.shape[1])), masks)

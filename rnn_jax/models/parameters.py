@@ -1,4 +1,4 @@
-"""The bridge from a module to a pure function of its parameters."""
+"""A module and its parameters: apart from each other as a pure function, put together again, counted, listed."""
 
 from collections.abc import Callable
 from typing import Any
