@@ -58,7 +58,7 @@ class Trained(NamedTuple):
     Attributes:
         states: the S final states, on the host.
         steps: how many steps the run made.
-        compile_seconds: compiling the step, in this process.
+        compile_seconds: tracing and compiling what training takes, in this process.
         train_seconds: inside training steps, over all processes that worked on the run, without compiling,
             evaluating and saving.
     """
@@ -67,6 +67,20 @@ class Trained(NamedTuple):
     steps: int
     compile_seconds: float
     train_seconds: float
+
+
+class Compiler:
+    """Compiles ahead of the first call and adds up the seconds that it takes."""
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+
+    def __call__(self, function: jax.stages.Wrapped, *arguments: Any) -> jax.stages.Compiled:
+        """The program of a jitted function for arguments of these shapes."""
+        started = time.perf_counter()
+        program = function.lower(*arguments).compile()
+        self.seconds += time.perf_counter() - started
+        return program
 
 
 def train(
@@ -110,17 +124,17 @@ def train(
     checkpoints = Checkpoints(workdir, schedule.keep)
     # Shapes alone: a task may compute long for what it begins with, and a checkpoint would replace it.
     restored = checkpoints.restore_latest(jax.eval_shape(functions.init, seed_array))
+    compiler = Compiler()
     if restored is None:
         step, clocks = 0, {"train_seconds": 0.0}
-        states = functions.init(seed_array)
+        states = compiler(functions.init, seed_array)(seed_array)
     else:
         step, clocks = restored.step, restored.clocks
         states = jax.device_put(restored.state, functions.sharding)
-    order = functions.order(states.seed, step // per_epoch)
-
-    started = time.perf_counter()
-    run_steps = functions.steps.lower(states, order, data, 0, 0, 0).compile()
-    compile_seconds = time.perf_counter() - started
+    order_of = compiler(functions.order, states.seed, 0)
+    order = order_of(states.seed, step // per_epoch)
+    run_steps = compiler(functions.steps, states, order, data, 0, 0, 0)
+    evaluate = compiler(functions.evaluate, states, data, 0)
 
     look = None if probe is None else jax.jit(probe.look)
     log = TrainingLog(workdir, step)
@@ -133,7 +147,7 @@ def train(
             while step < total and bool(states.active.any()):
                 epoch, first = divmod(step, per_epoch)
                 if first == 0:
-                    order = functions.order(states.seed, epoch)
+                    order = order_of(states.seed, epoch)
                 count = min(schedule.steps_per_dispatch, per_epoch - first)
                 if probe is not None:
                     count = min(count, probe.every - step % probe.every)
@@ -150,7 +164,7 @@ def train(
                 bar.set_postfix(loss=f"{record['loss']:.4g}", refresh=False)
                 validation_loss = math.inf  # of a checkpoint between two evaluations: it is not the best
                 if step % per_epoch == 0:
-                    states, measures = functions.evaluate(states, data, epoch)
+                    states, measures = evaluate(states, data, epoch)
                     measures = {f"validation_{name}": values for name, values in measures.items()}
                     _check_finite(measures, f"after step {step}", seeds, checkpoints)
                     record |= _validation_record(states, measures)
@@ -166,7 +180,7 @@ def train(
         bar.close()
         log.close()
         checkpoints.close()
-    return Trained(jax.device_get(states), step, compile_seconds, clocks["train_seconds"])
+    return Trained(jax.device_get(states), step, compiler.seconds, clocks["train_seconds"])
 
 
 def _first(params: Params) -> Params:

@@ -1,6 +1,12 @@
-"""An optax optimizer and its learning rate, from a few numbers."""
+"""An optax optimizer and its learning rate, from a few numbers.
 
-import optax
+Optax is imported where it is used: who reads the names alone, as a command's help does, need not wait for it.
+"""
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import optax
 
 OPTIMIZERS = ("adam", "adamw", "sgd", "rmsprop")
 """What `make_optimizer` makes."""
@@ -11,7 +17,7 @@ SCHEDULES = ("constant", "cosine", "linear")
 
 def learning_rate_schedule(
     schedule: str, learning_rate: float, total_steps: int, warmup_steps: int = 0
-) -> optax.Schedule:
+) -> "optax.Schedule":
     """The learning rate at each step: a linear rise over `warmup_steps`, then constant, or falling to 0 at the end.
 
     Args:
@@ -27,6 +33,8 @@ def learning_rate_schedule(
     >>> float(learning_rate_schedule("linear", 0.5, 10)(5))
     0.25
     """
+    import optax
+
     rest = max(total_steps - warmup_steps, 1)
     after = {
         "constant": optax.constant_schedule(learning_rate),
@@ -42,8 +50,8 @@ def learning_rate_schedule(
 
 
 def make_optimizer(
-    name: str, learning_rate: optax.ScalarOrSchedule, *, clip_norm: float | None = None, weight_decay: float = 0.0
-) -> optax.GradientTransformation:
+    name: str, learning_rate: "optax.ScalarOrSchedule", *, clip_norm: float | None = None, weight_decay: float = 0.0
+) -> "optax.GradientTransformation":
     """The named optimizer behind a clip of the gradient's global norm.
 
     Args:
@@ -56,6 +64,8 @@ def make_optimizer(
 
     Source of the clip: Pascanu, Mikolov and Bengio, "On the difficulty of training recurrent neural networks", 2013.
     """
+    import optax
+
     if weight_decay and name != "adamw":
         raise ValueError(f"weight_decay={weight_decay} needs optimizer=adamw, not {name}")
     if name == "adamw":

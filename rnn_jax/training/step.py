@@ -225,10 +225,10 @@ class Functions(NamedTuple):
         sharding: where states and data lie: on every device in full.
     """
 
-    init: Callable[[Array], TrainState]
-    order: Callable[[Array, ArrayLike], Array]
+    init: jax.stages.Wrapped
+    order: jax.stages.Wrapped
     steps: jax.stages.Wrapped
-    evaluate: Callable[[TrainState, Any, ArrayLike], tuple[TrainState, dict[str, Array]]]
+    evaluate: jax.stages.Wrapped
     sharding: NamedSharding
 
 
