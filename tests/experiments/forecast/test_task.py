@@ -91,13 +91,13 @@ def test_times_out_of_order_are_no_axis(tmp_path, monkeypatch, in_order):
 
 
 def test_the_loss_of_a_model_that_answers_nothing():
-    """The mean squared target, in training and in validation, of standardised values."""
+    """The mean squared target, in training and in validation, of standardized values."""
     config = parse(Config, ["--num_hours=500", "--lag=6"])
     forecast = task.read(config)
     made = task.make_training_task(config, forecast, lambda params, windows, rngs=None: jnp.zeros((len(windows), 1)))
     data = jax.device_put(task.device_data(config, forecast))
     assert made.num_examples == len(forecast.train)
-    scaled = forecast.standardised[:, 0].astype(np.float64)
+    scaled = forecast.standardized[:, 0].astype(np.float64)
     batch = made.batch(data, jnp.array([0, 7]))
     loss, _ = made.loss(None, batch, jax.random.key(0))
     assert float(loss) == pytest.approx(np.mean(scaled[forecast.train[[0, 7]] + 6] ** 2), rel=1e-5)
