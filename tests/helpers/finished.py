@@ -58,16 +58,26 @@ RUNS = {
     "memory": Run(
         "memory", (*SUMS, "--num_evaluation=300", "--learning_rate=0.02", "--num_seeds=2", "--evaluate_lengths=4")
     ),
+    # An answer at every step, the gradient through time, and flossing before and during training.
+    "memory_copying": Run(
+        "memory",
+        (
+            "--task=copying", "--length=10", "--num_examples=32", "--epochs=1", "--evaluate_lengths=12",
+            "--num_evaluation=20", "--backend=scan", "--cell=lstm", "--hidden_size=6", "--batch_size=16",
+            "--zoneout=0.1", "--chrono=10", "--gradient_flow_every=1", "--flossing=2", "--flossing_steps=2",
+            "--flossing_every=1",
+        ),
+    ),
     # The last seeds that are allowed.
     "spelled_out": Run(
         "spelled_out",
-        ("--steps=300", "--num_steps=400", "--lag=20", "--hidden_size=8", f"--seed={2**31 - 1}", "--num_seeds=2"),
+        ("--steps=1000", "--num_steps=400", "--lag=20", "--hidden_size=8", f"--seed={2**31 - 1}", "--num_seeds=2"),
     ),
     "gradcheck": Run("gradcheck", ("--cells=rnn,lstm", "--dtypes=float64,float32", "--cases=plain,lengths")),
     "long_sequences": Run(
         "long_sequences",
         (
-            "--lengths=21", "--backends=manual", "--methods=plain", "--float64_up_to=0", "--hidden_size=4",
+            "--lengths=10000", "--backends=manual", "--methods=plain", "--float64_up_to=0", "--hidden_size=32",
             "--bias_length=6", "--bias_batch_size=2", "--bias_cells=rnn", "--num_seeds=2",
         ),
     ),

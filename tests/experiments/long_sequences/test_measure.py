@@ -1,0 +1,65 @@
+"""One measurement: its loss, the memory that is planned for it, a process that ends before its time."""
+
+from dataclasses import replace
+
+import jax
+import numpy as np
+import pytest
+
+from experiments.long_sequences import measure
+from experiments.long_sequences.flags import METHODS
+from experiments.long_sequences.measure import Task
+from rnn_jax import cells
+
+TASK = Task(21, "scan", "plain", "float64", "lstm", 4, "mean", seed=0, limit_gib=1.0)
+
+
+def test_a_process_that_ends_before_its_time(tmp_path):
+    found = measure.measure(replace(TASK, cell="none"), tmp_path / "g.npy")
+    assert found == {"ran": False, "error": "ended with status 1"}
+
+
+@pytest.mark.parametrize("loss", ["mean", "final"])
+@pytest.mark.parametrize("cell", ["rnn", "gru"])
+def test_all_methods_have_the_loss_of_a_loop_over_steps(cell, loss):
+    """T = 21 in segments of 5: a remainder of one step."""
+    task = replace(TASK, cell=cell, loss=loss)
+    params, readout, xs, targets = arguments = measure.make_arguments(task)
+    carry, losses = cells.get(cell).init_carry((1,), 4, xs.dtype), []
+    for x, target in zip(xs, targets, strict=True):
+        carry, y = cells.get(cell).step(params, carry, x)
+        losses.append(float(((y @ readout - target) ** 2).sum() / 2))
+    expected = np.mean(losses) if loss == "mean" else losses[-1]
+    for method in METHODS:
+        got = jax.jit(measure.make_loss(replace(task, method=method)))(*arguments)
+        np.testing.assert_allclose(got, expected, rtol=1e-12)
+
+
+@pytest.mark.parametrize("wrong", [{"method": "slow"}, {"loss": "median"}])
+def test_unknown(wrong):
+    with pytest.raises(ValueError, match=f"unknown method .* or loss .*{next(iter(wrong.values()))}|slow"):
+        measure.make_loss(replace(TASK, **wrong))
+
+
+def planned_bytes(task):
+    shapes = jax.eval_shape(lambda: measure.make_arguments(task))
+    return jax.jit(jax.grad(measure.make_loss(task))).lower(*shapes).compile().memory_analysis().temp_size_in_bytes
+
+
+@pytest.mark.parametrize("backend", ["scan", "manual"])
+def test_memory_grows_as_the_square_root(backend):
+    """From T to 16 T with k = sqrt(T): 4 times, where storing all takes 16 times.
+
+    What the compiler plans, so nothing is run. `checkpoint_every` alone does that for a loss of the final carry; a loss
+    that reads ys keeps ys, and its derivative, for all steps. What else grows with T is a copy of the inputs.
+    """
+
+    def growth(method, loss):
+        task = replace(TASK, backend=backend, method=method, loss=loss, dtype="float32", hidden_size=64)
+        short, long = (planned_bytes(replace(task, length=length)) for length in (2**12, 2**16))
+        return long / short
+
+    assert growth("plain", "mean") > 12
+    assert growth("checkpointed", "mean") > 8
+    assert growth("checkpointed", "final") < 6
+    assert growth("segmented", "mean") < 6
