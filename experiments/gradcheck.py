@@ -17,6 +17,7 @@ import jax
 from experiments.common.command import Experiment, RunConfig
 from experiments.common.flags import flag
 from rnn_jax import cells
+from rnn_jax.bptt import RULES
 from rnn_jax.diagnostics import gradcheck
 
 
@@ -24,9 +25,7 @@ from rnn_jax.diagnostics import gradcheck
 class Config(RunConfig):
     """Flags of the gradient check."""
 
-    cells: tuple[str, ...] = flag(
-        tuple(gradcheck.RULES), "cells to check, separated by commas", choices=tuple(gradcheck.RULES)
-    )
+    cells: tuple[str, ...] = flag(tuple(RULES), "cells to check, separated by commas", choices=tuple(RULES))
     dtypes: tuple[str, ...] = flag(tuple(gradcheck.TOLERANCES), "types to check", choices=tuple(gradcheck.TOLERANCES))
     cases: tuple[str, ...] = flag(tuple(gradcheck.CASES), "cases to check", choices=tuple(gradcheck.CASES))
     seed: int = flag(0, "draws the parameters, the inputs and the cotangents", minimum=0, below=2**31)

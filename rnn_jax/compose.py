@@ -130,11 +130,18 @@ def unroll_bidirectional(
 def dropout(key: Key, values: Array, rate: float, variational: bool = False) -> Array:
     """Sets a share `rate` of `values` `[T, *batch, H]` to zero and scales the others by 1 / (1 - rate).
 
-    With `variational` one mask `[*batch, H]` serves all steps, so that a feature is absent from a whole sequence.
+    Args:
+        key: draws the mask.
+        values: of every step.
+        rate: from 0 up to but not including 1.
+        variational: one mask `[*batch, H]` serves all steps, so that a feature is absent from a whole sequence.
+
+    Returns: an array like `values`.
+
+    Raises: `ValueError` for a rate outside [0, 1).
 
     Sources: Srivastava et al., "Dropout: a simple way to prevent neural networks from overfitting", 2014; Gal and
     Ghahramani, "A theoretically grounded application of dropout in recurrent neural networks", 2016.
-    Raises: `ValueError` for a rate outside [0, 1).
     """
     check_rate("dropout", rate)
     if rate == 0:
@@ -161,7 +168,7 @@ def zoneout_shares(key: Key | None, rate: float, shape: tuple[int, ...], dtype: 
 
 
 def check_rate(name: str, rate: float) -> None:
-    """Raises `ValueError` for a rate outside [0, 1)."""
+    """Raises `ValueError` for a rate outside [0, 1), with the `name` of its parameter."""
     if not 0 <= rate < 1:
         raise ValueError(f"{name} must be in [0, 1), got {rate}")
 

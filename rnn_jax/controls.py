@@ -33,7 +33,7 @@ class StepMasks(NamedTuple):
 
 
 def length_mask(lengths: Array, num_steps: int) -> Array:
-    """True at the steps within each length: `[*batch]` integers to `[T, *batch]` bool.
+    """True at the steps within each length: lengths, integers `[*batch]`, to `[T, *batch]` bool, T = `num_steps`.
 
     >>> length_mask(jnp.array([0, 2]), 3).T.tolist()
     [[False, False, False], [True, True, False]]
@@ -45,7 +45,12 @@ def length_mask(lengths: Array, num_steps: int) -> Array:
 def truncation_mask(num_steps: int, every: int, reverse: bool, lengths: Array | None = None) -> Array:
     """True at every `every`-th step after the first, counted in the order of processing: `[T]` bool.
 
-    With `lengths` `[*batch]` each sequence counts its own steps and its padding has no cuts: `[T, *batch]`.
+    Args:
+        num_steps: T.
+        every: k, at least 1.
+        reverse: the steps are taken from the last to the first.
+        lengths: integers `[*batch]`: each sequence counts its own steps and its padding has no cuts; the result is
+            `[T, *batch]`.
 
     >>> truncation_mask(5, 2, reverse=False).tolist()
     [False, False, True, False, True]
@@ -60,7 +65,7 @@ def truncation_mask(num_steps: int, every: int, reverse: bool, lengths: Array | 
 
 
 def select(condition: Array, if_true: Tree, if_false: Tree) -> Tree:
-    """`where` over a pytree of `[*batch, H]` arrays for a condition `[*batch]` or `[]`.
+    """`jnp.where(condition, if_true, if_false)` over pytrees of `[*batch, H]` arrays, condition `[*batch]` or `[]`.
 
     Both branches must be finite: the gradient of the branch not taken is multiplied by zero, and 0 * inf is NaN.
     """
@@ -68,7 +73,7 @@ def select(condition: Array, if_true: Tree, if_false: Tree) -> Tree:
 
 
 def zeros_like(tree: Tree) -> Tree:
-    """Zeros of the same structure."""
+    """Zeros of the structure, shapes and dtypes of `tree`."""
     return tree_map(jnp.zeros_like, tree)
 
 

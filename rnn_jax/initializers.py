@@ -26,7 +26,14 @@ from rnn_jax.types import Array, DType, Key
 
 
 class Initializer(Protocol):
-    """Draws one gate's block: `(key, shape, hidden_size, dtype) -> array of that shape`."""
+    """Draws one gate's block, as each function of a scheme does.
+
+    Args:
+        key: what is drawn is a function of it; a scheme that draws nothing ignores it.
+        shape: of the block: `[I, H]`, `[H, H]` or `[H]`.
+        hidden_size: H.
+        dtype: of the block.
+    """
 
     def __call__(self, key: Key, shape: tuple[int, ...], hidden_size: int, dtype: DType, /) -> Array: ...
 
@@ -70,7 +77,15 @@ def gaussian(key: Key, shape: tuple[int, ...], hidden_size: int, dtype: DType) -
 def chrono_bias(key: Key, hidden_size: int, longest: int, dtype: DType) -> Array:
     """log U(1, longest - 1), `[H]`: biases for which sigmoid gates forget after 2 to `longest` steps.
 
+    Args:
+        key: draws them.
+        hidden_size: H.
+        longest: the longest memory wanted, in steps.
+        dtype: of the result; drawn in float32.
+
     Raises: `ValueError` for a `longest` below 3.
+
+    Source: Tallec and Ollivier, "Can recurrent neural networks warp time?", 2018.
     """
     if longest < 3:
         raise ValueError(f"chrono must be at least 3, the longest memory in steps, got {longest}")

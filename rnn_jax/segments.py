@@ -6,7 +6,7 @@ from rnn_jax.types import Array, C, Tree, tree_map
 
 
 def widen(tree: Tree) -> Tree:
-    """A pytree with its floats narrower than float32 as float32: what a sum over time runs in."""
+    """`tree` with its floats narrower than float32 as float32: what a sum over time runs in."""
 
     def wide(a: Array) -> Array:
         a = jnp.asarray(a)
@@ -21,9 +21,14 @@ def like(tree: Tree, of: object) -> Tree:
 
 
 def previous(initial: C, carries: C, reverse: bool = False) -> C:
-    """The carry before each step, given those after it: `[T, ...]` moved on by one step, `initial` coming in.
+    """The carry before each step, given those after it: moved on by one step, `initial` coming in.
 
-    With `reverse` the steps were taken from the last to the first.
+    Args:
+        initial: the carry before the first step, arrays `[...]`.
+        carries: the carry after each step, arrays `[T, ...]`.
+        reverse: the steps were taken from the last to the first.
+
+    Returns: arrays `[T, ...]` in the dtypes of `carries`.
 
     >>> previous(jnp.array(0.0), jnp.array([1.0, 2.0, 3.0])).tolist()
     [0.0, 1.0, 2.0]
@@ -40,9 +45,13 @@ def previous(initial: C, carries: C, reverse: bool = False) -> C:
 
 
 def split(tree: Tree, num_steps: int, length: int, reverse: bool) -> tuple[Tree, Tree]:
-    """Cuts arrays `[T, ...]` into segments `[N, K, ...]` of `length` steps and a remainder `[R, ...]`, R < K.
+    """Cuts arrays `[T, ...]` into segments `[N, K, ...]` and a remainder `[R, ...]`, R < K; N and R may be 0.
 
-    The remainder is what is processed last: the end of time, or its start with `reverse`. N and R may be 0.
+    Args:
+        tree: a pytree of the arrays.
+        num_steps: T.
+        length: K, at least 1.
+        reverse: the remainder is what is processed last: the end of time, or with `reverse` its start.
 
     >>> segments, rest = split(jnp.arange(7), 7, 3, reverse=True)
     >>> segments.tolist(), rest.tolist()
@@ -58,7 +67,10 @@ def split(tree: Tree, num_steps: int, length: int, reverse: bool) -> tuple[Tree,
 
 
 def merge(segments: Tree, rest: Tree, reverse: bool) -> Tree:
-    """The inverse of `split`: arrays `[N, K, ...]` and `[R, ...]` to arrays `[N * K + R, ...]`."""
+    """The inverse of `split`: segments `[N, K, ...]` and rest `[R, ...]` to arrays `[N * K + R, ...]`.
+
+    With `reverse` the rest comes first.
+    """
 
     def join(segments: Array, rest: Array) -> Array:
         whole = segments.reshape(segments.shape[0] * segments.shape[1], *segments.shape[2:])

@@ -1,7 +1,10 @@
 """The hand-derived backward step of the GRU; docs/bptt.md has the algebra, in the same symbols.
 
-Shapes as in `rnn_jax.cells.gru`; every d-something has the shape of that something. The candidate's input sum and its
-recurrent sum differ by the factor r, so dz_n passes to the input side as it is and to the recurrent side times r.
+Shapes as in `rnn_jax.cells.gru`; every d-something has the shape of that something.
+The functions are those of a `Rule`, with its arguments.
+
+The candidate's input sum and its recurrent sum differ by the factor r, so dz_n passes to the input side as it is and to
+the recurrent side times r.
 """
 
 from typing import NamedTuple

@@ -1,6 +1,7 @@
 """The hand-derived backward step of the LSTM; docs/bptt.md has the algebra, in the same symbols.
 
 Shapes as in `rnn_jax.cells.lstm`; every d-something has the shape of that something.
+The functions are those of a `Rule`, with its arguments.
 """
 
 from typing import NamedTuple

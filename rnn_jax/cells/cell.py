@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Generic
+from typing import Generic, NamedTuple
 
 import jax.numpy as jnp
 
@@ -10,7 +10,7 @@ from rnn_jax.types import Array, C, P, Projected
 
 
 def no_projection(params: object, xs: Array) -> Projected:
-    """Leaves the inputs as they are, for a cell whose `recur` takes them unprojected."""
+    """Leaves the inputs xs `[..., I]` as they are, for a cell whose `recur` takes them unprojected."""
     del params
     return xs
 
@@ -27,7 +27,8 @@ class Cell(Generic[P, C]):
 
     Attributes:
         name: a word for messages and results.
-        init_params: `(key, input_size, hidden_size, dtype=float32, ...) -> params`.
+        init_params: `(key, input_size, hidden_size, dtype=float32, *, ...) -> params`, the options by name: a scheme
+            `init` and a `gain` in all cells here, `forget_bias` and `chrono` where there is a gate for them.
         init_carry: `(batch_shape, hidden_size, dtype=float32) -> carry`, zeros `[*batch_shape, H]`.
         recur: `(params, carry, projected) -> (carry, y [..., H])`.
         project: `(params, xs [..., I]) -> projected`, a pytree with the same leading axes.
@@ -52,7 +53,7 @@ class Cell(Generic[P, C]):
     recur: Callable[[P, C, Projected], tuple[C, Array]]
     project: Callable[[P, Array], Projected] = no_projection
     num_gates: int = 1
-    activations: Callable[[P, C, Projected], Any] | None = None
+    activations: Callable[[P, C, Projected], NamedTuple] | None = None
 
     def step(self, params: P, carry: C, x: Array) -> tuple[C, Array]:
         """One step: x `[..., I]` to the new carry, arrays `[..., H]`, and y `[..., H]`.
@@ -80,5 +81,5 @@ def matmul(a: Array, b: Array) -> Array:
 
 
 def gates(values: Array, num_gates: int) -> tuple[Array, ...]:
-    """Cuts `[..., G*H]` into G arrays `[..., H]`."""
+    """Cuts values `[..., G*H]` into G = `num_gates` arrays `[..., H]`."""
     return tuple(jnp.split(values, num_gates, axis=-1))

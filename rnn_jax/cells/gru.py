@@ -7,7 +7,8 @@
     y_t = h_t
 
 Shapes: x `[..., I]`, h and y `[..., H]`, `w_ih [I, 3H]`, `w_hh [H, 3H]`, `b [3H]`, `b_hn [H]`. The second bias of n
-stands inside the reset, as in PyTorch and cuDNN, so it cannot be folded into the first.
+stands inside the reset, as in PyTorch and cuDNN, so it cannot be folded into the first. The functions are those of a
+`Cell`, with its arguments.
 
 Source: Cho et al., "Learning phrase representations using RNN encoder-decoder for statistical machine translation",
 2014, which applies the reset before the product; the variant here is the one that cuDNN made common. Chrono
@@ -59,8 +60,17 @@ def init_params(
 ) -> GRUParams:
     """Draws `GRUParams` by a scheme of `rnn_jax.initializers`, `w_hh` times `gain`.
 
-    `chrono`, the longest memory wanted in steps, draws the bias of z, here the share that is kept, from
-    log U(1, chrono - 1). Raises `ValueError` for an unknown scheme.
+    Args:
+        key: draws them.
+        input_size: I.
+        hidden_size: H.
+        dtype: of the parameters.
+        init: the scheme's name.
+        gain: of the recurrent weights.
+        chrono: the longest memory wanted, in steps: draws the bias of z, here the share that is kept, from
+            log U(1, chrono - 1). None leaves what the scheme drew.
+
+    Raises: `ValueError` for an unknown scheme, a size below 1, or a `chrono` below 3.
     """
     key_gates, key_n, key_hn = jax.random.split(key, 3)
     keys = gate_keys(key_gates)
@@ -76,7 +86,7 @@ def init_params(
 
 
 def init_carry(batch_shape: tuple[int, ...], hidden_size: int, dtype: DType = jnp.float32) -> GRUCarry:
-    """Zeros `[*batch_shape, H]`."""
+    """Zeros `[*batch_shape, H]`, H being `hidden_size`, of `dtype`."""
     return GRUCarry(jnp.zeros((*batch_shape, hidden_size), dtype))
 
 

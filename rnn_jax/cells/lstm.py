@@ -10,7 +10,7 @@
     y_t = h_t
 
 Shapes: x `[..., I]`, h, c and y `[..., H]`, `w_ih [I, 4H]`, `w_hh [H, 4H]`, `b [4H]`. In bfloat16 the carry's c is
-float32: it is a sum over time.
+float32: it is a sum over time. The functions are those of a `Cell`, with its arguments.
 
 Sources: Hochreiter and Schmidhuber, "Long short-term memory", 1997; the forget gate: Gers, Schmidhuber and Cummins,
 "Learning to forget", 2000; its bias of 1: Jozefowicz, Zaremba and Sutskever, "An empirical exploration of recurrent
@@ -65,10 +65,18 @@ def init_params(
 ) -> LSTMParams:
     """Draws `LSTMParams` by a scheme of `rnn_jax.initializers`, `w_hh` times `gain`.
 
-    `forget_bias` sets every entry of the forget gate's bias; None leaves what the scheme drew. `chrono`, the longest
-    memory wanted in steps, draws that bias from log U(1, chrono - 1) and gives the input gate its negative: a unit
-    whose forget gate is 1 - 1/n keeps its state for about n steps.
-    Raises `ValueError` for an unknown scheme, or for both `forget_bias` and `chrono`.
+    Args:
+        key: draws them.
+        input_size: I.
+        hidden_size: H.
+        dtype: of the parameters.
+        init: the scheme's name.
+        gain: of the recurrent weights.
+        forget_bias: every entry of the forget gate's bias; None leaves what the scheme drew.
+        chrono: the longest memory wanted, in steps: draws that bias from log U(1, chrono - 1) and gives the input
+            gate its negative, since a unit whose forget gate is 1 - 1/n keeps its state for about n steps.
+
+    Raises: `ValueError` for an unknown scheme, a size below 1, a `chrono` below 3, or both `forget_bias` and `chrono`.
     """
     keys = gate_keys(key)
     w_ih, w_hh, b = init_gates(keys, input_size, hidden_size, 4, dtype, init, gain)
@@ -76,7 +84,10 @@ def init_params(
 
 
 def gate_biases(key: Key, b: Array, hidden_size: int, forget_bias: float | None, chrono: int | None) -> Array:
-    """`b [4H]` with the biases of input and forget gate as `init_params` describes."""
+    """`b [4H]` with the biases of input and forget gate as `init_params` describes, which see for its arguments.
+
+    Raises: `ValueError` for both `forget_bias` and `chrono`.
+    """
     if forget_bias is not None and chrono is not None:
         raise ValueError(f"forget_bias={forget_bias} and chrono={chrono} both set the forget gate's bias: give one")
     if forget_bias is not None:
@@ -88,7 +99,7 @@ def gate_biases(key: Key, b: Array, hidden_size: int, forget_bias: float | None,
 
 
 def init_carry(batch_shape: tuple[int, ...], hidden_size: int, dtype: DType = jnp.float32) -> LSTMCarry:
-    """Zeros `[*batch_shape, H]`; c is float32 where `dtype` is narrower."""
+    """Zeros `[*batch_shape, H]`, H being `hidden_size`, of `dtype`; c is float32 where that is narrower."""
     shape = (*batch_shape, hidden_size)
     return LSTMCarry(jnp.zeros(shape, dtype), jnp.zeros(shape, jnp.promote_types(dtype, jnp.float32)))
 

@@ -25,7 +25,8 @@ there is no dc because c_t is not learnable, and sends dh alone back through tim
 
 Here to measure what that costs (docs/errata.md, 4).
 
-Shapes: x `[..., I]`, h, c and y `[..., H]`, `w_ih [I, G*H]`, `w_hh [H, G*H]`, `b [G*H]`.
+Shapes: x `[..., I]`, h, c and y `[..., H]`, `w_ih [I, G*H]`, `w_hh [H, G*H]`, `b [G*H]`. The functions are those of
+a `Cell`, with its arguments.
 
 Sources: Hochreiter and Schmidhuber, "Long short-term memory", 1997; Gers and Schmidhuber, "Recurrent nets that time and
 count", 2000 (peepholes); Greff et al., "LSTM: a search space odyssey", 2017 (coupled gates, and the comparison); Ba,
@@ -103,7 +104,14 @@ def project(num_gates: int, params: GateWeights, xs: Array) -> tuple[Array, ...]
 
 
 def remember(carry: LSTMCarry, c: Array, o: Array | float, exposed: Array | None = None) -> tuple[LSTMCarry, Array]:
-    """The new carry and y from the new cell state."""
+    """The new carry and y = o * tanh(c) from the new cell state c `[..., H]`.
+
+    Args:
+        carry: the one before, for its dtypes.
+        c: the new cell state.
+        o: the output gate, `[..., H]`; 1: there is none.
+        exposed: what the tanh is of, if not c itself.
+    """
     c = c.astype(carry.c.dtype)
     h = (o * jnp.tanh(c if exposed is None else exposed)).astype(carry.h.dtype)
     return LSTMCarry(h, c), h
@@ -154,7 +162,7 @@ def peephole_recur(params: PeepholeParams, carry: LSTMCarry, projected: tuple[Ar
 
 
 def normalize(values: Array, gain: Array) -> Array:
-    """LN over the last axis."""
+    """LN(v) = gain * (v - mean(v)) / sqrt(var(v) + `EPSILON`) over the last axis: values `[..., H]`, gain `[H]`."""
     centred = values - values.mean(axis=-1, keepdims=True)
     return gain * centred * jax.lax.rsqrt(jnp.mean(centred**2, axis=-1, keepdims=True) + EPSILON)
 
@@ -199,7 +207,7 @@ def init_additive(
     init: str = "pytorch",
     gain: float = 1.0,
 ) -> LSTMParams:
-    """Draws `LSTMParams` of one gate, g, by a scheme of `rnn_jax.initializers`, `w_hh` times `gain`."""
+    """Draws `LSTMParams` of one gate, g; arguments as of `rnn_jax.cells.rnn.init_params`."""
     return LSTMParams(*init_gates(gate_keys(key), input_size, hidden_size, 1, dtype, init, gain))
 
 
@@ -212,7 +220,7 @@ def init_no_forget(
     init: str = "pytorch",
     gain: float = 1.0,
 ) -> LSTMParams:
-    """Draws `LSTMParams` of three gates, i, g, o, by a scheme of `rnn_jax.initializers`, `w_hh` times `gain`."""
+    """Draws `LSTMParams` of three gates, i, g, o; arguments as of `rnn_jax.cells.rnn.init_params`."""
     return LSTMParams(*init_gates(gate_keys(key), input_size, hidden_size, 3, dtype, init, gain))
 
 
@@ -226,7 +234,10 @@ def init_coupled(
     gain: float = 1.0,
     chrono: int | None = None,
 ) -> LSTMParams:
-    """`init_no_forget`; `chrono`, the longest memory wanted, draws the input gate's bias from -log U(1, chrono - 1)."""
+    """`init_no_forget`; `chrono`, the longest memory wanted, draws the input gate's bias from -log U(1, chrono - 1).
+
+    Raises: `ValueError` for a `chrono` below 3, and what `init_no_forget` raises.
+    """
     keys = gate_keys(key)
     w_ih, w_hh, b = init_gates(keys, input_size, hidden_size, 3, dtype, init, gain)
     if chrono is not None:
@@ -245,7 +256,7 @@ def init_peephole(
     forget_bias: float | None = None,
     chrono: int | None = None,
 ) -> PeepholeParams:
-    """`rnn_jax.cells.lstm.init_params`, and peepholes of zero."""
+    """`rnn_jax.cells.lstm.init_params`, which see for the arguments, and peepholes of zero."""
     drawn = lstm.init_params(
         key, input_size, hidden_size, dtype, init=init, gain=gain, forget_bias=forget_bias, chrono=chrono
     )
@@ -263,7 +274,7 @@ def init_layer_norm(
     forget_bias: float | None = None,
     chrono: int | None = None,
 ) -> LayerNormParams:
-    """`rnn_jax.cells.lstm.init_params`, and norms with a gain of one."""
+    """`rnn_jax.cells.lstm.init_params`, which see for the arguments, and norms with a gain of one."""
     drawn = lstm.init_params(
         key, input_size, hidden_size, dtype, init=init, gain=gain, forget_bias=forget_bias, chrono=chrono
     )

@@ -5,7 +5,7 @@
     y_t = h_t
 
 Shapes: x `[..., I]`, h and y `[..., H]`, `w_ih [I, H]`, `w_hh [H, H]`, `b [H]`. One bias: PyTorch's two only ever
-occur as their sum.
+occur as their sum. The functions are those of a `Cell`, with its arguments.
 
 Source: Elman, "Finding structure in time", 1990.
 """
@@ -60,13 +60,21 @@ def init_params(
 ) -> RNNParams:
     """Draws `RNNParams` by a scheme of `rnn_jax.initializers`, `w_hh` times `gain`.
 
-    Raises `ValueError` for an unknown scheme.
+    Args:
+        key: draws them.
+        input_size: I.
+        hidden_size: H.
+        dtype: of the parameters.
+        init: the scheme's name.
+        gain: of the recurrent weights.
+
+    Raises: `ValueError` for an unknown scheme, or a size below 1.
     """
     return RNNParams(*init_gates(gate_keys(key), input_size, hidden_size, 1, dtype, init, gain))
 
 
 def init_carry(batch_shape: tuple[int, ...], hidden_size: int, dtype: DType = jnp.float32) -> RNNCarry:
-    """Zeros `[*batch_shape, H]`."""
+    """Zeros `[*batch_shape, H]`, H being `hidden_size`, of `dtype`."""
     return RNNCarry(jnp.zeros((*batch_shape, hidden_size), dtype))
 
 

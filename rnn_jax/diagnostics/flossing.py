@@ -15,14 +15,16 @@ exponents: Benettin, Galgani, Giorgilli and Strelcyn, "Lyapunov characteristic e
 """
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
 import jax
 import jax.numpy as jnp
 from jax import lax
 from jax.flatten_util import ravel_pytree
 
-from rnn_jax.types import Array, Carry
+from rnn_jax.types import Array, C, P, tree_map
+
+S = TypeVar("S")
 
 SMALLEST = 1e-6
 """Added to the lengths of tangent vectors, in squares: the logarithm of a direction that a step kills stays finite."""
@@ -51,7 +53,7 @@ def orthonormalize(vectors: Array) -> tuple[Array, Array]:
     return jnp.stack(columns, axis=1), jnp.stack(lengths)
 
 
-def largest_exponents(step: Callable[[Carry, Array], Carry], carry: Carry, xs: Array, num_exponents: int) -> Array:
+def largest_exponents(step: Callable[[C, Array], C], carry: C, xs: Array, num_exponents: int) -> Array:
     """The K largest Lyapunov exponents of a trajectory, per step, `[K]`: how fast its tangent vectors grow.
 
     Args:
@@ -92,7 +94,7 @@ def largest_exponents(step: Callable[[Carry, Array], Carry], carry: Carry, xs: A
     return growth.mean(axis=0)
 
 
-def flossing_loss(step: Callable[[Carry, Array], Carry], carry: Carry, xs: Array, num_exponents: int) -> Array:
+def flossing_loss(step: Callable[[C, Array], C], carry: C, xs: Array, num_exponents: int) -> Array:
     """The sum of the squares of the K largest Lyapunov exponents, `[]`, the mean over a batch of trajectories.
 
     Args:
@@ -113,9 +115,7 @@ def flossing_loss(step: Callable[[Carry, Array], Carry], carry: Carry, xs: Array
     return jnp.mean(jnp.sum(each**2, axis=-1))
 
 
-def floss(
-    loss: Callable[[Any, Array], Array], params: Any, optimizer: Any, num_steps: int, key: Array
-) -> tuple[Any, Array]:
+def floss(loss: Callable[[P, Array], Array], params: P, optimizer: Any, num_steps: int, key: Array) -> tuple[P, Array]:
     """Minimizes a flossing loss by `num_steps` steps of an optimizer, as before training.
 
     Args:
@@ -129,11 +129,11 @@ def floss(
         The parameters, and the loss before each step, `[num_steps]`.
     """
 
-    def step(now: tuple[Any, Any], i: Array) -> tuple[tuple[Any, Any], Array]:
+    def step(now: tuple[P, S], i: Array) -> tuple[tuple[P, S], Array]:
         params, state = now
         value, gradient = jax.value_and_grad(loss)(params, jax.random.fold_in(key, i))
         updates, state = optimizer.update(gradient, state, params)
-        return (jax.tree.map(jnp.add, params, updates), state), value
+        return (tree_map(jnp.add, params, updates), state), value
 
     (params, _), losses = lax.scan(step, (params, optimizer.init(params)), jnp.arange(num_steps))
     return params, losses

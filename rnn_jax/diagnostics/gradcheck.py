@@ -23,7 +23,7 @@ from jax.flatten_util import ravel_pytree
 from rnn_jax import cells, compose
 from rnn_jax.bptt import RULES
 from rnn_jax.cells import Cell
-from rnn_jax.types import Array, Carry, Params
+from rnn_jax.types import Array, Carry, DType, Params, Tree, tree_map
 
 BATCH, INPUTS, HIDDEN = 4, 2, 5  # no two axes of one length: an exchange of axes cannot go unseen
 
@@ -119,7 +119,7 @@ class Result(NamedTuple):
         return self.manual_error <= self.manual_tolerance and self.finite_error <= self.finite_tolerance
 
 
-def relative_error(a_tree: Any, b_tree: Any) -> float:
+def relative_error(a_tree: object, b_tree: object) -> float:
     """How far a is from b: the largest over leaves of max|a - b| / max|b|, in float64.
 
     Each leaf has its own scale, so that a wrong bias shows beside large weights. Where a leaf of b is zero throughout
@@ -135,7 +135,7 @@ def relative_error(a_tree: Any, b_tree: Any) -> float:
         >>> relative_error({"w": jnp.array([1.0, 4.0])}, {"w": jnp.array([2.0, 4.0])})
         0.25
     """
-    structures: list[Any] = [jax.tree.structure(tree) for tree in (a_tree, b_tree)]
+    structures: list[object] = [jax.tree.structure(tree) for tree in (a_tree, b_tree)]
     if structures[0] != structures[1]:
         raise ValueError(f"cannot compare {structures[0]} with {structures[1]}")
     leaves = zip(jax.tree.leaves(a_tree), jax.tree.leaves(b_tree), strict=True)
@@ -155,7 +155,7 @@ def relative_error(a_tree: Any, b_tree: Any) -> float:
     return max(errors)
 
 
-def finite_differences(f: Callable[[Any], Array], tree: Any, step: float = STEP) -> Any:
+def finite_differences(f: Callable[[Tree], Array], tree: Tree, step: float = STEP) -> Tree:
     """The gradient of a scalar function by central differences: (f(v + step) - f(v - step)) / (2 step).
 
     Args:
@@ -172,7 +172,8 @@ def finite_differences(f: Callable[[Any], Array], tree: Any, step: float = STEP)
     def slope(offset: Array) -> Array:
         return (f(unravel(flat + offset)) - f(unravel(flat - offset))) / (2 * step)
 
-    return unravel(jax.vmap(slope)(step * jnp.eye(flat.size, dtype=flat.dtype)))
+    gradient: Tree = unravel(jax.vmap(slope)(step * jnp.eye(flat.size, dtype=flat.dtype)))
+    return gradient
 
 
 def require_float64() -> None:
@@ -184,12 +185,12 @@ def require_float64() -> None:
         )
 
 
-def as_dtype(tree: Any, dtype: jnp.dtype) -> Any:
+def as_dtype(tree: Tree, dtype: DType) -> Tree:
     """Every array of a pytree in `dtype`."""
-    return jax.tree.map(lambda a: jnp.asarray(a, dtype), tree)
+    return tree_map(lambda a: jnp.asarray(a, dtype), tree)
 
 
-def outputs(cell: Cell, case: Case, backend: str, point: Point, inputs: Inputs) -> tuple[Carry, Array]:
+def outputs(cell: Cell[Params, Carry], case: Case, backend: str, point: Point, inputs: Inputs) -> tuple[Carry, Array]:
     """The final carries and ys `[T, B, D * H]` of the case's stack at `inputs`."""
     options: dict[str, Any] = {} if case.bidirectional else {"reverse": case.reverse}
     return compose.unroll_stack(
@@ -204,13 +205,14 @@ def outputs(cell: Cell, case: Case, backend: str, point: Point, inputs: Inputs) 
     )
 
 
-def gradient(cell: Cell, case: Case, backend: str, point: Point) -> Inputs:
+def gradient(cell: Cell[Params, Carry], case: Case, backend: str, point: Point) -> Inputs:
     """dL/d(inputs) by the backend's own derivative."""
     _, pull_back = jax.vjp(partial(outputs, cell, case, backend, point), point.inputs)
-    return pull_back(point.cotangents)[0]
+    gradient: Inputs = pull_back(point.cotangents)[0]
+    return gradient
 
 
-def finite_gradient(cell: Cell, case: Case, point: Point) -> Inputs:
+def finite_gradient(cell: Cell[Params, Carry], case: Case, point: Point) -> Inputs:
     """dL/d(inputs) by finite differences of the scan."""
 
     def loss(inputs: Inputs) -> Array:
@@ -220,7 +222,7 @@ def finite_gradient(cell: Cell, case: Case, point: Point) -> Inputs:
     return finite_differences(loss, point.inputs)
 
 
-def draw_point(cell: Cell, case: Case, seed: int) -> Point:
+def draw_point(cell: Cell[Params, Carry], case: Case, seed: int) -> Point:
     """Random inputs and cotangents in float64; lengths T, 0, 1 and one between; at least one reset.
 
     By NumPy, because JAX would compile each of the many small draws. Parameters have the spread of PyTorch's scheme.
@@ -232,8 +234,8 @@ def draw_point(cell: Cell, case: Case, seed: int) -> Point:
         params = compose.init_stack(jax.random.key(0), cell, INPUTS, HIDDEN, case.num_layers, case.bidirectional)
         return params, *compose.unroll_stack(cell, params, xs)
 
-    def normal(tree: Any, scale: float = 1.0) -> Any:
-        return jax.tree.map(lambda a: jnp.asarray(scale * rng.standard_normal(a.shape)), tree)
+    def normal(tree: Tree, scale: float = 1.0) -> Tree:
+        return tree_map(lambda a: jnp.asarray(scale * rng.standard_normal(a.shape)), tree)
 
     params, carry, ys = jax.eval_shape(shapes)
     lengths = np.array([case.num_steps, 0, 1, case.num_steps // 2 + 1], np.int32)
@@ -256,7 +258,7 @@ _autodiff = jax.jit(gradient, static_argnums=(0, 1, 2), compiler_options=COMPILE
 _finite = jax.jit(finite_gradient, static_argnums=(0, 1), compiler_options=COMPILER_OPTIONS)
 
 
-def check(cell_name: str, dtype: Any, case: str, seed: int = 0) -> Result:
+def check(cell_name: str, dtype: DType, case: str, seed: int = 0) -> Result:
     """Compares the three gradients of one cell in one case.
 
     Args:
@@ -302,7 +304,12 @@ def check_all(
     cases: Iterable[str] = tuple(CASES),
     seed: int = 0,
 ) -> Iterator[Result]:
-    """`check` of every cell, case and dtype, one row at a time as it is computed."""
+    """`check` of every cell, case and dtype, one row at a time as it is computed.
+
+    Args:
+        cells, dtypes, cases: names, by default all.
+        seed: of every `check`.
+    """
     dtypes = tuple(dtypes)
     cases = tuple(cases)
     for cell_name in cells:

@@ -12,19 +12,20 @@ long-term dependencies with gradient descent is difficult", 1994.
 """
 
 from collections.abc import Callable
-from typing import Any
+from typing import TypeVar
 
 import jax
 import jax.numpy as jnp
 
-from rnn_jax.diagnostics.steps import Step, add_exactly, carries_before, log_norm
+from rnn_jax.diagnostics.steps import Step, X, add_exactly, carries_before, log_norm
 from rnn_jax.segments import previous
-from rnn_jax.types import Array, Carry, Params
+from rnn_jax.types import Array, C, P, tree_map
 
 Pair = tuple[Array, Array]
+Kept = TypeVar("Kept")
 
 
-def gradient_flow(step: Step, carry: Carry, xs: Any, loss: Callable[[Carry], Array]) -> Carry:
+def gradient_flow(step: Step[C, X], carry: C, xs: X, loss: Callable[[C], Array]) -> C:
     """log ||dL/dh_t|| for t = 0..T: how the gradient flows back.
 
     a_t is kept as a number e^s and an array of norm one, so that nothing under- or overflows: in float32 the gradient
@@ -52,30 +53,30 @@ def gradient_flow(step: Step, carry: Carry, xs: Any, loss: Callable[[Carry], Arr
     after = previous(final, before, reverse=True)  # before, moved on by one step, and the final carry at the end
     direct = jax.grad(loss)(after)
 
-    def norms(tree: Carry, log_scale: Pair) -> Carry:
-        return jax.tree.map(lambda leaf: log_norm(leaf) + log_scale[0], tree)
+    def norms(tree: C, log_scale: Pair) -> C:
+        return tree_map(lambda leaf: log_norm(leaf) + log_scale[0], tree)
 
-    def back(state: tuple[Carry, Pair], inputs: tuple[Carry, Any, Carry]) -> tuple[tuple[Carry, Pair], Carry]:
+    def back(state: tuple[C, Pair], inputs: tuple[C, X, C]) -> tuple[tuple[C, Pair], C]:
         later, log_scale = state
         before, x, direct = inputs
         gradient, log_scale = add_scaled(later, log_scale, direct)
         _, pull = jax.vjp(lambda carry: step(carry, x), before)
         return (pull(gradient)[0], log_scale), norms(gradient, log_scale)
 
-    nothing = jax.tree.map(jnp.zeros_like, final)
+    nothing = tree_map(jnp.zeros_like, final)
     zero = jax.tree.leaves(final)[0][..., 0] * 0
     (initial, log_scale), flow = jax.lax.scan(back, (nothing, (zero, zero)), (before, xs, direct), reverse=True)
-    return jax.tree.map(lambda first, rest: jnp.concatenate((first[None], rest)), norms(initial, log_scale), flow)
+    return tree_map(lambda first, rest: jnp.concatenate((first[None], rest)), norms(initial, log_scale), flow)
 
 
 def gradient_terms(
-    step: Callable[[Params, Carry, Any], Carry],
-    params: Params,
-    carry: Carry,
-    xs: Any,
-    loss: Callable[[Carry], Array],
-    reduce: Callable[[Params], Any] = lambda term: term,
-) -> Any:
+    step: Callable[[P, C, X], C],
+    params: P,
+    carry: C,
+    xs: X,
+    loss: Callable[[C], Array],
+    reduce: Callable[[P], Kept] | None = None,
+) -> P | Kept:
     """The term of dL/d(params) that each step contributes.
 
     Args:
@@ -84,7 +85,7 @@ def gradient_terms(
         carry: h_0, arrays of any shape.
         xs: inputs, arrays `[T, ...]`.
         loss: of the carries after each step, arrays `[T, ...]`, to a scalar.
-        reduce: what to keep of each term; all of it takes T times the memory of the parameters.
+        reduce: what to keep of each term; None: all of it, which takes T times the memory of the parameters.
 
     Returns: arrays `[T, ...]` in the form of what `reduce` returns, by default of the parameters. Entry t belongs to
     step t + 1, from h_t to h_{t+1}; over T they add up to the gradient.
@@ -95,23 +96,23 @@ def gradient_terms(
         >>> terms.tolist(), float(jax.grad(lambda w: w**3)(0.5))
         ([0.25, 0.25, 0.25], 0.75)
     """
-    params = jax.tree.map(jnp.asarray, params)
-    carry = jax.tree.map(jnp.asarray, carry)
+    params = tree_map(jnp.asarray, params)
+    carry = tree_map(jnp.asarray, carry)
     before, final = carries_before(lambda carry, x: step(params, carry, x), carry, xs)
     after = previous(final, before, reverse=True)  # before, moved on by one step, and the final carry at the end
     direct = jax.grad(loss)(after)
 
-    def back(later: Carry, inputs: tuple[Carry, Any, Carry]) -> tuple[Carry, Any]:
+    def back(later: C, inputs: tuple[C, X, C]) -> tuple[C, P | Kept]:
         before, x, direct = inputs
-        gradient = jax.tree.map(jnp.add, later, direct)
+        gradient = tree_map(jnp.add, later, direct)
         _, pull = jax.vjp(lambda params, carry: step(params, carry, x), params, before)
         term, earlier = pull(gradient)
-        return earlier, reduce(term)
+        return earlier, term if reduce is None else reduce(term)
 
-    return jax.lax.scan(back, jax.tree.map(jnp.zeros_like, final), (before, xs, direct), reverse=True)[1]
+    return jax.lax.scan(back, tree_map(jnp.zeros_like, final), (before, xs, direct), reverse=True)[1]
 
 
-def add_scaled(values: Carry, log_scale: Pair, more: Carry) -> tuple[Carry, Pair]:
+def add_scaled(values: C, log_scale: Pair, more: C) -> tuple[C, Pair]:
     """`e^log_scale * values + more` as a tree of norm about one per entry of the batch, and the new log scale."""
     rise = jnp.maximum(_log_norm_of(values), _log_norm_of(more) - log_scale[0])
     rise = jnp.where(jnp.isfinite(rise), rise, 0.0)  # of nothing at all, any scale does
@@ -122,10 +123,10 @@ def add_scaled(values: Carry, log_scale: Pair, more: Carry) -> tuple[Carry, Pair
         extra = jnp.where(extra == 0, 0.0, extra * jnp.exp(-scale[0])[..., None])
         return value * jnp.exp(-rise)[..., None] + extra
 
-    return jax.tree.map(add, values, more), scale
+    return tree_map(add, values, more), scale
 
 
-def _log_norm_of(tree: Carry) -> Array:
+def _log_norm_of(tree: object) -> Array:
     """log of the norm over all leaves and the last axis, `[*batch]`."""
     squares = [2 * log_norm(leaf) for leaf in jax.tree.leaves(tree)]
     return 0.5 * jax.nn.logsumexp(jnp.stack(squares), axis=0)

@@ -9,19 +9,19 @@ Sources: Bengio, Simard and Frasconi, "Learning long-term dependencies with grad
 Pascanu, Mikolov and Bengio, "On the difficulty of training recurrent neural networks", 2013.
 """
 
-from typing import Any, NamedTuple
+from typing import Generic, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
 from rnn_jax.diagnostics.singular_values import log_singular_values
-from rnn_jax.diagnostics.steps import Step, add_exactly, carries_before, flat_step, num_steps
-from rnn_jax.types import Array, Carry
+from rnn_jax.diagnostics.steps import Step, X, add_exactly, carries_before, flat_step, num_steps
+from rnn_jax.types import Array, C, tree_map
 
 Pair = tuple[Array, Array]
 
 
-class JacobianNorms(NamedTuple):
+class JacobianNorms(NamedTuple, Generic[C]):
     """By lag 0..T, `[T + 1]` each.
 
     Attributes:
@@ -31,10 +31,10 @@ class JacobianNorms(NamedTuple):
     """
 
     whole: Array
-    parts: Carry
+    parts: C
 
 
-def jacobian_norms(step: Step, carry: Carry, xs: Any) -> JacobianNorms:
+def jacobian_norms(step: Step[C, X], carry: C, xs: X) -> JacobianNorms[C]:
     """log ||dh_T/dh_k|| for all k.
 
     Args:
@@ -55,16 +55,16 @@ def jacobian_norms(step: Step, carry: Carry, xs: Any) -> JacobianNorms:
     before, _ = carries_before(step, carry, xs)
     rows = jax.vmap(unravel)(jnp.eye(vector.size, dtype=vector.dtype))
 
-    def measure(rows: Carry, log_scale: Pair) -> tuple[Carry, Pair, JacobianNorms]:
-        squares = jax.tree.map(lambda leaf: jnp.sum(leaf**2), rows)
+    def measure(rows: C, log_scale: Pair) -> tuple[C, Pair, JacobianNorms[C]]:
+        squares = tree_map(lambda leaf: jnp.sum(leaf**2), rows)
         whole = sum(jax.tree.leaves(squares))
         scale = jnp.where(whole > 0, jnp.sqrt(whole), 1.0)
         norms = JacobianNorms(
-            0.5 * jnp.log(whole) + log_scale[0], jax.tree.map(lambda s: 0.5 * jnp.log(s) + log_scale[0], squares)
+            0.5 * jnp.log(whole) + log_scale[0], tree_map(lambda s: 0.5 * jnp.log(s) + log_scale[0], squares)
         )
-        return jax.tree.map(lambda leaf: leaf / scale, rows), add_exactly(log_scale, jnp.log(scale)), norms
+        return tree_map(lambda leaf: leaf / scale, rows), add_exactly(log_scale, jnp.log(scale)), norms
 
-    def back(state: tuple[Carry, Pair], inputs: tuple[Carry, Any]) -> tuple[tuple[Carry, Pair], JacobianNorms]:
+    def back(state: tuple[C, Pair], inputs: tuple[C, X]) -> tuple[tuple[C, Pair], JacobianNorms[C]]:
         rows, log_scale = state
         before, x = inputs
         _, pull = jax.vjp(lambda carry: step(carry, x), before)
@@ -74,10 +74,10 @@ def jacobian_norms(step: Step, carry: Carry, xs: Any) -> JacobianNorms:
     zero = jnp.zeros((), vector.dtype)
     rows, log_scale, first = measure(rows, (zero, zero))
     _, rest = jax.lax.scan(back, (rows, log_scale), (before, xs), reverse=True)
-    return jax.tree.map(lambda first, rest: jnp.concatenate((first[None], rest[::-1])), first, rest)
+    return tree_map(lambda first, rest: jnp.concatenate((first[None], rest[::-1])), first, rest)
 
 
-def jacobian_singular_values(step: Step, carry: Carry, xs: Any, lags: Array) -> Array:
+def jacobian_singular_values(step: Step[C, X], carry: C, xs: X, lags: Array) -> Array:
     """Logarithms of all singular values of dh_T/dh_k at the lags T - k asked for.
 
     The product is kept as P^T = Q D U with Q orthogonal, D = diag(e^d) and U upper triangular of moderate size, so that
@@ -106,7 +106,7 @@ def jacobian_singular_values(step: Step, carry: Carry, xs: Any, lags: Array) -> 
 
     def back(i: Array, state: Graded) -> Graded:
         position = steps - 1 - i
-        x = jax.tree.map(lambda leaf: leaf[position], xs)
+        x = tree_map(lambda leaf: leaf[position], xs)
         _, pull = jax.vjp(lambda vector: flat(vector, x), before[position])
         return advance(state, jax.vmap(pull, in_axes=1, out_axes=1)(state.q)[0])
 
@@ -117,7 +117,8 @@ def jacobian_singular_values(step: Step, carry: Carry, xs: Any, lags: Array) -> 
         found.append((state.d, state.u))
         done = lag
     scales, triangles = (jnp.stack(parts) for parts in zip(*found, strict=True))
-    return jax.jit(jax.vmap(log_singular_values))(scales, triangles)
+    values: Array = jax.jit(jax.vmap(log_singular_values))(scales, triangles)
+    return values
 
 
 class Graded(NamedTuple):

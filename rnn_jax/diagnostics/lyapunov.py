@@ -9,16 +9,16 @@ Sources: Benettin et al., "Lyapunov characteristic exponents for smooth dynamica
 1980; Vogt et al., "On Lyapunov exponents for RNNs", 2020.
 """
 
-from typing import Any, NamedTuple
+from typing import Generic, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
-from rnn_jax.diagnostics.steps import Step, flat_step, num_steps
-from rnn_jax.types import Array, Carry
+from rnn_jax.diagnostics.steps import Step, X, flat_step, num_steps
+from rnn_jax.types import Array, C, tree_map
 
 
-class LyapunovSpectrum(NamedTuple):
+class LyapunovSpectrum(NamedTuple, Generic[C]):
     """Rates in nats per step.
 
     Attributes:
@@ -29,12 +29,12 @@ class LyapunovSpectrum(NamedTuple):
 
     exponents: Array
     growth: Array
-    carry: Carry
+    carry: C
 
 
 def lyapunov_spectrum(
-    step: Step, carry: Carry, xs: Any, *, num_exponents: int | None = None, warmup: int = 0, qr_every: int = 1
-) -> LyapunovSpectrum:
+    step: Step[C, X], carry: C, xs: X, *, num_exponents: int | None = None, warmup: int = 0, qr_every: int = 1
+) -> LyapunovSpectrum[C]:
     """The K largest Lyapunov exponents along one trajectory.
 
     Args:
@@ -69,17 +69,17 @@ def lyapunov_spectrum(
             f"qr_every={qr_every} must divide T={steps} and warmup={warmup}, and warmup must be in 0..{steps - 1}"
         )
 
-    def tangents(state: tuple[Array, Array], x: Any) -> tuple[tuple[Array, Array], None]:
+    def tangents(state: tuple[Array, Array], x: X) -> tuple[tuple[Array, Array], None]:
         vector, columns = state
         after, push = jax.linearize(lambda vector: flat(vector, x), vector)
         return (after, jax.vmap(push, in_axes=1, out_axes=1)(columns)), None
 
-    def block(state: tuple[Array, Array], xs: Any) -> tuple[tuple[Array, Array], Array]:
+    def block(state: tuple[Array, Array], xs: X) -> tuple[tuple[Array, Array], Array]:
         (vector, columns), _ = jax.lax.scan(tangents, state, xs)
         q, r = jnp.linalg.qr(columns)
         return (vector, q), jnp.log(jnp.abs(jnp.diag(r)))
 
-    blocks = jax.tree.map(lambda leaf: leaf.reshape(steps // qr_every, qr_every, *leaf.shape[1:]), xs)
+    blocks = tree_map(lambda leaf: leaf.reshape(steps // qr_every, qr_every, *leaf.shape[1:]), xs)
     # Directions in general position: an axis may be an eigenvector, and would never turn to where growth is largest.
     start = jnp.linalg.qr(jax.random.normal(jax.random.key(0), (size, wanted), vector.dtype))[0]
     (vector, _), growth = jax.lax.scan(block, (vector, start), blocks)

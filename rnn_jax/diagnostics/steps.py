@@ -5,20 +5,23 @@ axis; `jax.vmap` over the initial carry and the inputs gives a batch.
 """
 
 from collections.abc import Callable
-from typing import Any
+from typing import TypeVar
 
 import jax
 import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
 
 from rnn_jax.cells.cell import Cell
-from rnn_jax.types import Array, Carry, Params
+from rnn_jax.types import Array, C, P
 
-Step = Callable[[Carry, Any], Carry]
+X = TypeVar("X")
+"""The input of a step, a pytree of arrays, or the inputs of all of them, arrays `[T, ...]`."""
+
+Step = Callable[[C, X], C]
 """`(carry, x) -> carry`: one step of any recurrent system."""
 
 
-def cell_step(cell: Cell, params: Params) -> Step:
+def cell_step(cell: Cell[P, C], params: P) -> Step[C, Array]:
     """A cell's step: x `[..., I]`, the carry's arrays `[..., H]`.
 
     >>> from rnn_jax import cells
@@ -30,17 +33,17 @@ def cell_step(cell: Cell, params: Params) -> Step:
     return lambda carry, x: cell.step(params, carry, x)[0]
 
 
-def carries_before(step: Step, carry: Carry, xs: Any) -> tuple[Carry, Carry]:
+def carries_before(step: Step[C, X], carry: C, xs: X) -> tuple[C, C]:
     """Runs T steps from `carry` over `xs`, arrays `[T, ...]`: the carry before each step, `[T, ...]`, and the last."""
 
-    def body(carry: Carry, x: Any) -> tuple[Carry, Carry]:
+    def body(carry: C, x: X) -> tuple[C, C]:
         return step(carry, x), carry
 
     final, before = jax.lax.scan(body, carry, xs)
     return before, final
 
 
-def flat_step(step: Step, carry: Carry) -> tuple[Callable[[Array, Any], Array], Array, Callable[[Array], Carry]]:
+def flat_step(step: Step[C, X], carry: C) -> tuple[Step[Array, X], Array, Callable[[Array], C]]:
     """The step and the carry on vectors `[N]`, N the number of entries of the carry, and the way back to its form.
 
     Raises: `ValueError` for a carry that is not floating point throughout.
@@ -50,13 +53,13 @@ def flat_step(step: Step, carry: Carry) -> tuple[Callable[[Array, Any], Array], 
         raise ValueError(f"the carry must be floating-point arrays, got {sorted(str(kind) for kind in kinds)}")
     vector, unravel = ravel_pytree(carry)
 
-    def flat(vector: Array, x: Any) -> Array:
+    def flat(vector: Array, x: X) -> Array:
         return ravel_pytree(step(unravel(vector), x))[0]
 
     return flat, vector, unravel
 
 
-def num_steps(xs: Any) -> int:
+def num_steps(xs: object) -> int:
     """T of inputs `[T, ...]`. Raises: `ValueError` where arrays differ in T, or there is none."""
     lengths = {jnp.shape(leaf)[0] if jnp.ndim(leaf) else -1 for leaf in jax.tree.leaves(xs)}
     if len(lengths) != 1 or -1 in lengths:
@@ -66,7 +69,9 @@ def num_steps(xs: Any) -> int:
 
 
 def add_exactly(total: tuple[Array, Array], more: Array) -> tuple[Array, Array]:
-    """A running sum as (sum, what rounding took from it): of 100,000 terms as exact as of one.
+    """A running sum as (sum, what rounding took from it), `total`, and one term `more`: the next such pair.
+
+    Of 100,000 terms it is as exact as of one.
 
     Source: Kahan, "Further remarks on reducing truncation errors", 1965.
     """
@@ -77,7 +82,10 @@ def add_exactly(total: tuple[Array, Array], more: Array) -> tuple[Array, Array]:
 
 
 def log_norm(values: Array) -> Array:
-    """log of the Euclidean norm over the last axis, -inf of zeros; squares neither under- nor overflow."""
+    """log of the Euclidean norm over the last axis, values `[..., N]` to `[...]`, natural logarithms, -inf of zeros.
+
+    Squares neither under- nor overflow.
+    """
     largest = jnp.max(jnp.abs(values), axis=-1, keepdims=True, initial=0.0)
     scale = jnp.where(largest > 0, largest, 1)
     return jnp.log(jnp.linalg.norm(values / scale, axis=-1)) + jnp.log(scale[..., 0])

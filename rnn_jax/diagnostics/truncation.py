@@ -26,7 +26,7 @@ import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
 
 from rnn_jax.cells import Cell
-from rnn_jax.types import Array, Key, Params
+from rnn_jax.types import Array, C, DType, Key, P
 from rnn_jax.unroll import unroll
 
 DELAYS = (1, 4, 16, 64)
@@ -44,7 +44,7 @@ class TruncationBias(NamedTuple):
     cosine: Array
 
 
-def echo_task(key: Key, num_steps: int, batch_size: int, dtype: jnp.dtype = jnp.float32) -> tuple[Array, Array]:
+def echo_task(key: Key, num_steps: int, batch_size: int, dtype: DType = jnp.float32) -> tuple[Array, Array]:
     """White noise, and a target that is a sum of its echoes: what the loss says depends on inputs long past.
 
         x_t ~ N(0, 1),  u_t = (x_{t-1} + x_{t-4} + x_{t-16} + x_{t-64}) / 2      with x_t = 0 before the first step
@@ -73,7 +73,7 @@ def echo_task(key: Key, num_steps: int, batch_size: int, dtype: jnp.dtype = jnp.
 
 
 def echo_loss(
-    cell: Cell, params: Params, readout: Array, xs: Array, targets: Array, truncate_every: int | None = None
+    cell: Cell[P, C], params: P, readout: Array, xs: Array, targets: Array, truncate_every: int | None = None
 ) -> Array:
     """L = mean_{t,b} (<y_t, r> - u_t)^2 / 2, from a zero carry: a scalar that every step has a part in.
 
@@ -94,7 +94,7 @@ def echo_loss(
 
 
 def truncation_bias(
-    cell: Cell, params: Params, readout: Array, xs: Array, targets: Array, lengths: Sequence[int]
+    cell: Cell[P, C], params: P, readout: Array, xs: Array, targets: Array, lengths: Sequence[int]
 ) -> TruncationBias:
     """The bias of the gradient of `echo_loss` with respect to `params`, for every truncation length.
 

@@ -34,7 +34,8 @@ def bind(model: nnx.Module) -> Callable[[Params], Any]:
 
 
 def pure(model: nnx.Module) -> tuple[Callable[..., Any], Params]:
-    """A module as a pure function: `apply(params, *args, **kwargs)` and its parameters, nested dicts of arrays.
+    """A module as a pure function: `apply(params, *args, **kwargs)`, what `model(*args, **kwargs)` gives with `params`,
+    and the parameters that the model has, nested dicts of arrays.
 
     >>> import jax.numpy as jnp
     >>> apply, params = pure(nnx.Linear(3, 4, rngs=nnx.Rngs(0)))
@@ -50,7 +51,7 @@ def pure(model: nnx.Module) -> tuple[Callable[..., Any], Params]:
 
 
 def num_params(model: nnx.Module) -> int:
-    """How many numbers the module learns."""
+    """How many numbers a module, or one of `abstract`, learns."""
     return sum(leaf.size for leaf in jax.tree.leaves(nnx.state(model, nnx.Param)))
 
 

@@ -19,7 +19,7 @@ from rnn_jax.types import Array, Carry, DType, Params
 
 
 class Weights(nnx.Module):
-    """The parameters of one cell: an `nnx.Param` for each field of its named tuple, under the same name."""
+    """The parameters of one cell, `params`: an `nnx.Param` for each field of the named tuple, under the same name."""
 
     def __init__(self, params: Params):
         self.kind = type(params)
@@ -33,14 +33,14 @@ class Weights(nnx.Module):
 
 
 class BothDirections(nnx.Module):
-    """The parameters of a layer with two directions."""
+    """The parameters of a layer with two directions, from `Directions` of two named tuples, `params`."""
 
     def __init__(self, params: Directions[Params]):
         self.forward = Weights(params.forward)
         self.backward = Weights(params.backward)
 
     def tuple(self, dtype: DType | None = None) -> Directions[Params]:
-        """`Directions` of the two named tuples."""
+        """`Directions` of the two named tuples, cast to `dtype` if one is given."""
         return Directions(self.forward.tuple(dtype), self.backward.tuple(dtype))
 
 
@@ -162,7 +162,14 @@ class Recurrent(nnx.Module):
 
 
 class RNN(Recurrent):
-    """`Recurrent` with the Elman cell; `activation` is tanh, relu or identity."""
+    """`Recurrent` with the Elman cell.
+
+    Args:
+        input_size: I.
+        hidden_size: H.
+        activation: tanh, relu or identity.
+        options: of `Recurrent`, `rngs` among them.
+    """
 
     def __init__(self, input_size: int, hidden_size: int, *, activation: str = "tanh", **options: Any):
         name = "rnn" if activation == "tanh" else f"rnn_{activation}"
@@ -170,14 +177,26 @@ class RNN(Recurrent):
 
 
 class LSTM(Recurrent):
-    """`Recurrent` with the LSTM cell."""
+    """`Recurrent` with the LSTM cell.
+
+    Args:
+        input_size: I.
+        hidden_size: H.
+        options: of `Recurrent`, `rngs` among them.
+    """
 
     def __init__(self, input_size: int, hidden_size: int, **options: Any):
         super().__init__("lstm", input_size, hidden_size, **options)
 
 
 class GRU(Recurrent):
-    """`Recurrent` with the GRU cell."""
+    """`Recurrent` with the GRU cell.
+
+    Args:
+        input_size: I.
+        hidden_size: H.
+        options: of `Recurrent`, `rngs` among them.
+    """
 
     def __init__(self, input_size: int, hidden_size: int, **options: Any):
         super().__init__("gru", input_size, hidden_size, **options)

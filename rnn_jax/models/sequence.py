@@ -72,7 +72,10 @@ class SequenceModel(nnx.Module):
         self.residual = residual
 
     def __call__(self, xs: Array, *, rngs: nnx.Rngs | None = None) -> Array:
-        """Sequences `[B, T, I]` to `[B, O]`, or with `every_step` to `[B, T, O]`, in float32 or wider."""
+        """Sequences xs `[B, T, I]` to `[B, O]`, or with `every_step` to `[B, T, O]`, in float32 or wider.
+
+        `rngs` draws the masks of dropout and zoneout from its `dropout` stream; None: evaluation.
+        """
         carry, ys = self.recurrent(xs, rngs=rngs)
         summary = ys if self.every_step else last_output(carry)
         outputs = self.head(summary.astype(self.head.kernel[...].dtype))

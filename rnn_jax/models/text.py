@@ -18,7 +18,10 @@ UNK = 1
 
 
 def drop_words(key: Key, tokens: Array, rate: float) -> Array:
-    """Makes a share `rate` of the tokens unknown (Dai and Le, "Semi-supervised sequence learning", 2015)."""
+    """Makes a share `rate` of the tokens, integers of any shape, unknown; `key` draws which.
+
+    Source: Dai and Le, "Semi-supervised sequence learning", 2015.
+    """
     return jnp.where(jax.random.bernoulli(key, rate, tokens.shape), UNK, tokens)
 
 
@@ -121,7 +124,15 @@ class TextClassifier(nnx.Module):
 
 
 class Embedding(nnx.Module):
-    """A table `[V, D]` with a row per token, learnt by gradient: x = E[token]."""
+    """A table `[V, D]` with a row per token, learnt by gradient: x = E[token].
+
+    Args:
+        vocab_size: V.
+        size: D.
+        scale: standard deviation of the entries at the start.
+        dtype: of the table.
+        rngs: draws it from its `params` stream.
+    """
 
     def __init__(self, vocab_size: int, size: int, scale: float, dtype: DType, rngs: nnx.Rngs):
         self.table = nnx.Param(scale * jax.random.normal(rngs.params(), (vocab_size, size), dtype))
@@ -133,6 +144,14 @@ class Embedding(nnx.Module):
 
 class BagClassifier(nnx.Module):
     """The mean of a text's word vectors and a linear layer: no order, no recurrence.
+
+    Args:
+        vocab_size: V.
+        embedding_size: D, features of a word.
+        num_classes: C.
+        embedding_scale: standard deviation of the embedding at the start.
+        param_dtype: of the parameters.
+        rngs: draws them.
 
     Source: Joulin, Grave, Bojanowski and Mikolov, "Bag of tricks for efficient text classification", 2016.
 
@@ -156,12 +175,21 @@ class BagClassifier(nnx.Module):
     def __call__(
         self, tokens: Array, lengths: Array, features: Array | None = None, *, rngs: nnx.Rngs | None = None
     ) -> Array:
-        """Tokens `[B, T]` and lengths `[B]` to scores `[B, C]`; features are not read."""
+        """Tokens `[B, T]` and lengths `[B]` to scores `[B, C]`; features and rngs are not used."""
         return self.head(pool_steps(self.embedding(tokens.T), lengths, "mean"))
 
 
 class FlattenClassifier(nnx.Module):
     """The word vectors of a fixed number of steps side by side, and a linear layer: a weight per place and feature.
+
+    Args:
+        vocab_size: V.
+        embedding_size: D, features of a word.
+        max_tokens: the number of steps.
+        num_classes: C.
+        embedding_scale: standard deviation of the embedding at the start.
+        param_dtype: of the parameters.
+        rngs: draws them.
 
     >>> FlattenClassifier(100, 8, 3, 2, rngs=nnx.Rngs(0))(jnp.array([[7, 2], [3, 4]]), jnp.array([2, 1])).shape
     (2, 2)
@@ -184,8 +212,10 @@ class FlattenClassifier(nnx.Module):
     def __call__(
         self, tokens: Array, lengths: Array, features: Array | None = None, *, rngs: nnx.Rngs | None = None
     ) -> Array:
-        """Tokens `[B, T]` with T up to `max_tokens`, and lengths `[B]`, to scores `[B, C]`; features are not
-        read."""
+        """Tokens `[B, T]` with T up to `max_tokens`, and lengths `[B]`, to scores `[B, C]`.
+
+        Features and rngs are not used.
+        """
         valid = length_mask(lengths, tokens.shape[1]).T[..., None]
         xs = jnp.where(valid, self.embedding(tokens), 0)
         flat = xs.reshape(len(tokens), -1)

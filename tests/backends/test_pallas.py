@@ -18,7 +18,7 @@ from rnn_jax.backends import device
 from rnn_jax.backends.pallas import backend, tiles
 from rnn_jax.backends.pallas.steps import STEPS, OnChip
 from rnn_jax.cells.cell import gates
-from rnn_jax.controls import StepMasks
+from rnn_jax.controls import StepMasks, hidden
 from rnn_jax.diagnostics import gradcheck
 
 
@@ -81,7 +81,7 @@ def test_values_alone_keep_no_memory_of_c():
         return [variable.aval.shape for variable in call.outvars]
 
     lstm, tile, steps = cells.get("lstm"), (16, 16), (7, 16, 16)
-    for keep, per_step in ((False, [steps]), (True, [steps, steps])):
+    for keep, per_step in ((hidden, [steps]), (backend.whole, [steps, steps])):
         run = partial(backend.forward, lstm, False, masks=StepMasks(), keep=keep)
         assert outputs(run) == [tile, tile, *per_step]
 

@@ -134,6 +134,3 @@ def assert_trees_close(actual, desired, **tolerances):
     chex.assert_trees_all_equal_structs(actual, desired)
     for (path, a), d in zip(jax.tree.leaves_with_path(actual), jax.tree.leaves(desired), strict=True):
         assert_allclose(a, d, err_msg=jax.tree_util.keystr(path), **tolerances)
-
-
-# Cells without a hand-derived rule differ in their step alone: two cases do for them.
