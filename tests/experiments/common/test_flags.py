@@ -326,6 +326,12 @@ class TestAbsurdValues:
         with pytest.raises(UsageError, match=rf"^--{flag}=1000000000000: must be at most \d+$"):
             parse(launchable(name).config, [f"--{flag}=1000000000000"])
 
+    @pytest.mark.parametrize(("flag", "largest"), [("num_seeds", 1024), ("num_hours", 10_000_000)])
+    def test_the_limits_themselves(self, flag, largest):
+        parse(launchable("forecast").config, [f"--{flag}={largest}"])
+        with pytest.raises(UsageError, match="must be at most"):
+            parse(launchable("forecast").config, [f"--{flag}={largest + 1}"])
+
     @pytest.mark.parametrize("name", [name for name in EXPERIMENTS if name != "benchmark"])
     def test_a_seed_that_a_key_cannot_hold(self, name):
         config = launchable(name).config
