@@ -36,18 +36,22 @@ def cpu_seconds(run, arguments) -> float:
     return time.process_time() - start
 
 
-def assert_linear(make, num_steps, repeats=5):
+def assert_linear(make, num_steps, repeats=5, attempts=4):
     """Four times the steps are about four times the work; a loop that copies its output at every step has 16 times.
 
     Short and long runs alternate, and the least of each counts: a neighbour on the same core, who takes room in its
-    caches, only adds.
+    caches, and threads of ours that spin while they wait for it, only add. So one attempt that is linear is enough.
     """
     short, long = make(num_steps), make(4 * num_steps)
     for run in (short, long):
         cpu_seconds(*run)  # compiles
-    pairs = [(cpu_seconds(*short), cpu_seconds(*long)) for _ in range(repeats)]
-    ratio = min(slow for _, slow in pairs) / min(fast for fast, _ in pairs)
-    assert ratio < 8, f"CPU time at 4T over that at T, {num_steps=}: {ratio:.1f}"
+    ratios = []
+    for _ in range(attempts):
+        pairs = [(cpu_seconds(*short), cpu_seconds(*long)) for _ in range(repeats)]
+        ratios.append(min(slow for _, slow in pairs) / min(fast for fast, _ in pairs))
+        if ratios[-1] < 8:
+            return
+    pytest.fail(f"CPU time at 4T over that at T, {num_steps=}: {ratios}")
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
@@ -67,8 +71,8 @@ def test_a_quadratic_loop_is_noticed():
         run = jax.jit(lambda rows: jax.lax.scan(step, rows, rows)[0])
         return run, (jnp.ones((num_steps, 4), jnp.float32),)
 
-    with pytest.raises(AssertionError, match="CPU time at 4T over that at T"):
-        assert_linear(make, num_steps=1024, repeats=2)
+    with pytest.raises(pytest.fail.Exception, match="CPU time at 4T over that at T"):
+        assert_linear(make, num_steps=1024, repeats=2, attempts=2)
 
 
 @pytest.mark.parametrize("options", [{}, {"checkpoint_every": 16}], ids=["plain", "checkpoint"])
