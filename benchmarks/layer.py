@@ -79,14 +79,20 @@ def measure(config: Config, workdir: Path) -> tuple[list[dict[str, Any]], float]
     """A row per contest and peer, and the machine's rate in multiply-adds per second.
 
     Contests are kept in `measurements.jsonl` as they come: an interrupted run goes on with the next.
+
+    Raises: `UsageError` where the rate cannot be measured.
     """
     from benchmarks import contest, matmul, report
+    from benchmarks.child import Refused
 
     file = workdir / "measurements.jsonl"
     lines = file.read_text(encoding="utf-8").splitlines() if file.exists() else []
     done = {entry["key"]: entry for entry in map(json.loads, lines)}
     if "rate" not in done:
-        done["rate"] = {"key": "rate", "rate": matmul.rate(config.matmul_size)}
+        try:
+            done["rate"] = {"key": "rate", "rate": matmul.rate(config.matmul_size)}
+        except Refused as refused:
+            raise UsageError(f"--matmul_size={config.matmul_size}: {refused}") from refused
         append_line(file, json.dumps(done["rate"]))
     rate = done["rate"]["rate"]
     limits = contest.Limits(config.turns, config.seconds, int(config.memory_limit_gib * 2**30), rate)

@@ -7,6 +7,7 @@ from helpers.imports import third_party_imports
 from helpers.running import once, run
 
 from benchmarks import contest, layer, matmul, peers, report, shapes, turns
+from benchmarks.child import Refused
 from benchmarks.peers import PEERS, Peer
 from benchmarks.problem import NUM_GATES
 from experiments.common.flags import parse
@@ -174,6 +175,15 @@ def test_nothing_ran(tmp_path, monkeypatch):
     assert "alone a gradient takes" in ran.out
     results = json.loads((tmp_path / "results.json").read_text())
     assert results["metrics"] == {}
+
+
+def test_a_rate_that_cannot_be_measured(tmp_path, monkeypatch):
+    def rate(size):
+        raise Refused("time", "no answer within 600 s")
+
+    monkeypatch.setattr(matmul, "rate", rate)
+    message = run(MAIN, f"--workdir={tmp_path}", *FLAGS, "--peers=scan").one_error()
+    assert message == "--matmul_size=16: no answer within 600 s"
 
 
 @pytest.mark.parametrize(

@@ -188,7 +188,8 @@ def test_seconds_of_calls(monkeypatch):
         # Nor what other experiments need.
         (
             ["torch", "equinox", "haiku", "keras", "tensorflow_datasets", "tokenizers", "tensorboardX"],
-            "benchmarks.contest, benchmarks.report, benchmarks.worker, benchmarks.layer, benchmarks.matmul",
+            "benchmarks.contest, benchmarks.report, benchmarks.worker, benchmarks.layer, benchmarks.matmul, "
+            "benchmarks.forecast_epoch, benchmarks.seeds",
         ),
         # JAX's threads would slow PyTorch's.
         (
