@@ -37,8 +37,7 @@ def refusal(cell: Cell[Params, Carry], params: Params, carry: Carry, xs: Array, 
     """
     del params, carry, xs
     if not has_rule(cell):
-        known = ", ".join(f"cells.get({name!r})" for name in RULES)
-        return Refusal("cell", f"has no hand-derived rule for this cell, {cell.name!r}: only for {known}")
+        return Refusal("cell", f"has no hand-derived rule for this cell, {cell.name!r}: only for {', '.join(RULES)}")
     return of_options(masks, ("zoneout", "perturbations"))
 
 

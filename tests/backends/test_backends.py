@@ -111,6 +111,7 @@ REFUSED = [
     ),
     *all_of(("cudnn", "native"), {}, "dtype", "computes in float32 alone, not in float64"),
     ("native", {"masks": StepMasks(reset=CUT, truncate=CUT)}, "resets", "does not take resets, truncate_every"),
+    ("manual", {"name": "lstm_coupled"}, "cell", f"has no hand-derived rule for this cell, 'lstm_coupled': {KNOWN}"),
     ("native", {"name": "lstm_coupled"}, "cell", f"has no loop for this cell, 'lstm_coupled': {KNOWN}"),
     ("cudnn", {"name": "gru"}, "cell", "has the cell 'lstm' alone, not this 'gru'"),
     ("cudnn", {"xs": XS[:, :, None]}, "xs", "takes one batch axis, and xs is (7, 4, 1, 3)"),
@@ -128,14 +129,6 @@ REFUSED = [
 def test_what_is_refused(backend, options, argument, reason):
     """By the name of an argument or a size, and in words."""
     assert refusal(backend, **options) == (argument, reason)
-
-
-def test_the_manual_back_end_names_the_cells_that_have_a_rule():
-    refused = refusal("manual", "lstm_coupled")
-    assert refused.argument == "cell"
-    assert refused.reason.startswith(
-        "has no hand-derived rule for this cell, 'lstm_coupled': only for cells.get('rnn'), "
-    )
 
 
 def test_a_rule_is_not_yet_a_kernel(monkeypatch):
