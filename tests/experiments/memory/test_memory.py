@@ -89,7 +89,7 @@ class TestAdding:
 
 
 class TestCopying:
-    @pytest.fixture(scope="class")
+    @pytest.fixture
     def copying(self, tmp_path_factory):
         return finished(tmp_path_factory, "memory_copying")
 

@@ -77,7 +77,10 @@ def test_pools_are_those_that_there_are():
         (["--text=x"], "--text goes with --mode=predict"),
         (["--pool=sum"], "--pool=sum: value should be one of"),
         (["--count_ratios=4"], "--count_ratios=4: must be at most 3"),
-        ("--data_dir is a flag of the run, which --mode=predict takes from its folder",),
+        (
+            ["--mode=predict", "--cell=gru"],
+            "--cell is a flag of the run, which --mode=predict takes from its folder",
+        ),
     ],
 )
 def test_contradictions(tmp_path, experiment, arguments, message):
