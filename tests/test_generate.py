@@ -46,7 +46,7 @@ def test_a_prompt_is_continued_from_its_carry():
 @pytest.mark.parametrize("name", NAMES)
 def test_many_to_one_and_many_to_many_shapes(name):
     xs = jnp.ones((2, 7, 3), jnp.float32)
-    assert SequenceModel(name, 3, 5, ahead=4, rngs=nnx.Rngs(0))(xs).shape == (2, 4)
+    assert SequenceModel(name, 3, 5, output_size=4, rngs=nnx.Rngs(0))(xs).shape == (2, 4)
     assert Recurrent(name, 3, 5, rngs=nnx.Rngs(0))(xs)[1].shape == (2, 7, 5)
 
 
