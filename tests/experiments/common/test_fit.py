@@ -20,7 +20,7 @@ from rnn_jax.training.log import read_log
 from rnn_jax.training.step import Task
 
 EXAMPLES, VALIDATION = 40, 12
-SMALL = {"cell": "gru", "hidden_size": 3, "batch_size": 8, "backend": "scan", "schedule": "constant"}
+SMALL = {"cell": "rnn", "hidden_size": 3, "batch_size": 8, "backend": "scan", "schedule": "constant"}
 LONG = {"epochs": 20, "num_seeds": 2, "seed": 5, "learning_rate": 0.05}
 LOOK = Look(lambda data: ((data["x"][:2],), None), lambda outputs: outputs[:, 0], "the output")
 
@@ -75,9 +75,9 @@ class TestFitted:
         }  # fmt: skip
         assert {key: record[key] for key in ("experiment", "cell", "backend", "num_params", "seeds", "steps")} == {
             "experiment": "a name",
-            "cell": "gru",
+            "cell": "rnn",
             "backend": "scan",
-            "num_params": 3 * 3 * (2 + 3 + 1) + 3 + 3 + 1,
+            "num_params": 3 * (2 + 3 + 1) + 3 + 1,
             "seeds": [5, 6],
             "steps": 20 * 5,
         }

@@ -16,10 +16,10 @@ from rnn_jax.training.log import read_log
 
 FLAGS = (
     "--num_hours=700", "--lag=6", "--hidden_size=3", "--cell=rnn", "--num_layers=2", "--dropout=0.2", "--num_seeds=2",
-    "--batch_size=32", "--learning_rate=0.01", "--epochs=12", "--warmup_steps=50", "--clip_norm=0.2",
+    "--batch_size=32", "--learning_rate=0.01", "--epochs=8", "--warmup_steps=50", "--clip_norm=0.2",
     "--steps_per_dispatch=5", "--num_devices=1",
 )  # fmt: skip
-EPOCHS, PER_EPOCH = 12, (700 * 7 // 10 - 6) // 32
+EPOCHS, PER_EPOCH = 8, (700 * 7 // 10 - 6) // 32
 
 STOPPED = """
 import os, sys
@@ -88,7 +88,7 @@ def uninterrupted(tmp_path_factory):
 
 
 def test_the_same_bits(uninterrupted, tmp_path):
-    """Killed in the middle of a checkpoint, stopped in the middle of an epoch, killed between log and checkpoint."""
+    """Killed in the middle of a checkpoint, the log ahead of the last, and stopped in the middle of an epoch."""
     folder = tmp_path / "run"
     checkpoints = folder / "checkpoints"
 
@@ -104,8 +104,6 @@ def test_the_same_bits(uninterrupted, tmp_path):
     status, out, lines, step, half = stop(line=2 * 3 + 1, event=0, number=signal.SIGTERM)
     assert (status, lines, step, half) == (128 + signal.SIGTERM, 5 * 3 + 1, 5 * PER_EPOCH + 5, False)
     assert f"stopped at step {step} and saved" in out
-    status, _, lines, step, half = stop(line=2 + 3, event=0, number=signal.SIGKILL)
-    assert (status, lines, step, half) == (-signal.SIGKILL, 7 * 3, 6 * PER_EPOCH, False)
 
     status, out = start(folder, "launch.py")
     assert status == 0, out

@@ -3,14 +3,12 @@
 import jax
 import jax.numpy as jnp
 import optax
-from flax import nnx
 from helpers.running import as_in_a_new_process
 
 from experiments.common.flags import parse
 from experiments.memory import flossing, task
 from experiments.memory.flags import Config
 from experiments.memory.problem import read_problem
-from rnn_jax import models
 
 
 def test_before_training():
@@ -22,7 +20,7 @@ def test_before_training():
         plain = task.make_task(config, problem, None)
         flossed = flossing.before_training(config, problem, plain)
         assert flossed._replace(init=plain.init) == plain
-        loss, key = flossing.make_loss(config, problem), jax.random.key(0)
+        loss, key = jax.jit(flossing.make_loss(config, problem)), jax.random.key(0)
         before, after = (float(loss(jax.jit(each.init)(key), jax.random.key(9))) for each in (plain, flossed))
     assert after < 0.3 * before
 
@@ -39,7 +37,7 @@ def test_during_training_at_every_kth_step():
     with as_in_a_new_process():
         config = parse(Config, ["--length=10", "--hidden_size=4", "--flossing=1", "--flossing_every=3"])
         problem = read_problem(config)
-        params = models.pure(task.make_model(config, **task.sizes(problem), rngs=nnx.Rngs(0)))[1]
+        params = jax.jit(task.make_task(config, problem, None).init)(jax.random.key(0))
         inner = optax.GradientTransformation(lambda params: (), lambda grads, state, params: (grads, state))
         optimizer = flossing.during_training(config, problem, inner)
         zeros, state, seen = jax.tree.map(jnp.zeros_like, params), optimizer.init(params), []

@@ -1,15 +1,17 @@
 """What `memory` trains on: answers without a memory, measures, images a pixel at a time."""
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from flax import nnx
 
 from experiments.common.flags import parse
 from experiments.memory import problem, task
 from experiments.memory.flags import Config
 from experiments.memory.problem import evaluation_lengths, read_problem
+from rnn_jax import models
 from rnn_jax.data.tasks import memory_tasks
 
 
@@ -75,15 +77,16 @@ class TestMeasures:
 
 @pytest.mark.parametrize(("name", "shape"), [("copying", (2, 25, 9)), ("temporal_order", (2, 4)), ("adding", (2, 1))])
 def test_the_model_answers_at_every_step_or_at_the_end(name, shape):
+    """And what is looked at is the last answer."""
     config = parse(Config, [f"--task={name}", "--length=20", "--hidden_size=3", "--backend=scan"])
     made = read_problem(config)
-    model = task.make_model(config, **task.sizes(made), rngs=nnx.Rngs(0))
-    xs, _ = made.take({}, "train", jnp.arange(2), 5 if name == "copying" else 20)
-    outputs = model(xs)
-    assert outputs.shape == shape
-    scores = task.make_look(made, 2).score(outputs)
-    last = outputs[:, -1] if made.every_step else outputs
-    np.testing.assert_allclose(scores, np.asarray(last).sum(axis=-1), rtol=1e-6)
+    apply, params = models.pure(models.abstract(partial(task.make_model, config, **task.sizes(made))))
+    length = 5 if name == "copying" else 20
+    xs, _ = jax.eval_shape(lambda indices: made.take({}, "train", indices, length), jnp.arange(2))
+    assert jax.eval_shape(apply, params, xs).shape == shape
+    outputs = np.random.default_rng(0).normal(size=shape)
+    last = outputs[:, -1] if name == "copying" else outputs
+    np.testing.assert_allclose(task.make_look(made, 2).score(outputs), last.sum(axis=-1), rtol=1e-6)
 
 
 @pytest.mark.parametrize(
