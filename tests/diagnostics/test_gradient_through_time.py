@@ -28,16 +28,22 @@ def draw(name, dtype=jnp.float64, batch=()):
     return cell, params, carry, jax.random.normal(jax.random.key(1), (T, *batch, I), dtype)
 
 
-def jacobians(step, carry, xs):
-    """dh_T/dh_k for k = 0..T by brute force, `[T + 1, N, N]`."""
+def step_jacobians(step, carry, xs):
+    """dh_t/dh_{t-1} for t = 1..T, `[T, N, N]`."""
     vector, unravel = ravel_pytree(carry)
-    flat = lambda v, x: ravel_pytree(step(unravel(v), x))[0]  # noqa: E731
+    flat = jax.jit(lambda v, x: ravel_pytree(step(unravel(v), x))[0])
+    jacobian = jax.jit(jax.jacobian(flat))
     factors = []
     for x in xs:
-        factors.append(np.asarray(jax.jacobian(flat)(vector, x)))
+        factors.append(np.asarray(jacobian(vector, x)))
         vector = flat(vector, x)
-    products = [np.eye(vector.size)]
-    for factor in reversed(factors):
+    return np.stack(factors)
+
+
+def products_to_the_end(factors):
+    """dh_T/dh_k for k = 0..T by brute force, `[T + 1, N, N]`."""
+    products = [np.eye(factors.shape[-1])]
+    for factor in factors[::-1]:
         products.append(products[-1] @ factor)
     return np.stack(products[::-1])
 
@@ -52,7 +58,8 @@ def test_gradient_flow_equals_jacobians_by_brute_force(name):
     size = len(carry) * H
     direct = np.zeros((T + 1, size))
     direct[1:, :H] = weights
-    back_from = [jacobians(step, carry, xs[:t]) for t in range(T + 1)]
+    factors = step_jacobians(step, carry, xs)
+    back_from = [products_to_the_end(factors[:t]) for t in range(T + 1)]
     for k in range(T + 1):
         total = direct[k].copy()
         for t in range(k + 1, T + 1):
@@ -106,7 +113,7 @@ def test_no_gradient_is_minus_infinity():
 def test_jacobian_norms_and_singular_values_equal_brute_force(name):
     cell, params, carry, xs = draw(name)
     step = cell_step(cell, params)
-    products = jacobians(step, carry, xs)[::-1]  # by lag
+    products = products_to_the_end(step_jacobians(step, carry, xs))[::-1]  # by lag
     norms = jacobian_norms(step, carry, xs)
     assert_allclose(norms.whole, np.log(np.linalg.norm(products, axis=(1, 2))), rtol=1e-10, atol=1e-10)
     for part, got in enumerate(norms.parts):

@@ -80,6 +80,7 @@ class TestTextClassifier:
     def test_padding_changes_neither_scores_nor_gradient(self, pool, bidirectional):
         apply, params = pure(classifier(pool, bidirectional, num_layers=2))
 
+        @jax.jit
         def run(tokens):
             return jax.value_and_grad(lambda p: (apply(p, tokens, jnp.asarray(LENGTHS)) ** 2).sum())(params)
 
