@@ -87,19 +87,43 @@ def unroll(
     for name, per_step in (("zoneout", zoneout), ("perturbations", perturbations)):
         _check_per_step(name, per_step, start, num_steps)
     lengths = _lengths(lengths, num_steps, batch_shape)
-    masks = StepMasks(
+    masks: StepMasks = _step_masks(num_steps, truncate_every, reverse, lengths, _resets(resets, num_steps, batch_shape))
+    masks = masks._replace(zoneout=None if zoneout is None else jnp.asarray(zoneout), perturbations=perturbations)
+    chosen = choose(backend, cell, params, start, xs, masks)
+    outputs: tuple[C, Array] = _run(cell, reverse, chosen, checkpoint_every, params, start, xs, masks)
+    return outputs
+
+
+@partial(jax.jit, static_argnums=(0, 1, 2))
+def _step_masks(
+    num_steps: int, truncate_every: int | None, reverse: bool, lengths: Array | None, resets: Array | None
+) -> StepMasks:
+    """All that the steps have to know of padding, resets and cuts."""
+    return StepMasks(
         valid=None if lengths is None else length_mask(lengths, num_steps),
-        reset=_resets(resets, num_steps, batch_shape),
+        reset=resets,
         truncate=None if truncate_every is None else truncation_mask(num_steps, truncate_every, reverse, lengths),
-        zoneout=None if zoneout is None else jnp.asarray(zoneout),
-        perturbations=perturbations,
     )
+
+
+@partial(jax.jit, static_argnums=(0, 1, 2, 3))
+def _run(
+    cell: Cell[P, C],
+    reverse: bool,
+    backend: str,
+    checkpoint_every: int | None,
+    params: P,
+    carry: C,
+    xs: Array,
+    masks: StepMasks,
+) -> tuple[C, Array]:
+    """What is computed, compiled once for each cell, choice and shape also where the caller compiles nothing."""
     if masks.valid is not None:  # so that inf or NaN in the padding cannot reach a gradient as 0 * inf
         xs = select(masks.valid, xs, jnp.zeros_like(xs))
-    run = partial(BACKENDS[choose(backend, cell, params, start, xs, masks)].run, cell, reverse)
-    if checkpoint_every is None or checkpoint_every >= num_steps:
-        return run(params, start, xs, masks)
-    return _run_in_segments(run, params, start, xs, masks, reverse, checkpoint_every)
+    run = partial(BACKENDS[backend].run, cell, reverse)
+    if checkpoint_every is None or checkpoint_every >= xs.shape[0]:
+        return run(params, carry, xs, masks)
+    return _run_in_segments(run, params, carry, xs, masks, reverse, checkpoint_every)
 
 
 def _run_in_segments(

@@ -1,5 +1,7 @@
 """What may happen to a carry between two steps besides padding, resets and cuts: zoneout, perturbations."""
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -27,8 +29,8 @@ def test_zoneout_mixes_the_carry_before_with_the_one_after(name):
     final, ys = unroll(cell, params, xs, zoneout=shares)
     carry = cell.init_carry((B,), H, jnp.float64)
     for t in range(T):
-        stepped, _ = cell.step(params, carry, xs[t])
-        carry = jax.tree.map(lambda new, old: jnp.where(shares[t] == 1, old, new), stepped, carry)  # noqa: B023
+        stepped, _ = jax.jit(cell.step)(params, carry, xs[t])
+        carry = jax.tree.map(lambda new, old: np.where(shares[t] == 1, old, new), stepped, carry)  # noqa: B023
         assert_allclose(ys[t], carry.h, rtol=1e-13, atol=1e-15)
     for got, want in zip(final, carry, strict=True):
         assert_allclose(got, want, rtol=1e-13, atol=1e-15)
@@ -47,6 +49,7 @@ def test_zoneout_of_a_stack_is_random_in_training_and_the_rate_in_evaluation():
     cell, _, xs = draw("lstm")
     params = compose.init_stack(jax.random.key(0), cell, I, H, 2, bidirectional=True, dtype=jnp.float64)
 
+    @partial(jax.jit, static_argnums=1)
     def run(key, rate):
         return compose.unroll_stack(cell, params, xs, zoneout_rate=rate, key=key)[1]
 
@@ -88,21 +91,28 @@ def test_the_derivative_with_respect_to_perturbations_is_that_of_the_carry(name,
     assert_allclose(loss(zeros), jnp.vdot(weights, unroll(cell, params, xs, lengths=lengths, reverse=reverse)[1] ** 2))
     slopes = jax.grad(loss)(zeros)
     for row in range(B):
-        steps = range(T if lengths is None else int(lengths[row]))
-        order = list(reversed(steps)) if reverse else list(steps)
-        for done, t in enumerate(order):
-            carry = cell.init_carry((), H, jnp.float64)
-            for s in order[: done + 1]:
-                carry, _ = cell.step(params, carry, xs[s, row])
-
-            def later(carry, done=done, t=t, row=row, order=order):
-                total = jnp.vdot(weights[t, row], carry.h**2)
-                for s in order[done + 1 :]:
-                    carry, y = cell.step(params, carry, xs[s, row])
-                    total += jnp.vdot(weights[s, row], y**2)
-                return total
-
-            for got, want in zip(slopes, jax.grad(later)(carry), strict=True):
+        steps = np.arange(T if lengths is None else int(lengths[row]))
+        order = steps[::-1] if reverse else steps
+        for t, wanted in zip(order, slopes_one_by_one(cell, params, xs[order, row], weights[order, row]), strict=True):
+            for got, want in zip(slopes, wanted, strict=True):
                 assert_allclose(got[t, row], want, rtol=1e-11, atol=1e-13)
         for got in slopes:
             assert_array_equal(got[len(order) :, row], 0)  # nothing depends on padding
+
+
+@partial(jax.jit, static_argnums=0)
+def slopes_one_by_one(cell, params, xs, weights):
+    """dL/dcarry for the carry after each step, L = sum_t w_t . y_t^2, each by a run that begins there."""
+
+    def later(carry, done):
+        total = jnp.vdot(weights[done], carry.h**2)
+        for s in range(done + 1, len(xs)):
+            carry, y = cell.step(params, carry, xs[s])
+            total += jnp.vdot(weights[s], y**2)
+        return total
+
+    carry, found = cell.init_carry((), H, jnp.float64), []
+    for done in range(len(xs)):
+        carry, _ = cell.step(params, carry, xs[done])
+        found.append(jax.grad(later)(carry, done))
+    return found
