@@ -89,8 +89,8 @@ def unroll(
     lengths = _lengths(lengths, num_steps, batch_shape)
     masks: StepMasks = _step_masks(num_steps, truncate_every, reverse, lengths, _resets(resets, num_steps, batch_shape))
     masks = masks._replace(zoneout=None if zoneout is None else jnp.asarray(zoneout), perturbations=perturbations)
-    chosen = choose(backend, cell, params, start, xs, masks)
-    outputs: tuple[C, Array] = _run(cell, reverse, chosen, checkpoint_every, params, start, xs, masks)
+    run = BACKENDS[choose(backend, cell, params, start, xs, masks)].run
+    outputs: tuple[C, Array] = _run(run, cell, reverse, checkpoint_every, params, start, xs, masks)
     return outputs
 
 
@@ -108,19 +108,19 @@ def _step_masks(
 
 @partial(jax.jit, static_argnums=(0, 1, 2, 3))
 def _run(
+    run: Callable[..., tuple[C, Array]],
     cell: Cell[P, C],
     reverse: bool,
-    backend: str,
     checkpoint_every: int | None,
     params: P,
     carry: C,
     xs: Array,
     masks: StepMasks,
 ) -> tuple[C, Array]:
-    """What is computed, compiled once for each cell, choice and shape also where the caller compiles nothing."""
+    """`run` of a back end, compiled once for each cell and shape also where the caller compiles nothing."""
     if masks.valid is not None:  # so that inf or NaN in the padding cannot reach a gradient as 0 * inf
         xs = select(masks.valid, xs, jnp.zeros_like(xs))
-    run = partial(BACKENDS[backend].run, cell, reverse)
+    run = partial(run, cell, reverse)
     if checkpoint_every is None or checkpoint_every >= xs.shape[0]:
         return run(params, carry, xs, masks)
     return _run_in_segments(run, params, carry, xs, masks, reverse, checkpoint_every)

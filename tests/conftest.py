@@ -39,6 +39,14 @@ def _programs_of_one_file_at_a_time():
     gc.collect()
 
 
+@pytest.fixture
+def traced_anew():
+    """For a test that puts another rule or step into a table: an unroll is traced once for each cell and shape."""
+    jax.clear_caches()
+    yield
+    jax.clear_caches()
+
+
 @pytest.fixture(autouse=True)
 def _traces_counted_from_zero():
     """`chex.assert_max_traces` counts by a function's name, over all tests of a process."""

@@ -40,16 +40,24 @@ LONG = ("scan", "manual")
 """Back ends for many steps: a CPU interprets pallas, slowly. `cudnn` needs a GPU: see test_cudnn."""
 BACKENDS = (*LONG, "pallas")
 
-TABLE = [(name, case, backend) for name in RULES for case in CASES for backend in LONG]
-# Every control and every form of batch once; the cells differ in their step alone.
+# Controls stand around the step, whatever the cell: each once. The cells differ in their step and its derivative.
+STEP = ("carry", "everything")
 ONCE = ("plain", "reverse_lengths_resets", "truncate_3", "one_step", "no_batch_axis", "two_batch_axes")
+TABLE = [("lstm", case, "scan") for case in CASES]
+TABLE += [(name, case, "scan") for name in CELLS if name != "lstm" for case in STEP]
+# Here each rule says what it keeps, and a gradient passes every control by hand.
+TABLE += [(name, case, "manual") for name in ("rnn", "lstm", "gru") for case in CASES]
+TABLE += [(name, case, "manual") for name in ("rnn_relu", "rnn_identity") for case in STEP]
 TABLE += [("lstm", case, "pallas") for case in ONCE]
 TABLE += [(name, "everything", "pallas") for name in RULES]
-TABLE += [(name, case, "scan") for name in CELLS if name not in RULES for case in ("carry", "everything")]
 # What the native back end computes, in float32: with another option it would give way, with a warning.
 NATIVE = [name for name, case in CASES.items() if case.num_steps and not {"resets", "truncate_every"} & {*case.options}]
 NEEDS_A_COMPILER = pytest.mark.skipif(vector_width() is None, reason="no C++ compiler")
-TABLE += [pytest.param(name, case, "native", marks=NEEDS_A_COMPILER) for name in RULES for case in NATIVE]
+TABLE += [
+    pytest.param(name, case, "native", marks=NEEDS_A_COMPILER)
+    for name in RULES
+    for case in (NATIVE if name in ("rnn", "lstm", "gru") else ("carry",))
+]
 
 
 @pytest.mark.parametrize(("name", "case_name", "backend"), TABLE)
@@ -352,6 +360,24 @@ def test_eager_equals_compiled():
     params, xs, carry = draw(cells.get("lstm"), T, (B,))
     run = partial(unroll, cells.get("lstm"), lengths=jnp.array(LENGTHS), reverse=True, checkpoint_every=3)
     assert_trees_close(run(params, xs, carry=carry), jax.jit(run)(params, xs, carry=carry), rtol=1e-12, atol=1e-13)
+
+
+@pytest.mark.parametrize("backend", LONG)
+def test_eager_calls_are_traced_once(backend, monkeypatch):
+    """Values and gradients, with other numbers each time, where nothing around them is compiled."""
+    lstm, calls = cells.get("lstm"), []
+
+    def recur(*arguments):
+        calls.append(1)
+        return lstm.recur(*arguments)
+
+    counting, counted = dataclasses.replace(lstm, recur=recur), []
+    monkeypatch.setitem(cells.CELLS, "lstm", counting)
+    for seed in range(3):
+        params, xs, carry = draw(lstm, T, (B,), seed=seed)
+        jax.grad(lambda p: unroll(counting, p, xs, carry=carry, lengths=LENGTHS, backend=backend)[1].sum())(params)  # noqa: B023  # called at once
+        counted.append(len(calls))
+    assert counted[0] == counted[1] == counted[2]
 
 
 def counter(dtype) -> Cell:

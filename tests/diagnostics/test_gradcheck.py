@@ -11,10 +11,15 @@ from rnn_jax.cells import get
 from rnn_jax.diagnostics import gradcheck
 from rnn_jax.diagnostics.gradcheck import CASES, check, check_all, finite_differences, relative_error
 
+# The rules of `rnn_relu` and `rnn_identity` are that of `rnn` but for one slope.
+WHOLE = [(cell, case) for cell in ("rnn", "lstm", "gru") for case in CASES]
+SLOPES = [
+    (cell, case) for cell in bptt.RULES if cell not in ("rnn", "lstm", "gru") for case in ("plain", "bidirectional")
+]
+
 
 class TestCheck:
-    @pytest.mark.parametrize("case", CASES)
-    @pytest.mark.parametrize("cell", bptt.RULES)
+    @pytest.mark.parametrize(("cell", "case"), WHOLE + SLOPES)
     def test_float64(self, cell, case):
         result = check(cell, "float64", case)
         assert result.passed, result

@@ -62,6 +62,7 @@ def test_started_again_it_checks_again(tmp_path_factory, tmp_path, monkeypatch):
     assert results_of(tmp_path / "run")["metrics"]["manual_error"]["mean"] == 0.5
 
 
+@pytest.mark.usefixtures("traced_anew")
 def test_a_broken_rule_fails(tmp_path, monkeypatch):
     """The published fault: the path of the cell state, dc(t-1) += dc(t) f(t), left out."""
 

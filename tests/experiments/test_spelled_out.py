@@ -75,6 +75,7 @@ def test_again_it_only_prints(made):
     assert contents(made.folder) == before
 
 
+@pytest.mark.usefixtures("traced_anew")
 def test_a_broken_gradient_does_not_get_there(tmp_path, monkeypatch):
     """Nothing passes from step to step; for the LSTM, nothing along the cell state. Both still learn something."""
 
@@ -89,7 +90,7 @@ def test_a_broken_gradient_does_not_get_there(tmp_path, monkeypatch):
 
     break_path("rnn", lambda dbefore: dbefore._replace(h=0 * dbefore.h))
     break_path("lstm", lambda dbefore: dbefore._replace(c=0 * dbefore.c))
-    ran = run(MAIN, f"--workdir={tmp_path}", *SHORT)  # compiled for this folder: nothing of the sound rules is left
+    ran = run(MAIN, f"--workdir={tmp_path}", *SHORT)
     assert ran.status == 0, ran.err
     errors = train_errors(results_of(tmp_path))
     assert all(min(errors[name]) > BOUND[name] for name in errors), errors

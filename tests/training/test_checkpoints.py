@@ -197,6 +197,7 @@ def three(tmp_path_factory):
     return folder, kinds
 
 
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # Orbax's reads end after its loop
 class TestDamage:
     @pytest.mark.parametrize("damage", DAMAGE, ids=lambda damage: damage.__name__)
     def test_of_each_file_in_turn(self, three, tmp_path, capsys, damage):

@@ -137,6 +137,7 @@ class TestOneLine:
         ran = run(launchable("vanishing").main, f"--workdir={copied.parent / 'look'}", f"--run={copied}")
         assert "no parameters of this model can be read from" in ran.one_error()
 
+    @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # Orbax's reads end after its loop
     def test_a_damaged_file(self, copied):
         before = contents(copied)
         largest = max((copied / "model").rglob("*"), key=lambda path: path.stat().st_size if path.is_file() else 0)
