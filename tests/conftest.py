@@ -15,10 +15,13 @@ import jax
 import pytest
 
 from rnn_jax.backends import native
-from rnn_jax.machine import peak_bytes
+from rnn_jax.machine import peak_bytes, resident_bytes
 
 jax.config.update("jax_enable_x64", True)
 pytest.register_assert_rewrite("helpers")
+
+MUCH = 1.5 * 2**30
+"""Bytes that a process of the tests may hold before it forgets what it has compiled."""
 
 PEAKS: dict[str, float] = {}
 """The most memory that each process of the tests has held, in GiB."""
@@ -32,11 +35,12 @@ def pytest_configure(config):
 
 
 @pytest.fixture(autouse=True, scope="module")
-def _programs_of_one_file_at_a_time():
+def _programs_do_not_pile_up():
     """JAX keeps every program that it has compiled: over all files that would be gigabytes."""
     yield
-    jax.clear_caches()
-    gc.collect()
+    if resident_bytes() > MUCH:
+        jax.clear_caches()
+        gc.collect()
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ LENGTHS = [T, 0, 4, 1]
 
 
 @pytest.fixture
-def asked(monkeypatch):
+def asked(monkeypatch, traced_anew):
     """Puts the reference in place of the library; what it was called with."""
     calls = []
 

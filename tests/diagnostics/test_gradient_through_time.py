@@ -2,6 +2,7 @@
 
 import itertools
 import math
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -54,7 +55,7 @@ def test_gradient_flow_equals_jacobians_by_brute_force(name):
     cell, params, carry, xs = draw(name)
     weights = jax.random.normal(jax.random.key(2), (T, H))
     step = cell_step(cell, params)
-    flow = gradient_flow(step, carry, xs, lambda carries: jnp.vdot(weights, carries.h))
+    flow = jax.jit(lambda: gradient_flow(step, carry, xs, lambda carries: jnp.vdot(weights, carries.h)))()
     size = len(carry) * H
     direct = np.zeros((T + 1, size))
     direct[1:, :H] = weights
@@ -72,11 +73,10 @@ def test_gradient_flow_equals_jacobians_by_brute_force(name):
 def test_gradient_flow_of_a_batch_is_that_of_its_entries():
     cell, params, carry, xs = draw("lstm", batch=(B,))
     step = cell_step(cell, params)
-    together = gradient_flow(step, carry, xs, lambda carries: jnp.sum(carries.h[-1] ** 2))
+    flow = jax.jit(lambda carry, xs: gradient_flow(step, carry, xs, lambda carries: jnp.sum(carries.h[-1] ** 2)))
+    together = flow(carry, xs)
     for row in range(B):
-        alone = gradient_flow(
-            step, type(carry)(*(c[row] for c in carry)), xs[:, row], lambda carries: jnp.sum(carries.h[-1] ** 2)
-        )
+        alone = flow(type(carry)(*(c[row] for c in carry)), xs[:, row])
         for got, want in zip(together, alone, strict=True):
             assert_allclose(got[:, row], want, rtol=1e-12, atol=1e-12)
 
@@ -114,7 +114,7 @@ def test_jacobian_norms_and_singular_values_equal_brute_force(name):
     cell, params, carry, xs = draw(name)
     step = cell_step(cell, params)
     products = products_to_the_end(step_jacobians(step, carry, xs))[::-1]  # by lag
-    norms = jacobian_norms(step, carry, xs)
+    norms = jax.jit(partial(jacobian_norms, step))(carry, xs)
     assert_allclose(norms.whole, np.log(np.linalg.norm(products, axis=(1, 2))), rtol=1e-10, atol=1e-10)
     for part, got in enumerate(norms.parts):
         columns = products[:, :, part * H : (part + 1) * H]
@@ -215,19 +215,22 @@ def test_terms_add_up_to_the_gradient_and_each_is_what_its_step_alone_does(name)
 
     def loss_of(all_params):
         """With parameters of its own for every step."""
-        state, total = carry, 0.0
-        for t in range(T):
-            state = step(jax.tree.map(lambda p: p[t], all_params), state, xs[t])  # noqa: B023
-            total += jnp.vdot(weights[t], state.h)
-        return total
 
-    terms = gradient_terms(step, params, carry, xs, lambda carries: jnp.vdot(weights, carries.h))
-    wanted = jax.grad(loss_of)(jax.tree.map(lambda p: jnp.broadcast_to(p, (T, *p.shape)), params))
+        def add(state, inputs):
+            params, x, weight = inputs
+            state = step(params, state, x)
+            return state, jnp.vdot(weight, state.h)
+
+        return jnp.sum(jax.lax.scan(add, carry, (all_params, xs, weights))[1])
+
+    def terms_of(params, **options):
+        return gradient_terms(step, params, carry, xs, lambda carries: jnp.vdot(weights, carries.h), **options)
+
+    terms = jax.jit(terms_of)(params)
+    wanted = jax.jit(jax.grad(loss_of))(jax.tree.map(lambda p: jnp.broadcast_to(p, (T, *p.shape)), params))
     for got, want in zip(terms, wanted, strict=True):
         assert_allclose(got, want, rtol=1e-10, atol=1e-13)
-    norms = gradient_terms(
-        step, params, carry, xs, lambda carries: jnp.vdot(weights, carries.h), reduce=lambda term: jnp.sum(term.b**2)
-    )
+    norms = jax.jit(partial(terms_of, reduce=lambda term: jnp.sum(term.b**2)))(params)
     assert_allclose(norms, (np.asarray(terms.b) ** 2).reshape(T, -1).sum(1), rtol=1e-12)
 
 

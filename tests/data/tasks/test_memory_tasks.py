@@ -1,5 +1,7 @@
 """The generated tasks: targets by plain loops over what is read, and the level of the answer without a memory."""
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -88,11 +90,12 @@ def test_levels_without_a_memory():
 @pytest.mark.parametrize("name", TASKS)
 def test_an_example_is_a_function_of_its_number(name):
     task = TASKS[name]
-    whole = examples(task.make, KEY, jnp.arange(20), 30)
-    some = jax.jit(lambda i: examples(task.make, KEY, i, 30))(jnp.array([17, 3], jnp.int32))
+    make = jax.jit(lambda key, numbers: examples(task.make, key, numbers, 30))
+    whole = make(KEY, jnp.arange(20))
+    some = make(KEY, jnp.array([17, 3], jnp.int32))
     for a, b in zip(whole, some, strict=True):
         np.testing.assert_array_equal(a[jnp.array([17, 3])], b)
-    other, _ = examples(task.make, jax.random.key(4), jnp.arange(20), 30)
+    other, _ = make(jax.random.key(4), jnp.arange(20))
     assert not any((a == b).all() for a in whole[0] for b in other), "another split has other examples"
     assert len({np.asarray(x).tobytes() for x in whole[0]}) == 20
 
@@ -102,7 +105,8 @@ def test_examples_do_not_depend_on_the_precision(name):
     found = []
     for wide in (False, True):
         with jax.enable_x64(wide):
-            xs, targets = examples(TASKS[name].make, jax.random.key(0), jnp.arange(5), 25)
+            make = partial(examples, TASKS[name].make, length=25)
+            xs, targets = jax.jit(make)(jax.random.key(0), jnp.arange(5))
             assert xs.dtype == jnp.float32
             found.append((np.asarray(xs), np.asarray(targets)))
     for a, b in zip(*found, strict=True):
