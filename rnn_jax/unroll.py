@@ -32,6 +32,9 @@ def unroll(
 ) -> tuple[C, Array]:
     """Runs a cell over a sequence: carry_t, y_t = step(params, carry_{t-1}, x_t).
 
+    Traced and compiled once for each cell, choice of options and shape, also outside of `jax.jit`: a cell that is made
+    anew for every call, of other functions, is compiled anew.
+
     Args:
         cell: any `Cell`; `backend="manual"` and `"pallas"` need one with a hand-derived rule.
         params: the cell's parameters.

@@ -15,13 +15,13 @@ import jax
 import pytest
 
 from rnn_jax.backends import native
-from rnn_jax.machine import peak_bytes, resident_bytes
+from rnn_jax.machine import peak_bytes
 
 jax.config.update("jax_enable_x64", True)
+# Tracing and lowering take most of what is left: fewer notes of where a line came from, and fewer rounds for garbage.
+jax.config.update("jax_traceback_in_locations_limit", 0)
+gc.set_threshold(100_000)
 pytest.register_assert_rewrite("helpers")
-
-MUCH = 1.5 * 2**30
-"""Bytes that a process of the tests may hold before it forgets what it has compiled."""
 
 PEAKS: dict[str, float] = {}
 """The most memory that each process of the tests has held, in GiB."""
@@ -35,12 +35,11 @@ def pytest_configure(config):
 
 
 @pytest.fixture(autouse=True, scope="module")
-def _programs_do_not_pile_up():
+def _programs_of_one_file_at_a_time():
     """JAX keeps every program that it has compiled: over all files that would be gigabytes."""
     yield
-    if resident_bytes() > MUCH:
-        jax.clear_caches()
-        gc.collect()
+    jax.clear_caches()
+    gc.collect()
 
 
 @pytest.fixture

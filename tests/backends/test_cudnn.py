@@ -32,8 +32,11 @@ def asked(monkeypatch, traced_anew):
 
 
 @pytest.mark.parametrize("reverse", [False, True], ids=["forward", "reverse"])
-@pytest.mark.parametrize("lengths", [None, LENGTHS, [3, 2, 1, 5]], ids=["full", "lengths", "short"])
-@pytest.mark.parametrize("carry", [False, True], ids=["zeros", "carry"])
+@pytest.mark.parametrize(
+    ("lengths", "carry"),
+    [(None, False), (None, True), (LENGTHS, True), ([3, 2, 1, 5], True)],
+    ids=["zeros", "full", "lengths", "short"],
+)
 def test_the_same_as_the_scan(asked, lengths, reverse, carry):
     """Values, final carry, and the gradient in parameters, inputs and the initial carry, with cotangents of all."""
     lengths = {} if lengths is None else {"lengths": lengths}

@@ -85,8 +85,7 @@ CASES = {"full_from_zeros_manual": (None, False, "manual"), "packed_from_states_
 
 
 @pytest.mark.parametrize("case", CASES)
-@pytest.mark.parametrize("bidirectional", [False, True], ids=["one_way", "two_ways"])
-@pytest.mark.parametrize("num_layers", [1, 3])
+@pytest.mark.parametrize(("num_layers", "bidirectional"), [(1, False), (3, True)], ids=["one_way", "3_layers_two_ways"])
 @pytest.mark.parametrize("cell_name", KINDS)
 def test_float64(cell_name, num_layers, bidirectional, case):
     errors = compare(cell_name, module_of(cell_name, num_layers, bidirectional), *CASES[case])

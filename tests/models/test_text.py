@@ -75,8 +75,9 @@ class TestPooling:
 
 
 class TestTextClassifier:
-    @pytest.mark.parametrize("bidirectional", [False, True])
-    @pytest.mark.parametrize("pool", POOLS)
+    @pytest.mark.parametrize(
+        ("pool", "bidirectional"), [*((pool, True) for pool in FINAL), *((pool, False) for pool in POOLS)]
+    )
     def test_padding_changes_neither_scores_nor_gradient(self, pool, bidirectional):
         apply, params = pure(classifier(pool, bidirectional, num_layers=2))
 
