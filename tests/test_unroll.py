@@ -338,20 +338,27 @@ def test_traced_once_for_all_values(name, backend):
     chex.assert_trees_all_equal_shapes_and_dtypes(new_carry, cell.init_carry((B,), H, jnp.float64))
 
 
-@pytest.mark.parametrize("backend", LONG)
-def test_the_step_is_traced_as_often_for_any_number_of_steps(backend, monkeypatch):
+@pytest.fixture
+def counting(monkeypatch):
+    """The LSTM, and a list that grows whenever its step is traced."""
     lstm, calls = cells.get("lstm"), []
 
     def recur(*arguments):
         calls.append(1)
         return lstm.recur(*arguments)
 
-    counting, counted = dataclasses.replace(lstm, recur=recur), []
-    monkeypatch.setitem(cells.CELLS, "lstm", counting)  # the manual back end takes the cells of the table alone
+    cell = dataclasses.replace(lstm, recur=recur)
+    monkeypatch.setitem(cells.CELLS, "lstm", cell)  # the manual back end takes the cells of the table alone
+    return cell, calls
+
+
+@pytest.mark.parametrize("backend", LONG)
+def test_the_step_is_traced_as_often_for_any_number_of_steps(backend, counting):
+    (lstm, calls), counted = counting, []
     for num_steps in (64, 128):
         calls.clear()
         params, xs, _ = draw(lstm, num_steps, (B,))
-        jax.make_jaxpr(lambda p: unroll(counting, p, xs, backend=backend))(params)  # noqa: B023  # called at once
+        jax.make_jaxpr(lambda p: unroll(lstm, p, xs, backend=backend))(params)  # noqa: B023  # called at once
         counted.append(len(calls))
     assert counted[0] == counted[1] <= 4
 
@@ -363,19 +370,13 @@ def test_eager_equals_compiled():
 
 
 @pytest.mark.parametrize("backend", LONG)
-def test_eager_calls_are_traced_once(backend, monkeypatch):
+def test_eager_calls_are_traced_once(backend, counting):
     """Values and gradients, with other numbers each time, where nothing around them is compiled."""
-    lstm, calls = cells.get("lstm"), []
-
-    def recur(*arguments):
-        calls.append(1)
-        return lstm.recur(*arguments)
-
-    counting, counted = dataclasses.replace(lstm, recur=recur), []
-    monkeypatch.setitem(cells.CELLS, "lstm", counting)
+    (lstm, calls), counted = counting, []
+    options = {"lengths": LENGTHS, "backend": backend}
     for seed in range(3):
         params, xs, carry = draw(lstm, T, (B,), seed=seed)
-        jax.grad(lambda p: unroll(counting, p, xs, carry=carry, lengths=LENGTHS, backend=backend)[1].sum())(params)  # noqa: B023  # called at once
+        jax.grad(lambda p: unroll(lstm, p, xs, carry=carry, **options)[1].sum())(params)  # noqa: B023  # called at once
         counted.append(len(calls))
     assert counted[0] == counted[1] == counted[2]
 

@@ -1,6 +1,7 @@
 """The loops in C++: every cell against the scan, at sizes that fill a vector, a tile and a chunk, and that do not."""
 
 import dataclasses
+import math
 import subprocess
 import sys
 
@@ -8,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from helpers.unrolls import draw_like
 from numpy.testing import assert_array_equal
 
 from rnn_jax import cells, unroll
@@ -30,15 +32,11 @@ SIZES = {
 def draw(name, size, seed=0):
     """Cell, params, carry, xs, weights of the loss; float32."""
     num_steps, batch, inputs, hidden = size
-    cell, rng = cells.get(name), np.random.default_rng(seed)
-
-    def drawn(scale, like):
-        return jax.tree.map(lambda a: jnp.asarray(scale * rng.normal(size=a.shape), jnp.float32), like)
-
-    params = jax.eval_shape(lambda: cell.init_params(jax.random.key(0), inputs, hidden))
-    carry = jax.eval_shape(lambda: cell.init_carry((batch,), hidden))
-    xs, weights = np.empty((num_steps, batch, inputs)), np.empty((num_steps, batch, hidden))
-    return cell, drawn(0.6 / np.sqrt(hidden), params), drawn(1, carry), drawn(1, xs), drawn(1, weights)
+    cell, key = cells.get(name), jax.random.key(0)
+    shapes = jax.eval_shape(lambda: (cell.init_params(key, inputs, hidden), cell.init_carry((batch,), hidden)))
+    sequences = [jax.ShapeDtypeStruct((num_steps, batch, features), jnp.float32) for features in (inputs, hidden)]
+    (params, carry), (xs, weights) = draw_like((shapes, sequences), seed)
+    return cell, jax.tree.map(lambda p: 0.6 / math.sqrt(hidden) * p, params), carry, xs, weights
 
 
 def values_and_gradients(name, size, backend, seed=0, **options):
