@@ -141,7 +141,7 @@ MEMORY = (
     Memory(
         "memory --length=1000 --chrono=1000 --batch_size=32 --num_examples=32000 --epochs=2",
         "memory_adding_1000",
-        remark=" beside other programs",
+        remark=" on both cores of an Intel Xeon",
     ),
     Memory(
         "memory --length=10000 --chrono=10000 --batch_size=32 --num_examples=16000 --epochs=6 --num_evaluation=500 "

@@ -76,7 +76,7 @@ REVIEWS = {
             "imdb_bilstm2_count_ratios",
             "imdb --bidirectional --num_layers=2 --count_ratios=3 --max_tokens=1000 --num_lengths=12 "
             "--batch_size=32 --epochs=1",
-            remark=" beside other programs",
+            remark=" on an Intel Xeon",
         ),
         Reviews(
             "bidirectional LSTM with count ratios",
