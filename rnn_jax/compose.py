@@ -3,13 +3,14 @@
 Parameters and carries follow the structure: a pair for two directions, a tuple with one entry per layer.
 """
 
+from functools import partial
 from typing import Any, Generic, Literal, NamedTuple, TypeVar, overload
 
 import jax
 import jax.numpy as jnp
 
-from rnn_jax.cells.cell import Cell
-from rnn_jax.types import Array, C, DType, Key, P
+from rnn_jax.cells.cell import Cell, dtype_of, zero_carry
+from rnn_jax.types import Array, C, DType, Key, P, tree_map
 from rnn_jax.unroll import unroll
 
 D = TypeVar("D")
@@ -59,7 +60,7 @@ def init_stack(
     Args:
         key: one split for each layer, and of that one for each direction.
         cell: the cell of every layer.
-        input_size: I, what layer 0 reads; the others read D * H, the outputs of both directions of the layer below.
+        input_size: I, what layer 0 reads; the others read D * O, the outputs of both directions of the layer below.
         hidden_size: H.
         num_layers: L.
         bidirectional: two directions per layer.
@@ -72,7 +73,10 @@ def init_stack(
     """
     if num_layers < 1:
         raise ValueError(f"num_layers must be at least 1, got {num_layers}")
-    sizes = (input_size, *[hidden_size * (1 + bidirectional)] * (num_layers - 1))
+    sizes = [input_size]
+    if num_layers > 1:
+        width = output_size(cell, input_size, hidden_size, **options) * (1 + bidirectional)
+        sizes += [width] * (num_layers - 1)
     layers = list(zip(map(jax.random.split, jax.random.split(key, num_layers)), sizes, strict=True))
 
     def draw(key: Key, size: int) -> P:
@@ -81,6 +85,47 @@ def init_stack(
     if bidirectional:
         return tuple(Directions(draw(one, size), draw(other, size)) for (one, other), size in layers)
     return tuple(draw(one, size) for (one, _), size in layers)
+
+
+def output_size(cell: Cell[P, C], input_size: int, hidden_size: int, **options: Any) -> int:
+    """O, the size of a cell's outputs.
+
+    Args:
+        cell: a cell.
+        input_size: I.
+        hidden_size: H.
+        options: of the cell's `init_params`.
+
+    >>> from rnn_jax import cells
+    >>> output_size(cells.get("lstm"), 3, 5)
+    5
+    """
+
+    def y() -> Array:
+        params = cell.init_params(jax.random.key(0), input_size, hidden_size, **options)
+        return cell.step(params, cell.init_carry((), hidden_size), jnp.zeros(input_size))[1]
+
+    return int(jax.eval_shape(y).shape[-1])
+
+
+def zero_carries(
+    cell: Cell[P, C],
+    params: tuple[P | Directions[P], ...],
+    batch_shape: tuple[int, ...],
+    hidden_size: int | None = None,
+) -> tuple[C | Directions[C], ...]:
+    """What a stack begins with: `zero_carry` for each layer, `Directions` of them where it has two.
+
+    Args: of `zero_carry`, and `params` of `unroll_stack`.
+    """
+
+    def of(params: P) -> C:
+        return zero_carry(cell, params, batch_shape, hidden_size)
+
+    return tuple(
+        Directions(of(layer.forward), of(layer.backward)) if isinstance(layer, Directions) else of(layer)
+        for layer in params
+    )
 
 
 def unroll_bidirectional(
@@ -104,7 +149,7 @@ def unroll_bidirectional(
         perturbations: `Directions` of the perturbations of `unroll`.
         options: further arguments of `unroll`, for both passes (`lengths`, `backend`, ...).
 
-    Returns: `Directions` of final carries, and ys `[T, *batch, 2H]`, forward features first. y_t of the backward pass
+    Returns: `Directions` of final carries, and ys `[T, *batch, 2 O]`, forward features first. y_t of the backward pass
     has read x_t and what comes after it.
 
     Raises: `ValueError` for `reverse` among the options, and whatever `unroll` raises.
@@ -206,7 +251,7 @@ def unroll_stack(
         perturbations: of `unroll`, one entry per layer.
         options: further arguments of `unroll`, for every layer (`lengths`, `resets`, `backend`, ...).
 
-    Returns: a tuple of final carries, one per layer, and the last layer's ys `[T, *batch, D * H]`.
+    Returns: a tuple of final carries, one per layer, and the last layer's ys `[T, *batch, D * O]`.
 
     Raises: `ValueError` when carries and layers differ in number, for a rate outside [0, 1), and whatever
     `unroll` raises.
@@ -229,11 +274,13 @@ def unroll_stack(
     for layer, (layer_params, layer_carry) in enumerate(zip(params, carries, strict=True)):
         if layer > 0 and key is not None:
             xs = dropout(jax.random.fold_in(key, layer), xs, dropout_rate, variational)
-        one: Any = layer_params.forward if isinstance(layer_params, Directions) else layer_params
         if zoneout_rate:
+            one: Any = layer_params.forward if isinstance(layer_params, Directions) else layer_params
             zone_key = None if key is None else jax.random.fold_in(key, len(params) + layer)
-            shape = (*xs.shape[:-1], one.w_hh.shape[0])
-            options["zoneout"] = zoneout_shares(zone_key, zoneout_rate, shape, one.w_hh.dtype)
+            parts = jax.eval_shape(partial(zero_carry, cell, one, xs.shape[:-1], options.get("hidden_size")))
+            options["zoneout"] = tree_map(  # parts of one shape draw the same: a unit skips a step with all it holds
+                lambda part, key=zone_key, one=one: zoneout_shares(key, zoneout_rate, part.shape, dtype_of(one)), parts
+            )
         if perturbations is not None:
             options["perturbations"] = perturbations[layer]
         run: Any = unroll_bidirectional if isinstance(layer_params, Directions) else unroll

@@ -3,8 +3,9 @@
 Every back end runs the same masks, built here once, so that lengths, resets and truncation mean the same in all.
 """
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
+import jax
 import jax.numpy as jnp
 from jax import lax
 
@@ -20,7 +21,7 @@ class StepMasks(NamedTuple):
         reset: `[T, *batch]` bool. True: the carry is zeros again just before the step (padding ignores it).
         truncate: `[T]` or `[T, *batch]` bool. True: no gradient flows into the carry that this step receives.
         zoneout: `[T, *batch, H]`, the share of the carry before the step that stays: 0 or 1 in training, the rate
-            itself in evaluation.
+            itself in evaluation; one array for all parts of the carry, or one for each, in the form of the carry.
         perturbations: arrays `[T, *batch, H]` in the form of the carry, added to it after the step. Zeros change
             nothing, and the derivative with respect to them is that with respect to the carry after each step.
     """
@@ -28,7 +29,7 @@ class StepMasks(NamedTuple):
     valid: Array | None = None
     reset: Array | None = None
     truncate: Array | None = None
-    zoneout: Array | None = None
+    zoneout: Array | Carry | None = None
     perturbations: Carry | None = None
 
 
@@ -65,22 +66,20 @@ def truncation_mask(num_steps: int, every: int, reverse: bool, lengths: Array | 
 
 
 def select(condition: Array, if_true: Tree, if_false: Tree) -> Tree:
-    """`jnp.where(condition, if_true, if_false)` over pytrees of `[*batch, H]` arrays, condition `[*batch]` or `[]`.
+    """`jnp.where(condition, if_true, if_false)` over pytrees of `[*batch, ...]` arrays, condition `[*batch]` or `[]`.
 
     Both branches must be finite: the gradient of the branch not taken is multiplied by zero, and 0 * inf is NaN.
     """
-    return tree_map(lambda a, b: jnp.where(condition[..., None], a, b), if_true, if_false)
+
+    def where(a: Array, b: Array) -> Array:  # a state may have any number of axes after those of the batch
+        return jnp.where(condition.reshape(condition.shape + (1,) * (a.ndim - condition.ndim)), a, b)
+
+    return tree_map(where, if_true, if_false)
 
 
 def zeros_like(tree: Tree) -> Tree:
     """Zeros of the structure, shapes and dtypes of `tree`."""
     return tree_map(jnp.zeros_like, tree)
-
-
-def hidden(carry: Any) -> Array:
-    """h of a carry that has one: in every cell here y_t = h_t, also where something changed h after the step."""
-    h: Array = carry.h
-    return h
 
 
 def controlled_step(cell: Cell[P, C], params: P, carry: C, projected: Projected, masks: StepMasks) -> tuple[C, Array]:
@@ -89,11 +88,11 @@ def controlled_step(cell: Cell[P, C], params: P, carry: C, projected: Projected,
     Args:
         cell: a cell.
         params: its parameters.
-        carry: before the step, arrays `[*batch, H]`.
+        carry: before the step, arrays `[*batch, ...]`.
         projected: what `Cell.project` makes of the step's input, arrays `[*batch, ...]`.
         masks: of this step, without their axis T.
 
-    Returns: the carry after the step, and y `[*batch, H]`.
+    Returns: the carry after the step, and y `[*batch, O]`: where `cell.output` says how, that of the carry as it was changed.
     """
     if masks.truncate is not None:
         carry = select(masks.truncate, lax.stop_gradient(carry), carry)
@@ -103,12 +102,12 @@ def controlled_step(cell: Cell[P, C], params: P, carry: C, projected: Projected,
     before = carry
     carry, y = cell.recur(params, carry, projected)
     if masks.zoneout is not None:
-        share = masks.zoneout
-        carry = tree_map(lambda a, b: ((1 - share) * a + share * b).astype(b.dtype), carry, before)
-        y = hidden(carry)
+        shares = jax.tree.map(lambda _: masks.zoneout, carry) if isinstance(masks.zoneout, Array) else masks.zoneout
+        carry = tree_map(lambda a, b, share: ((1 - share) * a + share * b).astype(b.dtype), carry, before, shares)
     if masks.perturbations is not None:
         carry = tree_map(lambda a, perturbation: a + perturbation.astype(a.dtype), carry, masks.perturbations)
-        y = hidden(carry)
+    if cell.output is not None and (masks.zoneout is not None or masks.perturbations is not None):
+        y = cell.output(carry).astype(y.dtype)
     if masks.valid is not None:
         carry = select(masks.valid, carry, held)
         y = select(masks.valid, y, jnp.zeros_like(y))

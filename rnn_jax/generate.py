@@ -16,6 +16,7 @@ def generate(
     feedback: Callable[[Array], Array],
     *,
     carry: C | None = None,
+    hidden_size: int | None = None,
 ) -> tuple[C, Array]:
     """Runs a cell on its own outputs: carry_t, y_t = step(params, carry_{t-1}, x_t), x_{t+1} = feedback(y_t).
 
@@ -26,6 +27,7 @@ def generate(
         num_steps: T, how many outputs.
         feedback: makes the next input `[*batch, I]` from an output `[*batch, H]` (a read-out, an embedded choice).
         carry: the carry before the first step, from reading a prompt with `unroll`, say; None: zeros.
+        hidden_size: H, for a cell whose parameters do not tell it; None: what `cell.sizes` says.
 
     Returns: the final carry, and ys `[T, *batch, H]`.
 
@@ -43,7 +45,7 @@ def generate(
     """
     if num_steps < 0:
         raise ValueError(f"num_steps must be at least 0, got {num_steps}")
-    start = zero_carry(cell, params, x.shape[:-1]) if carry is None else carry
+    start = zero_carry(cell, params, x.shape[:-1], hidden_size) if carry is None else carry
 
     def step(state: tuple[C, Array], _: None) -> tuple[tuple[C, Array], Array]:
         carry, x = state

@@ -9,7 +9,7 @@ import numpy as np
 from jax import lax
 
 from rnn_jax.backends import BACKENDS, choose
-from rnn_jax.cells.cell import Cell, zero_carry
+from rnn_jax.cells.cell import Cell, dtype_of, zero_carry
 from rnn_jax.controls import StepMasks, length_mask, select, truncation_mask
 from rnn_jax.segments import like, merge, split, widen
 from rnn_jax.types import Array, C, P, tree_map
@@ -21,13 +21,14 @@ def unroll(
     xs: Array,
     *,
     carry: C | None = None,
+    hidden_size: int | None = None,
     lengths: Array | None = None,
     resets: Array | None = None,
     reverse: bool = False,
-    backend: str = "scan",
+    backend: str = "auto",
     checkpoint_every: int | None = None,
     truncate_every: int | None = None,
-    zoneout: Array | None = None,
+    zoneout: Array | C | None = None,
     perturbations: C | None = None,
 ) -> tuple[C, Array]:
     """Runs a cell over a sequence: carry_t, y_t = step(params, carry_{t-1}, x_t).
@@ -36,34 +37,37 @@ def unroll(
     anew for every call, of other functions, is compiled anew.
 
     Args:
-        cell: any `Cell`; `backend="manual"` and `"pallas"` need one with a hand-derived rule.
+        cell: any `Cell`, of `rnn_jax.cells` or your own.
         params: the cell's parameters.
-        xs: inputs `[T, *batch, I]`; T may be 0.
+        xs: inputs `[T, *batch, I]`; T may be 0. Integers are taken as numbers of the parameters' type.
         carry: the carry before the first step, arrays `[*batch, H]`; None: zeros.
+        hidden_size: H, for a cell whose parameters do not tell it; None: what `cell.sizes` says.
         lengths: `[*batch]` integers, 0..T. Past its length a sequence is padding: the carry is held, y is zero, and
             what the inputs hold there changes neither values nor gradients.
         resets: `[T, *batch]` bool. True: the carry is zeros again just before that step, in the order of processing.
         reverse: runs from the last valid step of each sequence to the first; y_t stays at its x_t.
         backend: how values and gradients are computed.
-            `scan`: differentiated by JAX; the definition, and the one that has forward-mode derivatives.
+            `scan`: differentiated by JAX; the definition.
             `manual`: the hand-derived backward pass, which stores the carries alone and recomputes the gates.
-            `native`: both passes in C++, for a CPU and float32, compiled by `python -m rnn_jax.backends.native`.
+            `native`: both passes in C++, for a CPU and float32, compiled once, at the first use.
             `cudnn`, `pallas`: for an NVIDIA GPU, tested without one and not yet measured: its library's LSTM, and one
             kernel for all steps with W_hh on chip (a CPU interprets it, slowly).
-            `auto`: the first of `native`, `manual` and `scan` that can compute the call. It also computes what
-            `native`, `cudnn` and `pallas` are asked for and cannot, with a warning that says why.
+            `auto`: the first of `native` (from two steps on), `manual` and `scan` that can compute the call. It also
+            computes what `native`, `cudnn` and `pallas` are asked for and cannot, with a warning that says why.
+            Forward mode and second derivatives are in all but `cudnn`.
         checkpoint_every: k keeps the carry at every k-th step and recomputes what lies between: memory for the
             gradient grows as T/k + k instead of T, and it takes one more forward pass.
         truncate_every: k cuts the gradient before every k-th step after the first, in the order of processing and
             counted in each sequence by itself (truncated backpropagation).
-        zoneout: `[T, *batch, H]`, the share of the carry before each step that stays, for cells with a carry of
-            `h` and perhaps `c`: 0 or 1 at random in training (Krueger et al., "Zoneout: regularizing RNNs by randomly
-            preserving hidden activations", 2017), in evaluation the rate. `scan` alone has it, and so `auto`.
+        zoneout: the share of the carry before each step that stays: one array `[T, *batch, H]` for all parts of the
+            carry, or one for each in the form of the carry; 0 or 1 at random in training (Krueger et al., "Zoneout:
+            regularizing RNNs by randomly preserving hidden activations", 2017), in evaluation the rate. `scan` alone
+            has it, and so `auto`.
         perturbations: arrays `[T, *batch, H]` in the form of the carry, added to it after each step: with zeros, the
             derivative with respect to them is dL/dh_t (and dL/dc_t) for every t. `scan` alone has it, and so `auto`.
 
     Returns:
-        The final carry, arrays `[*batch, H]`, and ys `[T, *batch, H]`. Of a padded sequence the final carry is the one
+        The final carry, arrays `[*batch, H]`, and ys `[T, *batch, O]`; O is H in most cells. Of a padded sequence the final carry is the one
         after its last valid step; of an empty one, the carry it began with.
 
     Raises:
@@ -83,15 +87,17 @@ def unroll(
         ((7, 2, 5), (2, 5), True, 0.0)
     """
     xs = jnp.asarray(xs)
+    if not jnp.issubdtype(xs.dtype, jnp.floating):
+        xs = xs.astype(dtype_of(params))
     _check_options(checkpoint_every, truncate_every)
-    _check_inputs(params, xs)
+    _check_inputs(cell, params, xs)
     num_steps, batch_shape = xs.shape[0], xs.shape[1:-1]
-    start = _initial_carry(cell, params, carry, batch_shape)
+    start = _initial_carry(cell, params, xs, carry, hidden_size)
     for name, per_step in (("zoneout", zoneout), ("perturbations", perturbations)):
         _check_per_step(name, per_step, start, num_steps)
     lengths = _lengths(lengths, num_steps, batch_shape)
     masks: StepMasks = _step_masks(num_steps, truncate_every, reverse, lengths, _resets(resets, num_steps, batch_shape))
-    masks = masks._replace(zoneout=None if zoneout is None else jnp.asarray(zoneout), perturbations=perturbations)
+    masks = masks._replace(zoneout=jax.tree.map(jnp.asarray, zoneout), perturbations=perturbations)
     run = BACKENDS[choose(backend, cell, params, start, xs, masks)].run
     outputs: tuple[C, Array] = _run(run, cell, reverse, checkpoint_every, params, start, xs, masks)
     return outputs
@@ -160,20 +166,20 @@ def _check_options(checkpoint_every: int | None, truncate_every: int | None) -> 
             raise ValueError(f"{name} must be at least 1, got {value}")
 
 
-def _check_inputs(params: object, xs: Array) -> None:
+def _check_inputs(cell: Cell[P, C], params: P, xs: Array) -> None:
     if xs.ndim < 2:
         raise ValueError(f"xs must be [T, *batch, I], got shape {xs.shape}")
-    w_ih = getattr(params, "w_ih", None)
-    if w_ih is not None and w_ih.shape[0] != xs.shape[-1]:
-        raise ValueError(f"xs {xs.shape} has {xs.shape[-1]} features, w_ih {w_ih.shape} takes {w_ih.shape[0]}")
+    if cell.sizes is not None and cell.sizes(params).input != xs.shape[-1]:
+        takes = f"the parameters of {cell.name!r} take {cell.sizes(params).input}"
+        raise ValueError(f"xs {xs.shape} has {xs.shape[-1]} features, {takes}")
 
 
-def _initial_carry(cell: Cell[P, C], params: P, carry: C | None, batch_shape: tuple[int, ...]) -> C:
+def _initial_carry(cell: Cell[P, C], params: P, xs: Array, carry: C | None, hidden_size: int | None) -> C:
     if carry is None:
-        return zero_carry(cell, params, batch_shape)
-    if not hasattr(params, "w_hh"):
+        return zero_carry(cell, params, xs.shape[1:-1], hidden_size, xs.dtype)
+    if cell.sizes is None and hidden_size is None:
         return carry
-    expected = jax.eval_shape(lambda: zero_carry(cell, params, batch_shape))
+    expected = jax.eval_shape(lambda: zero_carry(cell, params, xs.shape[1:-1], hidden_size, xs.dtype))
     if type(carry) is not type(expected):  # a plain pair would be h and c to some libraries, c and h to others
         raise ValueError(f"carry must be a {type(expected).__name__}, got a {type(carry).__name__}")
     got, want = (jax.tree.map(jnp.shape, c) for c in (carry, expected))
@@ -186,13 +192,13 @@ def _initial_carry(cell: Cell[P, C], params: P, carry: C | None, batch_shape: tu
 
 
 def _check_per_step(name: str, values: object, carry: object, num_steps: int) -> None:
-    """`values` must be `[T, *batch, H]`, for each part of the carry where they have its form."""
+    """`values` must be `[T, *batch, ...]` in the form of the carry, or one such array that suits all of its parts."""
     if values is None:
         return
-    parts = {jnp.shape(part) for part in jax.tree.leaves(carry)}
-    wanted = {(num_steps, *part) for part in parts}
-    got = {jnp.shape(part) for part in jax.tree.leaves(values)}
-    if got != wanted:
+    wanted = [(num_steps, *jnp.shape(part)) for part in jax.tree.leaves(carry)]
+    got = [jnp.shape(part) for part in jax.tree.leaves(values)]
+    one_for_all = len(got) == 1 and set(got) == set(wanted)
+    if got != wanted and not one_for_all:
         raise ValueError(f"{name} must be {' and '.join(map(str, wanted))}, got {' and '.join(map(str, got))}")
 
 

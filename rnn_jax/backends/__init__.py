@@ -74,7 +74,7 @@ def choose(backend: str, cell: Cell[Params, Carry], params: Params, carry: Carry
         raise ValueError(f"unknown backend {backend!r}: take one of {', '.join(CHOICES)}")
     arguments = (cell, params, carry, xs, masks)
     if backend == "auto":
-        return next(name for name in AUTO if BACKENDS[name].refusal(*arguments) is None)
+        return next(name for name in AUTO if pays(name, xs) and BACKENDS[name].refusal(*arguments) is None)
     refusal = BACKENDS[backend].refusal(*arguments)
     if refusal is None:
         return backend
@@ -83,6 +83,11 @@ def choose(backend: str, cell: Cell[Params, Carry], params: Params, carry: Carry
     instead = choose("auto", *arguments)
     warn_once(f"backend {backend!r} {refusal.reason}: using {instead!r} instead")
     return instead
+
+
+def pays(backend: str, xs: Array) -> bool:
+    """Whether `auto` takes it for xs `[T, *batch, I]`: a single step is over before the loops of `native` begin."""
+    return backend != "native" or xs.shape[0] != 1
 
 
 @cache

@@ -20,7 +20,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from rnn_jax.cells.cell import Cell, gates, matmul
+from rnn_jax.cells.cell import Cell, gates, matmul, of_weights
 from rnn_jax.initializers import SCHEMES, chrono_bias, gate_keys, init_gates
 from rnn_jax.types import Array, DType, Key
 
@@ -112,4 +112,4 @@ def recur(params: GRUParams, carry: GRUCarry, projected: tuple[Array, ...]) -> t
 
 def make() -> Cell[GRUParams, GRUCarry]:
     """The GRU cell."""
-    return Cell("gru", init_params, init_carry, recur, project, 3, activations)
+    return of_weights("gru", init_params, init_carry, recur, project, 3, activations)

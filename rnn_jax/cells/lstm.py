@@ -23,7 +23,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from rnn_jax.cells.cell import Cell, gates, matmul
+from rnn_jax.cells.cell import Cell, gates, matmul, of_weights
 from rnn_jax.initializers import chrono_bias, gate_keys, init_gates
 from rnn_jax.types import Array, DType, Key
 
@@ -129,4 +129,4 @@ def recur(params: LSTMParams, carry: LSTMCarry, projected: tuple[Array, ...]) ->
 
 def make() -> Cell[LSTMParams, LSTMCarry]:
     """The LSTM cell."""
-    return Cell("lstm", init_params, init_carry, recur, project, 4, activations)
+    return of_weights("lstm", init_params, init_carry, recur, project, 4, activations)

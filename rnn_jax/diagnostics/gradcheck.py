@@ -198,6 +198,7 @@ def outputs(cell: Cell[Params, Carry], case: Case, backend: str, point: Point, i
         inputs.params,
         inputs.xs,
         carry=inputs.carry,
+        hidden_size=HIDDEN,
         lengths=point.lengths,
         resets=point.resets,
         backend=backend,
@@ -232,7 +233,7 @@ def draw_point(cell: Cell[Params, Carry], case: Case, seed: int) -> Point:
 
     def shapes() -> tuple[Params, Carry, Array]:
         params = compose.init_stack(jax.random.key(0), cell, INPUTS, HIDDEN, case.num_layers, case.bidirectional)
-        return params, *compose.unroll_stack(cell, params, xs)
+        return params, *compose.unroll_stack(cell, params, xs, hidden_size=HIDDEN)
 
     def normal(tree: Tree, scale: float = 1.0) -> Tree:
         return tree_map(lambda a: jnp.asarray(scale * rng.standard_normal(a.shape)), tree)
@@ -263,11 +264,11 @@ _autodiff = jax.jit(gradient, static_argnums=(0, 1, 2), compiler_options=COMPILE
 _finite = jax.jit(finite_gradient, static_argnums=(0, 1), compiler_options=COMPILER_OPTIONS)
 
 
-def check(cell_name: str, dtype: DType, case: str, seed: int = 0) -> Result:
+def check(cell: Cell[Params, Carry] | str, dtype: DType, case: str, seed: int = 0) -> Result:
     """Compares the three gradients of one cell in one case.
 
     Args:
-        cell_name: a cell of `rnn_jax.cells` with a hand-derived rule.
+        cell: a cell with a hand-derived rule, or the name of one in `rnn_jax.cells`.
         dtype: of the two gradients under comparison, float32 or float64. The finite differences are taken in float64
             at the very same values.
         case: a name in `CASES`.
@@ -276,7 +277,7 @@ def check(cell_name: str, dtype: DType, case: str, seed: int = 0) -> Result:
     Raises: `ValueError` without 64-bit floats, and for an unknown cell, dtype or case.
     """
     require_float64()
-    cell, dtype_name = cells.get(cell_name), jnp.dtype(dtype).name
+    cell, dtype_name = cells.get(cell) if isinstance(cell, str) else cell, jnp.dtype(dtype).name
     if dtype_name not in TOLERANCES:
         raise ValueError(f"no tolerance for dtype {dtype_name!r}: take one of {', '.join(TOLERANCES)}")
     if case not in CASES:
@@ -293,7 +294,7 @@ def check(cell_name: str, dtype: DType, case: str, seed: int = 0) -> Result:
         finite = _finite(cell, under, exact)
     tolerance = TOLERANCES[dtype_name]
     return Result(
-        cell_name,
+        cell.name,
         dtype_name,
         case,
         relative_error(manual, autodiff),

@@ -70,9 +70,9 @@ def make_gradient_flow(model: nnx.Module, score: Callable[[Array], Array]) -> Fl
 
 def _zeros(recurrent: Recurrent, layer: Any, num_steps: int, batch: int) -> Any:
     def of(params: Params) -> Any:
-        return zero_carry(recurrent.cell, params, (num_steps, batch))
+        return zero_carry(recurrent.cell, params, (num_steps, batch), recurrent.hidden_size)
 
-    params = layer.tuple(recurrent.dtype)
+    params = layer.tree(recurrent.dtype)
     return Directions(*map(of, params)) if isinstance(layer, BothDirections) else of(params)
 
 

@@ -19,29 +19,31 @@ from rnn_jax.types import Array, Carry, DType, Params
 
 
 class Weights(nnx.Module):
-    """The parameters of one cell, `params`: an `nnx.Param` for each field of the named tuple, under the same name."""
+    """The parameters of one cell, any pytree `params`: an `nnx.Param` for each array, named after its place in it."""
 
     def __init__(self, params: Params):
-        self.kind = type(params)
-        for name, value in params._asdict().items():
+        leaves, self.structure = jax.tree_util.tree_flatten_with_path(params)
+        self.names = tuple(jax.tree_util.keystr(path, simple=True, separator="_") or "params" for path, _ in leaves)
+        for name, (_, value) in zip(self.names, leaves, strict=True):
             setattr(self, name, nnx.Param(value))
 
-    def tuple(self, dtype: DType | None = None) -> Params:
-        """The named tuple that the pure functions take, cast to `dtype` if one is given."""
-        values = (getattr(self, name)[...] for name in self.kind._fields)
-        return self.kind(*(value if dtype is None else value.astype(dtype) for value in values))
+    def tree(self, dtype: DType | None = None) -> Params:
+        """The pytree that the pure functions take, cast to `dtype` if one is given."""
+        values = (getattr(self, name)[...] for name in self.names)
+        cast = [value if dtype is None else value.astype(dtype) for value in values]
+        return jax.tree_util.tree_unflatten(self.structure, cast)
 
 
 class BothDirections(nnx.Module):
-    """The parameters of a layer with two directions, from `Directions` of two named tuples, `params`."""
+    """The parameters of a layer with two directions, from `Directions` of two pytrees, `params`."""
 
     def __init__(self, params: Directions[Params]):
         self.forward = Weights(params.forward)
         self.backward = Weights(params.backward)
 
-    def tuple(self, dtype: DType | None = None) -> Directions[Params]:
-        """`Directions` of the two named tuples, cast to `dtype` if one is given."""
-        return Directions(self.forward.tuple(dtype), self.backward.tuple(dtype))
+    def tree(self, dtype: DType | None = None) -> Directions[Params]:
+        """`Directions` of the two pytrees, cast to `dtype` if one is given."""
+        return Directions(self.forward.tree(dtype), self.backward.tree(dtype))
 
 
 class Recurrent(nnx.Module):
@@ -93,7 +95,7 @@ class Recurrent(nnx.Module):
         zoneout: float = 0.0,
         dtype: DType | None = None,
         param_dtype: DType = jnp.float32,
-        backend: str = "scan",
+        backend: str = "auto",
         checkpoint_every: int | None = None,
         truncate_every: int | None = None,
         rngs: nnx.Rngs,
@@ -111,7 +113,8 @@ class Recurrent(nnx.Module):
         self.backend = backend
         self.checkpoint_every = checkpoint_every
         self.truncate_every = truncate_every
-        self.output_size = hidden_size * (1 + bidirectional)
+        self.hidden_size = hidden_size
+        self.output_size = compose.output_size(self.cell, input_size, hidden_size, **options) * (1 + bidirectional)
         params = compose.init_stack(
             rngs.params(), self.cell, input_size, hidden_size, num_layers, bidirectional, param_dtype, **options
         )
@@ -144,9 +147,10 @@ class Recurrent(nnx.Module):
             resets = None if resets is None else jnp.swapaxes(resets, 0, 1)
         carry, ys = compose.unroll_stack(
             self.cell,
-            tuple(layer.tuple(self.dtype) for layer in self.layers),
+            self.params(),
             xs if self.dtype is None else xs.astype(self.dtype),
             carry=carry,
+            hidden_size=self.hidden_size,
             lengths=lengths,
             resets=resets,
             dropout_rate=self.dropout,
@@ -159,6 +163,33 @@ class Recurrent(nnx.Module):
             truncate_every=self.truncate_every,
         )
         return carry, ys if time_major else jnp.swapaxes(ys, 0, 1)
+
+    def params(self) -> tuple[Params, ...]:
+        """The parameters of each layer, as `compose.unroll_stack` takes them, in the type of the computation."""
+        return tuple(layer.tree(self.dtype) for layer in self.layers)
+
+    def init_carry(self, batch_size: int) -> tuple[Carry, ...]:
+        """The carries before the first step, zeros `[B, H]`, one per layer."""
+        return compose.zero_carries(self.cell, self.params(), (batch_size,), self.hidden_size)
+
+    def step(self, carry: tuple[Carry, ...], x: Array) -> tuple[tuple[Carry, ...], Array]:
+        """One step of all layers, for a stream that is read as it comes; without dropout, and in one direction.
+
+        Args:
+            carry: one per layer, of `init_carry`, of the step before, or of a call over what came before.
+            x: `[B, I]`.
+
+        Returns: the carries after it and y `[B, O]`: what a call over the whole sequence has at that step.
+
+        Raises: `ValueError` for layers of two directions: the second one begins at the end.
+        """
+        if any(isinstance(layer, BothDirections) for layer in self.layers):
+            raise ValueError("a step has one direction, and these layers have two: build them with bidirectional=False")
+        x = x if self.dtype is None else x.astype(self.dtype)
+        carry, ys = compose.unroll_stack(
+            self.cell, self.params(), x[None], carry=carry, hidden_size=self.hidden_size, zoneout_rate=self.zoneout
+        )
+        return carry, ys[0]
 
 
 class RNN(Recurrent):
@@ -233,7 +264,7 @@ class FlaxCell(nnx.RNNCellBase):
 
         `carry_init` is a Flax initializer, `(key, shape, dtype) -> array`, and takes its keys from `rngs`.
         """
-        zeros = zero_carry(self.cell, self.weights.tuple(), input_shape[:-1])
+        zeros = zero_carry(self.cell, self.weights.tree(), input_shape[:-1], self.hidden_size)
         if carry_init is None:
             return zeros
         return jax.tree.map(
@@ -242,7 +273,7 @@ class FlaxCell(nnx.RNNCellBase):
 
     def __call__(self, carry: Carry, inputs: Array) -> tuple[Carry, Array]:
         """One step: inputs `[*batch, I]` to the new carry and y `[*batch, H]`."""
-        return self.cell.step(self.weights.tuple(), carry, inputs)
+        return self.cell.step(self.weights.tree(), carry, inputs)
 
     @property
     def num_feature_axes(self) -> int:

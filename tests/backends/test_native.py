@@ -175,7 +175,10 @@ def test_a_changed_cell_and_another_device_are_refused(monkeypatch):
 
 def test_not_compiled(monkeypatch):
     monkeypatch.setattr(native, "vector_width", lambda: None)
-    assert refusal() == ("device", "is not compiled: python -m rnn_jax.backends.native")
+    assert refusal() == (
+        "device",
+        "is not compiled: install g++ or clang++, or see what python -m rnn_jax.backends.native says",
+    )
 
 
 def test_auto_takes_it():
