@@ -7,13 +7,10 @@ import os
 os.environ["MPLBACKEND"] = "Agg"  # before anything imports matplotlib
 # Compiling is most of the time of these tests, and what it makes is run once: one kernel for each operation that XLA
 # fused, by its old emitters and unoptimized, in one module, takes a quarter of the default. Before JAX starts.
-XLA_FLAGS = (
-    "--xla_backend_optimization_level=0",
-    "--xla_llvm_disable_expensive_passes=true",
-    "--xla_cpu_use_fusion_emitters=false",
-    "--xla_cpu_parallel_codegen_split_count=1",
+os.environ["XLA_FLAGS"] = (
+    f"{os.environ.get('XLA_FLAGS', '')} --xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
+    " --xla_cpu_use_fusion_emitters=false --xla_cpu_parallel_codegen_split_count=1"
 )
-os.environ["XLA_FLAGS"] = " ".join((os.environ.get("XLA_FLAGS", ""), *XLA_FLAGS))
 
 import chex
 import jax
