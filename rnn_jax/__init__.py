@@ -2,6 +2,6 @@
 
 from rnn_jax import cells, compose, initializers
 from rnn_jax.cells import Cell
-from rnn_jax.unroll import unroll
+from rnn_jax.unrolling import unroll
 
 __all__ = ["Cell", "cells", "compose", "initializers", "unroll"]

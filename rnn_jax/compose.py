@@ -9,9 +9,10 @@ from typing import Any, Generic, Literal, NamedTuple, TypeVar, overload
 import jax
 import jax.numpy as jnp
 
-from rnn_jax.cells.cell import Cell, dtype_of, zero_carry
+from rnn_jax.cells.cell import Cell, Sizes, dtype_of, zero_carry
+from rnn_jax.controls import entered_from_behind, valid_steps
 from rnn_jax.types import Array, C, DType, Key, P, tree_map
-from rnn_jax.unroll import unroll
+from rnn_jax.unrolling import unroll
 
 D = TypeVar("D")
 
@@ -108,6 +109,45 @@ def output_size(cell: Cell[P, C], input_size: int, hidden_size: int, **options: 
     return int(jax.eval_shape(y).shape[-1])
 
 
+def stacked(cell: Cell[P, C], num_layers: int) -> Cell[tuple[P, ...], tuple[C, ...]]:
+    """Layers as one cell, which takes a step of all of them at once: for `generate`, diagnostics, a loop of your own.
+
+    An unroll of layers is `unroll_stack`: it runs one after another, each over all of time, and is the fast way.
+
+    Args:
+        cell: the cell of every layer.
+        num_layers: L.
+
+    Returns: a `Cell` with parameters as of `init_stack`, in one direction, and a carry for each layer.
+
+    >>> from rnn_jax import cells, generate
+    >>> pair = stacked(cells.get("gru"), 2)
+    >>> params = pair.init_params(jax.random.key(0), 5, 5)
+    >>> generate.generate(pair, params, jnp.ones((3, 5)), 4, lambda y: y).ys.shape
+    (4, 3, 5)
+    """
+
+    def init_params(key: Key, input_size: int, hidden_size: int, dtype: DType = jnp.float32, **options: Any) -> Any:
+        return init_stack(key, cell, input_size, hidden_size, num_layers, False, dtype, **options)
+
+    def init_carry(batch: tuple[int, ...], hidden_size: int, dtype: DType = jnp.float32) -> tuple[C, ...]:
+        return tuple(cell.init_carry(batch, hidden_size, dtype) for _ in range(num_layers))
+
+    def recur(params: tuple[P, ...], carries: tuple[C, ...], x: Array) -> tuple[tuple[C, ...], Array]:
+        after = []
+        for layer, carry in zip(params, carries, strict=True):
+            carry, x = cell.step(layer, carry, x)
+            after.append(carry)
+        return tuple(after), x
+
+    def sizes(params: tuple[P, ...]) -> Sizes:
+        assert cell.sizes is not None
+        return cell.sizes(params[0])
+
+    name = f"{num_layers} x {cell.name}"
+    return Cell(name, init_params, init_carry, recur, sizes=cell.sizes and sizes, trial=None)
+
+
 def zero_carries(
     cell: Cell[P, C],
     params: tuple[P | Directions[P], ...],
@@ -161,8 +201,10 @@ def unroll_bidirectional(
     start: Directions[C | None] = Directions(None, None) if carry is None else Directions(*carry)
     moved: Directions[C | None] = Directions(None, None) if perturbations is None else Directions(*perturbations)
     entered = None
-    if resets is not None:  # coming from behind, a segment is entered at its last step
-        entered = jnp.concatenate((resets[1:], jnp.zeros_like(resets[:1])))
+    if resets is not None:
+        entered = entered_from_behind(
+            jnp.asarray(resets), valid_steps(len(xs), options.get("lengths"), options.get("mask"))
+        )
 
     def one_way(params: P, carry: C | None, resets: Array | None, moved: C | None, reverse: bool) -> tuple[C, Array]:
         return unroll(cell, params, xs, carry=carry, resets=resets, perturbations=moved, reverse=reverse, **options)

@@ -18,6 +18,8 @@ class StepMasks(NamedTuple):
 
     Attributes:
         valid: `[T, *batch]` bool. False: padding, the carry is held and y is zero.
+        holes: `valid` once more where it may have holes, and not the form of lengths, which is all that some back ends
+            know.
         reset: `[T, *batch]` bool. True: the carry is zeros again just before the step (padding ignores it).
         truncate: `[T]` or `[T, *batch]` bool. True: no gradient flows into the carry that this step receives.
         zoneout: `[T, *batch, H]`, the share of the carry before the step that stays: 0 or 1 in training, the rate
@@ -27,6 +29,7 @@ class StepMasks(NamedTuple):
     """
 
     valid: Array | None = None
+    holes: Array | None = None
     reset: Array | None = None
     truncate: Array | None = None
     zoneout: Array | Carry | None = None
@@ -43,26 +46,54 @@ def length_mask(lengths: Array, num_steps: int) -> Array:
     return steps < lengths
 
 
-def truncation_mask(num_steps: int, every: int, reverse: bool, lengths: Array | None = None) -> Array:
+def valid_steps(num_steps: int, lengths: Array | None, mask: Array | None) -> Array | None:
+    """Which steps are none of the padding, `[T, *batch]` bool: within `lengths` `[*batch]` and of `mask`; None: all."""
+    if lengths is None:
+        return mask
+    within = length_mask(jnp.asarray(lengths), num_steps)
+    return within if mask is None else within & mask
+
+
+def entered_from_behind(resets: Array, valid: Array | None) -> Array:
+    """Where a pass from the last step to the first comes into a new segment, `[T, *batch]` bool.
+
+    A segment that begins at a step, by `resets` `[T, *batch]`, ends at the step before: the one before in `valid`,
+    `[T, *batch]`, None: all. A reset in the padding begins nothing.
+
+    >>> flags = jnp.array([False, False, True, False])
+    >>> entered_from_behind(flags, None).tolist(), entered_from_behind(flags, jnp.array([True, False, True, True])).tolist()
+    ([False, True, False, False], [True, False, False, False])
+    """
+    num_steps = resets.shape[0]
+    if valid is None:
+        valid = jnp.ones(resets.shape, bool)
+    steps = jnp.arange(num_steps).reshape(-1, *[1] * (resets.ndim - 1))
+    following = lax.cummin(jnp.where(valid, steps, num_steps), axis=0, reverse=True)
+    none = jnp.full_like(following[:1], num_steps)
+    following = jnp.concatenate((following[1:], none))  # the next valid step after each
+    begins = jnp.concatenate((resets & valid, jnp.zeros_like(resets[:1])))
+    return jnp.take_along_axis(begins, following, axis=0) & valid
+
+
+def truncation_mask(num_steps: int, every: int, reverse: bool, valid: Array | None = None) -> Array:
     """True at every `every`-th step after the first, counted in the order of processing: `[T]` bool.
 
     Args:
         num_steps: T.
         every: k, at least 1.
         reverse: the steps are taken from the last to the first.
-        lengths: integers `[*batch]`: each sequence counts its own steps and its padding has no cuts; the result is
+        valid: `[T, *batch]` bool: each sequence counts its own steps and its padding has no cuts; the result is
             `[T, *batch]`.
 
     >>> truncation_mask(5, 2, reverse=False).tolist()
     [False, False, True, False, True]
-    >>> truncation_mask(5, 2, reverse=True, lengths=jnp.array([4])).ravel().tolist()
+    >>> truncation_mask(5, 2, reverse=True, valid=length_mask(jnp.array([4]), 5)).ravel().tolist()
     [False, True, False, False, False]
     """
-    steps = jnp.arange(num_steps)
-    ends = jnp.array(num_steps) if lengths is None else lengths.astype(steps.dtype)
-    steps = steps.reshape(-1, *[1] * ends.ndim)
-    position = ends - 1 - steps if reverse else steps
-    return (position % every == 0) & (position > 0) & (steps < ends)
+    if valid is None:
+        valid = jnp.ones(num_steps, bool)
+    position = lax.cumsum(valid.astype(jnp.int32), axis=0, reverse=reverse) - 1
+    return (position % every == 0) & (position > 0) & valid
 
 
 def select(condition: Array, if_true: Tree, if_false: Tree) -> Tree:

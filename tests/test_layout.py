@@ -22,10 +22,10 @@ CORE = {
     "controls": BASE | {"cells"},
     "bptt": BASE | {"cells", "controls", "segments"},
     "backends": BASE | {"cells", "controls", "segments", "bptt"},
-    "unroll": BASE | {"cells", "controls", "segments", "backends"},
-    "compose": BASE | {"cells", "unroll"},
-    "generate": BASE | {"cells"},
-    "diagnostics": BASE | {"cells", "controls", "segments", "bptt", "unroll", "compose"},
+    "unrolling": BASE | {"cells", "controls", "segments", "backends"},
+    "compose": BASE | {"cells", "controls", "unrolling"},
+    "generate": BASE | {"cells", "controls"},
+    "diagnostics": BASE | {"cells", "controls", "segments", "bptt", "unrolling", "compose"},
 }
 # What the parts around the core may import from rnn_jax.
 AROUND = {

@@ -99,7 +99,7 @@ def sweep(config: Config, workdir: Path) -> tuple[list[dict[str, Any]], float]:
         flow = flows[longest]
         label = f"{cell_name}, {init}" + (f", gain {gain:g}" if gain != 1 else "")
         curves[label] = flow / math.log(10)
-        horizon = memory_horizon(flow, 1000)
+        horizon = float(memory_horizon(flow, 1000))
         row = {
             "cell": cell_name,
             "init": init,
@@ -107,7 +107,7 @@ def sweep(config: Config, workdir: Path) -> tuple[list[dict[str, Any]], float]:
             "num_params": sum(leaf.size for leaf in jax.tree.leaves(params)),
             "log10_gradient": {str(n): float((each[-1] - each[0]) / math.log(10)) for n, each in flows.items()},
             "lyapunov_exponent": float(exponent),
-            "horizon_e": memory_horizon(flow),
+            "horizon_e": float(memory_horizon(flow)),
             "horizon_1000": horizon,
             "gates": gate_statistics(shown),
             "verdict": verdict(horizon, float(exponent), longest),

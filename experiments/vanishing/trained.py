@@ -20,7 +20,7 @@ BATCH = 256
 def verdict(values: np.ndarray) -> tuple[str, float, float]:
     """What log10 norms by lag mean in words, and the lags at which they have fallen by e and by 1,000."""
     known = values[np.isfinite(values)] * np.log(10)
-    by_e, by_1000 = memory_horizon(known), memory_horizon(known, 1000)
+    by_e, by_1000 = float(memory_horizon(known)), float(memory_horizon(known, 1000))
     if np.isinf(by_1000):
         text = f"all {known.size} steps count: the first still has {10 ** (values[known.size - 1] - values[0]):.2g} of "
         return text + "the last one's gradient", by_e, by_1000

@@ -11,7 +11,13 @@ import jax
 from rnn_jax.controls import StepMasks
 from rnn_jax.types import Array, Carry, GateWeights, Params
 
-OPTIONS = {"resets": "reset", "truncate_every": "truncate", "zoneout": "zoneout", "perturbations": "perturbations"}
+OPTIONS = {
+    "mask": "holes",
+    "resets": "reset",
+    "truncate_every": "truncate",
+    "zoneout": "zoneout",
+    "perturbations": "perturbations",
+}
 """The options of `unroll` that a back end may lack, and the fields of `StepMasks` that they become."""
 
 
@@ -19,7 +25,7 @@ class Refusal(NamedTuple):
     """Why a back end cannot compute a call of `unroll`.
 
     Attributes:
-        argument: what is at fault: an argument of `unroll` (`cell`, `xs`, `resets`, `truncate_every`, `zoneout`,
+        argument: what is at fault: an argument of `unroll` (`cell`, `xs`, `mask`, `resets`, `truncate_every`, `zoneout`,
             `perturbations`), a property of its arrays (`dtype`, `hidden_size`), or `device`: the machine.
         reason: in words that follow "backend 'name' ".
     """

@@ -20,7 +20,7 @@ def check(cell: Cell[Any, Any], sizes: Sizes) -> None:
     if not cell.name or not isinstance(cell.name, str):
         raise ValueError(f"a cell's name must be a word, got {cell.name!r}")
     init = _call(cell, "init_params", lambda: cell.init_params(jax.random.key(0), sizes.input, sizes.hidden), sizes)
-    for batch in ((), (2, 4)):
+    for batch in ((2, 4), ()):
         _check_step(cell, sizes, init, batch)
     if cell.sizes is not None and tuple(cell.sizes(init)) != tuple(sizes):
         raise _broken(cell, f"sizes says {tuple(cell.sizes(init))} of parameters made for {tuple(sizes)}")
@@ -44,7 +44,7 @@ def _check_step(cell: Cell[Any, Any], sizes: Sizes, params: Any, batch: tuple[in
     after, y = found
     if jax.tree.structure(after) != jax.tree.structure(carry) or _types(after) != _types(carry):
         raise _broken(cell, f"recur makes a carry of {_types(after)} from one of {_types(carry)}")
-    if not hasattr(y, "shape") or y.shape[:-1] != batch:
+    if not hasattr(y, "shape") or y.shape != (*batch, *y.shape[-1:]) or y.ndim == len(batch):
         raise _broken(cell, f"recur makes y {_types(y)}, which must be [*batch, O] for a batch of {batch}")
     if cell.output is not None:
         shown = _call(cell, "output", lambda: cell.output(_zeros(carry)), sizes)  # type: ignore[misc]

@@ -229,7 +229,7 @@ def draw_point(cell: Cell[Params, Carry], case: Case, seed: int) -> Point:
     By NumPy, because JAX would compile each of the many small draws. Parameters have the spread of PyTorch's scheme.
     """
     rng = np.random.default_rng(seed)
-    xs = jnp.zeros((case.num_steps, BATCH, INPUTS))
+    xs = jnp.zeros((case.num_steps, BATCH, INPUTS), jnp.float32)
 
     def shapes() -> tuple[Params, Carry, Array]:
         params = compose.init_stack(jax.random.key(0), cell, INPUTS, HIDDEN, case.num_layers, case.bidirectional)

@@ -77,14 +77,17 @@ def _zeros(recurrent: Recurrent, layer: Any, num_steps: int, batch: int) -> Any:
 
 
 def by_lag(slopes: Any, lengths: Array, reverse: bool = False) -> Array:
-    """The mean over the batch of log10 of the norms of `slopes`, arrays `[T, B, H]`, at lag 0..T-1: `[T]`.
+    """The mean over the batch of log10 of the norms of `slopes`, arrays `[T, B, ...]`, at lag 0..T-1: `[T]`.
 
     Args:
         slopes: a pytree; its arrays are taken together, as one vector per step and sequence.
         lengths: `[B]`: lag 0 is the last step within each length.
         reverse: lag 0 is the first step, where a pass from the end arrives last.
     """
-    leaves = [leaf.astype(jnp.promote_types(leaf.dtype, jnp.float32)) for leaf in jax.tree.leaves(slopes)]
+    leaves = [
+        leaf.astype(jnp.promote_types(leaf.dtype, jnp.float32)).reshape(*leaf.shape[:2], -1)
+        for leaf in jax.tree.leaves(slopes)
+    ]
     norms = log_norm(jnp.concatenate(leaves, axis=-1)) / jnp.log(10.0)
     num_steps = norms.shape[0]
     lags = jnp.arange(num_steps)[:, None]

@@ -125,6 +125,7 @@ class Recurrent(nnx.Module):
         xs: Array,
         *,
         lengths: Array | None = None,
+        mask: Array | None = None,
         resets: Array | None = None,
         carry: tuple[Carry, ...] | None = None,
         time_major: bool = False,
@@ -135,6 +136,7 @@ class Recurrent(nnx.Module):
         Args:
             xs: inputs `[B, T, I]`, or `[T, B, I]` with `time_major`.
             lengths: `[B]` integers; past it the carry is held and outputs are zero.
+            mask: `[B, T]` bool (`[T, B]` with `time_major`): False is padding, wherever it is.
             resets: `[B, T]` bool (`[T, B]` with `time_major`): a new segment begins here.
             carry: one carry per layer, as a call returns them; None: zeros.
             time_major: says how xs, resets and the outputs are laid out.
@@ -144,7 +146,7 @@ class Recurrent(nnx.Module):
         """
         if not time_major:
             xs = jnp.swapaxes(xs, 0, 1)
-            resets = None if resets is None else jnp.swapaxes(resets, 0, 1)
+            mask, resets = (None if each is None else jnp.swapaxes(each, 0, 1) for each in (mask, resets))
         carry, ys = compose.unroll_stack(
             self.cell,
             self.params(),
@@ -152,6 +154,7 @@ class Recurrent(nnx.Module):
             carry=carry,
             hidden_size=self.hidden_size,
             lengths=lengths,
+            mask=mask,
             resets=resets,
             dropout_rate=self.dropout,
             variational=self.variational,

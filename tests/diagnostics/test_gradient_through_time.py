@@ -4,6 +4,8 @@ import itertools
 import math
 from functools import partial
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -234,6 +236,12 @@ def test_terms_add_up_to_the_gradient_and_each_is_what_its_step_alone_does(name)
     assert_allclose(norms, (np.asarray(terms.b) ** 2).reshape(T, -1).sum(1), rtol=1e-12)
 
 
+def test_memory_horizon_of_jacobian_norms_in_a_jitted_function():
+    cell, params, carry, xs = draw("rnn")
+    norms = jacobian_norms(cell_step(cell, params), carry, xs)
+    assert jax.jit(memory_horizon)(norms) == memory_horizon(np.asarray(norms.whole))
+
+
 def test_memory_horizon():
     decay = np.arange(101) * math.log(0.9)
     assert memory_horizon(decay) == math.floor(1 / -math.log(0.9)) + 1
@@ -259,4 +267,4 @@ def test_gate_statistics():
     shown = gate_activations(cell, params, carry, xs)
     assert shown.f.shape == (T, B, H)
     with pytest.raises(ValueError, match="cell 'mute' shows no activations"):
-        gate_activations(cells.Cell("mute", None, None, None), (), (), xs)
+        gate_activations(dataclasses.replace(cell, activations=None, name="mute"), (), (), xs)

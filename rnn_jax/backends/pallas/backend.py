@@ -116,6 +116,7 @@ def run(cell: Cell[W, C], reverse: bool, params: W, carry: C, xs: Array, masks: 
     The caller has asked `refusal`.
     """
     num_steps, *batch, _ = xs.shape
+    masks = masks._replace(holes=None)  # the kernel takes any `valid`
     if masks.truncate is not None and masks.truncate.ndim == 1:
         shape = (num_steps, *(1,) * len(batch))
         masks = masks._replace(truncate=jnp.broadcast_to(masks.truncate.reshape(shape), (num_steps, *batch)))

@@ -180,7 +180,7 @@ class TestBackEnds:
             calls.append(call)
             return "scan"
 
-        monkeypatch.setattr(importlib.import_module("rnn_jax.unroll"), "choose", choose)
+        monkeypatch.setattr(importlib.import_module("rnn_jax.unrolling"), "choose", choose)
         experiment = launchable(name)
         arguments = [*arguments, "--zoneout=0.1", "--truncate_every=3", "--batch_size=3", f"--dtype={dtype}"]
         with as_in_a_new_process():

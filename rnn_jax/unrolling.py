@@ -10,7 +10,7 @@ from jax import lax
 
 from rnn_jax.backends import BACKENDS, choose
 from rnn_jax.cells.cell import Cell, dtype_of, zero_carry
-from rnn_jax.controls import StepMasks, length_mask, select, truncation_mask
+from rnn_jax.controls import StepMasks, select, truncation_mask, valid_steps
 from rnn_jax.segments import like, merge, split, widen
 from rnn_jax.types import Array, C, P, tree_map
 
@@ -23,6 +23,7 @@ def unroll(
     carry: C | None = None,
     hidden_size: int | None = None,
     lengths: Array | None = None,
+    mask: Array | None = None,
     resets: Array | None = None,
     reverse: bool = False,
     backend: str = "auto",
@@ -44,6 +45,8 @@ def unroll(
         hidden_size: H, for a cell whose parameters do not tell it; None: what `cell.sizes` says.
         lengths: `[*batch]` integers, 0..T. Past its length a sequence is padding: the carry is held, y is zero, and
             what the inputs hold there changes neither values nor gradients.
+        mask: `[T, *batch]` bool, for padding anywhere: on the left, in holes. False: padding, as past a length; what
+            the steps around it have is as if it were not there. With `lengths`, a step needs both.
         resets: `[T, *batch]` bool. True: the carry is zeros again just before that step, in the order of processing.
         reverse: runs from the last valid step of each sequence to the first; y_t stays at its x_t.
         backend: how values and gradients are computed.
@@ -96,7 +99,8 @@ def unroll(
     for name, per_step in (("zoneout", zoneout), ("perturbations", perturbations)):
         _check_per_step(name, per_step, start, num_steps)
     lengths = _lengths(lengths, num_steps, batch_shape)
-    masks: StepMasks = _step_masks(num_steps, truncate_every, reverse, lengths, _resets(resets, num_steps, batch_shape))
+    mask, resets = (_flags(*each, num_steps, batch_shape) for each in (("mask", mask), ("resets", resets)))
+    masks: StepMasks = _step_masks(num_steps, truncate_every, reverse, lengths, mask, resets)
     masks = masks._replace(zoneout=jax.tree.map(jnp.asarray, zoneout), perturbations=perturbations)
     run = BACKENDS[choose(backend, cell, params, start, xs, masks)].run
     outputs: tuple[C, Array] = _run(run, cell, reverse, checkpoint_every, params, start, xs, masks)
@@ -105,13 +109,20 @@ def unroll(
 
 @partial(jax.jit, static_argnums=(0, 1, 2))
 def _step_masks(
-    num_steps: int, truncate_every: int | None, reverse: bool, lengths: Array | None, resets: Array | None
+    num_steps: int,
+    truncate_every: int | None,
+    reverse: bool,
+    lengths: Array | None,
+    mask: Array | None,
+    resets: Array | None,
 ) -> StepMasks:
     """All that the steps have to know of padding, resets and cuts."""
+    valid = valid_steps(num_steps, lengths, mask)
     return StepMasks(
-        valid=None if lengths is None else length_mask(lengths, num_steps),
+        valid=valid,
+        holes=None if mask is None else valid,
         reset=resets,
-        truncate=None if truncate_every is None else truncation_mask(num_steps, truncate_every, reverse, lengths),
+        truncate=None if truncate_every is None else truncation_mask(num_steps, truncate_every, reverse, valid),
     )
 
 
@@ -180,8 +191,10 @@ def _initial_carry(cell: Cell[P, C], params: P, xs: Array, carry: C | None, hidd
     if cell.sizes is None and hidden_size is None:
         return carry
     expected = jax.eval_shape(lambda: zero_carry(cell, params, xs.shape[1:-1], hidden_size, xs.dtype))
-    if type(carry) is not type(expected):  # a plain pair would be h and c to some libraries, c and h to others
-        raise ValueError(f"carry must be a {type(expected).__name__}, got a {type(carry).__name__}")
+    forms = [jax.tree.structure(each) for each in (expected, carry)]
+    if forms[0] != forms[1]:  # a plain pair would be h and c to some libraries, c and h to others
+        names = [type(each).__name__ for each in (expected, carry)]
+        raise ValueError("carry must be a {}, got a {}".format(*(names if names[0] != names[1] else forms)))
     got, want = (jax.tree.map(jnp.shape, c) for c in (carry, expected))
     if got != want:
         raise ValueError(f"carry must be {want}, got {got}")
@@ -199,7 +212,8 @@ def _check_per_step(name: str, values: object, carry: object, num_steps: int) ->
     got = [jnp.shape(part) for part in jax.tree.leaves(values)]
     one_for_all = len(got) == 1 and set(got) == set(wanted)
     if got != wanted and not one_for_all:
-        raise ValueError(f"{name} must be {' and '.join(map(str, wanted))}, got {' and '.join(map(str, got))}")
+        wanted, got = (" and ".join(map(str, dict.fromkeys(shapes))) for shapes in (wanted, got))
+        raise ValueError(f"{name} must be {wanted}, got {got}")
 
 
 def _lengths(lengths: Array | None, num_steps: int, batch_shape: tuple[int, ...]) -> Array | None:
@@ -216,12 +230,12 @@ def _lengths(lengths: Array | None, num_steps: int, batch_shape: tuple[int, ...]
     return lengths
 
 
-def _resets(resets: Array | None, num_steps: int, batch_shape: tuple[int, ...]) -> Array | None:
-    if resets is None:
+def _flags(name: str, flags: Array | None, num_steps: int, batch_shape: tuple[int, ...]) -> Array | None:
+    if flags is None:
         return None
-    resets = jnp.asarray(resets)
+    flags = jnp.asarray(flags)
     shape = (num_steps, *batch_shape)
-    if resets.shape != shape or resets.dtype != jnp.bool_:
-        got = f"{resets.dtype}{list(resets.shape)}"
-        raise ValueError(f"resets must be bool{list(shape)}, got {got}")
-    return resets
+    if flags.shape != shape or flags.dtype != jnp.bool_:
+        got = f"{flags.dtype}{list(flags.shape)}"
+        raise ValueError(f"{name} must be bool{list(shape)}, got {got}")
+    return flags
