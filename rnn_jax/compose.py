@@ -3,6 +3,7 @@
 Parameters and carries follow the structure: a pair for two directions, a tuple with one entry per layer.
 """
 
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, Generic, Literal, NamedTuple, TypeVar, overload
 
@@ -29,7 +30,7 @@ def init_stack(
     key: Key,
     cell: Cell[P, C],
     input_size: int,
-    hidden_size: int,
+    hidden_size: int | Sequence[int],
     num_layers: int = 1,
     bidirectional: Literal[False] = False,
     dtype: DType = jnp.float32,
@@ -40,7 +41,7 @@ def init_stack(
     key: Key,
     cell: Cell[P, C],
     input_size: int,
-    hidden_size: int,
+    hidden_size: int | Sequence[int],
     num_layers: int = 1,
     bidirectional: bool = False,
     dtype: DType = jnp.float32,
@@ -50,10 +51,12 @@ def init_stack(
     key: Key,
     cell: Cell[P, C],
     input_size: int,
-    hidden_size: int,
+    hidden_size: int | Sequence[int],
     num_layers: int = 1,
     bidirectional: bool = False,
     dtype: DType = jnp.float32,
+    *,
+    between_size: int | None = None,
     **options: Any,
 ) -> tuple[P, ...] | tuple[Directions[P], ...]:
     """Draws the parameters of layers on top of each other.
@@ -62,30 +65,44 @@ def init_stack(
         key: one split for each layer, and of that one for each direction.
         cell: the cell of every layer.
         input_size: I, what layer 0 reads; the others read D * O, the outputs of both directions of the layer below.
-        hidden_size: H.
+        hidden_size: H, or one for each layer.
         num_layers: L.
         bidirectional: two directions per layer.
         dtype: of the parameters.
+        between_size: what a layer above the first reads, where it is not the outputs below as they are.
         options: of the cell's `init_params` (`init`, `forget_bias`, ...), for every layer and direction.
 
     Returns: a tuple with, for each layer, the cell's parameters or `Directions` of them.
 
-    Raises: `ValueError` for fewer than one layer, and whatever `init_params` raises.
+    Raises: `ValueError` for fewer than one layer, for sizes of another number of layers, and whatever `init_params` raises.
     """
     if num_layers < 1:
         raise ValueError(f"num_layers must be at least 1, got {num_layers}")
+    hidden_sizes = per_layer(hidden_size, num_layers)
     sizes = [input_size]
-    if num_layers > 1:
-        width = output_size(cell, input_size, hidden_size, **options) * (1 + bidirectional)
-        sizes += [width] * (num_layers - 1)
-    layers = list(zip(map(jax.random.split, jax.random.split(key, num_layers)), sizes, strict=True))
+    for below in hidden_sizes[:-1]:
+        width = output_size(cell, sizes[-1], below, **options) * (1 + bidirectional)
+        sizes.append(width if between_size is None else between_size)
+    keys = map(jax.random.split, jax.random.split(key, num_layers))
+    layers = list(zip(keys, sizes, hidden_sizes, strict=True))
 
-    def draw(key: Key, size: int) -> P:
-        return cell.init_params(key, size, hidden_size, dtype, **options)
+    def draw(key: Key, size: int, hidden: int) -> P:
+        return cell.init_params(key, size, hidden, dtype, **options)
 
     if bidirectional:
-        return tuple(Directions(draw(one, size), draw(other, size)) for (one, other), size in layers)
-    return tuple(draw(one, size) for (one, _), size in layers)
+        return tuple(Directions(draw(one, *size), draw(other, *size)) for (one, other), *size in layers)
+    return tuple(draw(one, *size) for (one, _), *size in layers)
+
+
+def per_layer(hidden_size: int | Sequence[int] | None, num_layers: int) -> tuple[Any, ...]:
+    """H of each layer, from one for all or one for each. Raises `ValueError` for another number of them."""
+    if hidden_size is None or isinstance(hidden_size, int):
+        return (hidden_size,) * num_layers
+    if len(hidden_size) != num_layers:
+        raise ValueError(
+            f"hidden_size {tuple(hidden_size)} is for {len(hidden_size)} layers, num_layers is {num_layers}"
+        )
+    return tuple(hidden_size)
 
 
 def output_size(cell: Cell[P, C], input_size: int, hidden_size: int, **options: Any) -> int:
@@ -152,19 +169,21 @@ def zero_carries(
     cell: Cell[P, C],
     params: tuple[P | Directions[P], ...],
     batch_shape: tuple[int, ...],
-    hidden_size: int | None = None,
+    hidden_size: int | Sequence[int] | None = None,
 ) -> tuple[C | Directions[C], ...]:
     """What a stack begins with: `zero_carry` for each layer, `Directions` of them where it has two.
 
     Args: of `zero_carry`, and `params` of `unroll_stack`.
     """
 
-    def of(params: P) -> C:
+    def of(params: P, hidden_size: int | None) -> C:
         return zero_carry(cell, params, batch_shape, hidden_size)
 
     return tuple(
-        Directions(of(layer.forward), of(layer.backward)) if isinstance(layer, Directions) else of(layer)
-        for layer in params
+        Directions(of(layer.forward, size), of(layer.backward, size))
+        if isinstance(layer, Directions)
+        else of(layer, size)
+        for layer, size in zip(params, per_layer(hidden_size, len(params)), strict=True)
     )
 
 
@@ -272,6 +291,8 @@ def unroll_stack(
     xs: Array,
     *,
     carry: tuple[C | Directions[C], ...] | None = None,
+    hidden_size: int | Sequence[int] | None = None,
+    between: Callable[[int, Array, Array], Array] | None = None,
     dropout_rate: float = 0.0,
     variational: bool = False,
     zoneout_rate: float = 0.0,
@@ -286,6 +307,9 @@ def unroll_stack(
         params: one entry per layer, as `init_stack` makes them.
         xs: inputs `[T, *batch, I]`.
         carry: one carry per layer (`Directions` of them where the layer has two); None: zeros.
+        hidden_size: H, or one for each layer, for a cell whose parameters do not tell it.
+        between: `(layer, read, ys) -> ys`: what becomes of the outputs of layer 0, 1, ..., given what it has read: a
+            residual connection, a norm, a projection. None: nothing.
         dropout_rate: dropout between layers, not after the last.
         variational: one dropout mask per sequence instead of one per step.
         zoneout_rate: share of the units that skip a step, h and c alike; the same units in both directions.
@@ -313,19 +337,21 @@ def unroll_stack(
     if len(carries) != len(params):
         raise ValueError(f"carry has {len(carries)} layers, params have {len(params)}")
     finals: list[Any] = []
-    for layer, (layer_params, layer_carry) in enumerate(zip(params, carries, strict=True)):
+    sizes = per_layer(hidden_size, len(params))
+    for layer, (layer_params, layer_carry, size) in enumerate(zip(params, carries, sizes, strict=True)):
         if layer > 0 and key is not None:
             xs = dropout(jax.random.fold_in(key, layer), xs, dropout_rate, variational)
         if zoneout_rate:
             one: Any = layer_params.forward if isinstance(layer_params, Directions) else layer_params
             zone_key = None if key is None else jax.random.fold_in(key, len(params) + layer)
-            parts = jax.eval_shape(partial(zero_carry, cell, one, xs.shape[:-1], options.get("hidden_size")))
+            parts = jax.eval_shape(partial(zero_carry, cell, one, xs.shape[:-1], size))
             options["zoneout"] = tree_map(  # parts of one shape draw the same: a unit skips a step with all it holds
                 lambda part, key=zone_key, one=one: zoneout_shares(key, zoneout_rate, part.shape, dtype_of(one)), parts
             )
         if perturbations is not None:
             options["perturbations"] = perturbations[layer]
         run: Any = unroll_bidirectional if isinstance(layer_params, Directions) else unroll
-        final, xs = run(cell, layer_params, xs, carry=layer_carry, **options)
+        final, ys = run(cell, layer_params, xs, carry=layer_carry, hidden_size=size, **options)
+        xs = ys if between is None else between(layer, xs, ys)
         finals.append(final)
     return tuple(finals), xs

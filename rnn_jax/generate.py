@@ -119,4 +119,3 @@ def generate(
 
 def _input(embedded: Array, known: Array | None) -> Array:
     return embedded if known is None else jnp.concatenate((embedded, known.astype(embedded.dtype)), axis=-1)
-

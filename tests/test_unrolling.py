@@ -583,7 +583,9 @@ def test_lengths_may_be_a_list():
 class TestMask:
     """Padding anywhere: what is masked, NaN included, is as if it were not there."""
 
-    MASK = np.array([[1, 1, 1, 1, 1, 1, 1], [0, 0, 1, 1, 1, 1, 1], [1, 0, 1, 0, 0, 1, 1], [0, 0, 0, 0, 0, 0, 0]], bool).T
+    MASK = np.array(
+        [[1, 1, 1, 1, 1, 1, 1], [0, 0, 1, 1, 1, 1, 1], [1, 0, 1, 0, 0, 1, 1], [0, 0, 0, 0, 0, 0, 0]], bool
+    ).T
 
     @pytest.mark.parametrize("reverse", [False, True])
     @pytest.mark.parametrize("backend", ["scan", "manual", "pallas"])

@@ -77,14 +77,27 @@ def from_torch(cell_name: str, state: Mapping[str, Any]) -> tuple[Params, ...]:
     return tuple(layers)
 
 
-def to_torch(params: Sequence[Params]) -> dict[str, np.ndarray]:
+def load_torch(module: Any, state: Mapping[str, Any]) -> None:
+    """Gives a module of `rnn_jax.models` the weights of a PyTorch module: `load` of `from_torch`.
+
+    Args:
+        module: a `Recurrent`, of the same cell, sizes, layers and directions.
+        state: of `from_torch`.
+
+    Raises: `ValueError` as `from_torch`, and for other sizes than the module's, with both.
+    """
+    module.load(from_torch(module.cell.name, state))
+
+
+def to_torch(params: Any) -> dict[str, np.ndarray]:
     """The state of the PyTorch module with the same values: the inverse of `from_torch`.
 
     `b` becomes `bias_ih`; `bias_hh` is zero, but for n's block in a GRU, which is `b_hn`. So `from_torch` of the result
     equals `params` exactly. For a module with `bias=False` leave out the names that begin with `bias`.
 
     Args:
-        params: one entry per layer, as `rnn_jax.compose.init_stack` makes them; of a single layer, `(params,)`.
+        params: one entry per layer, as `rnn_jax.compose.init_stack` makes them; of a single layer, `(params,)`; or a
+            `Recurrent` module.
 
     Returns: new arrays by PyTorch's names, of the dtype of `params` (of which `torch.from_numpy` takes no bfloat16).
 
@@ -101,6 +114,8 @@ def to_torch(params: Sequence[Params]) -> dict[str, np.ndarray]:
         >>> len(state), state["weight_ih_l0"].shape, state["weight_hh_l1"].shape
         (8, (20, 3), (20, 5))
     """
+    if hasattr(params, "params"):
+        params = params.params()
     if hasattr(params, "_fields"):
         raise ValueError(f"params must be a tuple of layers: of one layer, (params,), got {type(params).__name__}")
     if not params:

@@ -13,11 +13,11 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from rnn_jax.cells.cell import zero_carry
+from rnn_jax import compose
 from rnn_jax.compose import Directions
 from rnn_jax.diagnostics.steps import log_norm
 from rnn_jax.models.parameters import bind
-from rnn_jax.models.recurrent import BothDirections, Recurrent
+from rnn_jax.models.recurrent import Recurrent
 from rnn_jax.types import Array, Params
 
 Flow = Callable[..., dict[str, Array]]
@@ -53,7 +53,9 @@ def make_gradient_flow(model: nnx.Module, score: Callable[[Array], Array]) -> Fl
     def flow(params: Params, *inputs: Any, lengths: Array | None = None) -> dict[str, Array]:
         batch, num_steps = inputs[0].shape[:2]
         recurrent: Recurrent = with_params(params).recurrent
-        perturbations = tuple(_zeros(recurrent, layer, num_steps, batch) for layer in recurrent.layers)
+        perturbations = compose.zero_carries(
+            recurrent.cell, recurrent.params(), (num_steps, batch), recurrent.hidden_size
+        )
         slopes = jax.grad(apply, 1)(params, perturbations, inputs)
         steps = jnp.full(batch, num_steps) if lengths is None else lengths
         found = {}
@@ -66,14 +68,6 @@ def make_gradient_flow(model: nnx.Module, score: Callable[[Array], Array]) -> Fl
         return found
 
     return flow
-
-
-def _zeros(recurrent: Recurrent, layer: Any, num_steps: int, batch: int) -> Any:
-    def of(params: Params) -> Any:
-        return zero_carry(recurrent.cell, params, (num_steps, batch), recurrent.hidden_size)
-
-    params = layer.tree(recurrent.dtype)
-    return Directions(*map(of, params)) if isinstance(layer, BothDirections) else of(params)
 
 
 def by_lag(slopes: Any, lengths: Array, reverse: bool = False) -> Array:

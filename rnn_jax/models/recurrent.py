@@ -4,6 +4,7 @@
 that `nnx.RNN(FlaxCell(...))` runs our cells in Flax's own loop.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -15,7 +16,7 @@ from rnn_jax.backends import CHOICES
 from rnn_jax.cells import Cell
 from rnn_jax.cells.cell import zero_carry
 from rnn_jax.compose import Directions
-from rnn_jax.types import Array, Carry, DType, Params
+from rnn_jax.types import Array, Carry, DType, Key, Params
 
 
 class Weights(nnx.Module):
@@ -26,6 +27,12 @@ class Weights(nnx.Module):
         self.names = tuple(jax.tree_util.keystr(path, simple=True, separator="_") or "params" for path, _ in leaves)
         for name, (_, value) in zip(self.names, leaves, strict=True):
             setattr(self, name, nnx.Param(value))
+
+    def load(self, params: Params) -> None:
+        """Takes the values of a pytree of the same structure and shapes, in the type that is here."""
+        for name, value in zip(self.names, jax.tree.leaves(params), strict=True):
+            param = getattr(self, name)
+            param[...] = jnp.asarray(value, param[...].dtype)
 
     def tree(self, dtype: DType | None = None) -> Params:
         """The pytree that the pure functions take, cast to `dtype` if one is given."""
@@ -41,6 +48,11 @@ class BothDirections(nnx.Module):
         self.forward = Weights(params.forward)
         self.backward = Weights(params.backward)
 
+    def load(self, params: Directions[Params]) -> None:
+        """Takes the values of both."""
+        self.forward.load(params.forward)
+        self.backward.load(params.backward)
+
     def tree(self, dtype: DType | None = None) -> Directions[Params]:
         """`Directions` of the two pytrees, cast to `dtype` if one is given."""
         return Directions(self.forward.tree(dtype), self.backward.tree(dtype))
@@ -52,10 +64,14 @@ class Recurrent(nnx.Module):
     Args:
         cell: a `Cell`, or the name of one.
         input_size: I.
-        hidden_size: H.
+        hidden_size: H, or one for each layer.
         num_layers: L.
-        bidirectional: two directions per layer; the outputs have 2H features.
-        dropout: rate between layers.
+        bidirectional: two directions per layer; the outputs have 2 O features.
+        residual: a layer above the first adds what it reads to its outputs, which must be of that size.
+        layer_norm: outputs are normalized over their features before the next layer reads them.
+        projection: outputs are projected to so many features before the next layer reads them.
+        dropout: rate between layers. In training mode (`module.train()`) a call without random keys is an error, in
+            evaluation mode (`module.eval()`) keys are not used; in neither, the keys decide.
         variational: one dropout mask per sequence instead of one per step.
         zoneout: share of the units that skip a step in training.
         dtype: of the computation; None: that of the parameters.
@@ -86,10 +102,13 @@ class Recurrent(nnx.Module):
         self,
         cell: Cell[Params, Carry] | str,
         input_size: int,
-        hidden_size: int,
+        hidden_size: int | Sequence[int],
         *,
         num_layers: int = 1,
         bidirectional: bool = False,
+        residual: bool = False,
+        layer_norm: bool = False,
+        projection: int | None = None,
         dropout: float = 0.0,
         variational: bool = False,
         zoneout: float = 0.0,
@@ -106,6 +125,7 @@ class Recurrent(nnx.Module):
         if backend not in CHOICES:
             raise ValueError(f"unknown backend {backend!r}: take one of {', '.join(CHOICES)}")
         self.cell = cells.get(cell) if isinstance(cell, str) else cell
+        self.residual = residual
         self.dropout = dropout
         self.variational = variational
         self.zoneout = zoneout
@@ -113,12 +133,29 @@ class Recurrent(nnx.Module):
         self.backend = backend
         self.checkpoint_every = checkpoint_every
         self.truncate_every = truncate_every
-        self.hidden_size = hidden_size
-        self.output_size = compose.output_size(self.cell, input_size, hidden_size, **options) * (1 + bidirectional)
+        self.deterministic: bool | None = None
+        self.hidden_size = hidden_size if isinstance(hidden_size, int) else tuple(hidden_size)
         params = compose.init_stack(
-            rngs.params(), self.cell, input_size, hidden_size, num_layers, bidirectional, param_dtype, **options
-        )
+            rngs.params(), self.cell, input_size, hidden_size, num_layers, bidirectional, param_dtype,
+            between_size=projection, **options,
+        )  # fmt: skip
         self.layers = nnx.List([BothDirections(p) if isinstance(p, Directions) else Weights(p) for p in params])
+        widths = [
+            compose.output_size(self.cell, input_size, size, **options) * (1 + bidirectional)
+            for size in compose.per_layer(hidden_size, num_layers)
+        ]
+        self.output_size = widths[-1]
+        read = widths[:-1] if projection is None else [projection] * (num_layers - 1)
+        if residual and read != widths[1:]:
+            raise ValueError(
+                f"residual adds what a layer reads to its outputs: they have {read} and {widths[1:]} features"
+            )
+        if layer_norm:
+            self.norms = nnx.List([nnx.LayerNorm(size, param_dtype=param_dtype, rngs=rngs) for size in widths[:-1]])
+        if projection is not None:
+            self.projections = nnx.List(
+                [nnx.Linear(size, projection, param_dtype=param_dtype, rngs=rngs) for size in widths[:-1]]
+            )
 
     def __call__(
         self,
@@ -128,6 +165,7 @@ class Recurrent(nnx.Module):
         mask: Array | None = None,
         resets: Array | None = None,
         carry: tuple[Carry, ...] | None = None,
+        whole: bool = False,
         time_major: bool = False,
         rngs: nnx.Rngs | None = None,
     ) -> tuple[tuple[Carry, ...], Array]:
@@ -138,12 +176,23 @@ class Recurrent(nnx.Module):
             lengths: `[B]` integers; past it the carry is held and outputs are zero.
             mask: `[B, T]` bool (`[T, B]` with `time_major`): False is padding, wherever it is.
             resets: `[B, T]` bool (`[T, B]` with `time_major`): a new segment begins here.
-            carry: one carry per layer, as a call returns them; None: zeros.
+            carry: one carry per layer, as a call returns them; None: zeros. Of two directions, `Directions(forward, None)`.
+            whole: `carry` has one for the backward direction too, since xs is the whole sequence, to its end. Else that is
+                an error: what an earlier chunk left there comes from before the chunk, and not from behind it.
             time_major: says how xs, resets and the outputs are laid out.
             rngs: draws masks from its `dropout` stream; None: evaluation.
 
-        Returns: the final carries, one per layer, and outputs `[B, T, D * H]` (`[T, B, D * H]` with `time_major`).
+        Returns: the final carries, one per layer, and outputs `[B, T, D * O]` (`[T, B, D * O]` with `time_major`).
+
+        Raises: `ValueError` for a backward carry without `whole`, for no `rngs` in training mode where something is drawn,
+        and what `unroll` raises.
         """
+        given = () if carry is None else carry
+        if not whole and any(isinstance(each, Directions) and each.backward is not None for each in given):
+            raise ValueError(
+                "carry has a backward direction, which begins at the end of xs and not where an earlier chunk ended: "
+                "give Directions(forward, None), or whole=True where xs is the whole sequence"
+            )
         if not time_major:
             xs = jnp.swapaxes(xs, 0, 1)
             mask, resets = (None if each is None else jnp.swapaxes(each, 0, 1) for each in (mask, resets))
@@ -159,13 +208,41 @@ class Recurrent(nnx.Module):
             dropout_rate=self.dropout,
             variational=self.variational,
             zoneout_rate=self.zoneout,
-            key=None if rngs is None or not (self.dropout or self.zoneout) else rngs.dropout(),
+            key=self._key(rngs),
+            between=self._between,
             perturbations=self.perturbations,
             backend=self.backend,
             checkpoint_every=self.checkpoint_every,
             truncate_every=self.truncate_every,
         )
         return carry, ys if time_major else jnp.swapaxes(ys, 0, 1)
+
+    def _key(self, rngs: nnx.Rngs | None) -> Key | None:
+        if not (self.dropout or self.zoneout) or self.deterministic:
+            return None
+        if rngs is None and self.deterministic is False:
+            raise ValueError("dropout and zoneout draw in training mode: give rngs, or call eval() on the module")
+        return None if rngs is None else rngs.dropout()
+
+    def _between(self, layer: int, read: Array, ys: Array) -> Array:
+        if self.residual and layer > 0:
+            ys = ys + read
+        if layer == len(self.layers) - 1:
+            return ys
+        if hasattr(self, "norms"):
+            ys = self.norms[layer](ys)
+        return self.projections[layer](ys) if hasattr(self, "projections") else ys
+
+    def load(self, params: tuple[Params, ...]) -> None:
+        """Takes parameters as `params` gives them: `from_torch` of `rnn_jax.convert`, a draw of `init_stack`.
+
+        Raises: `ValueError` for another structure or other shapes, with them; then nothing is changed.
+        """
+        shapes = [jax.tree.map(jnp.shape, each) for each in (self.params(), tuple(params))]
+        if jax.tree.structure(tuple(params)) != jax.tree.structure(self.params()) or shapes[0] != shapes[1]:
+            raise ValueError(f"parameters must be {shapes[0]}, got {shapes[1]}")
+        for layer, given in zip(self.layers, params, strict=True):
+            layer.load(given)
 
     def params(self) -> tuple[Params, ...]:
         """The parameters of each layer, as `compose.unroll_stack` takes them, in the type of the computation."""
@@ -190,8 +267,9 @@ class Recurrent(nnx.Module):
             raise ValueError("a step has one direction, and these layers have two: build them with bidirectional=False")
         x = x if self.dtype is None else x.astype(self.dtype)
         carry, ys = compose.unroll_stack(
-            self.cell, self.params(), x[None], carry=carry, hidden_size=self.hidden_size, zoneout_rate=self.zoneout
-        )
+            self.cell, self.params(), x[None], carry=carry, hidden_size=self.hidden_size, zoneout_rate=self.zoneout,
+            between=self._between,
+        )  # fmt: skip
         return carry, ys[0]
 
 

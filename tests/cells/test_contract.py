@@ -85,16 +85,31 @@ def test_models_and_diagnostics_take_it():
 
 GRU = cells.get("gru")
 MISTAKES = {
-    "carry_dtype": ({"recur": lambda p, c, x: (c._replace(h=c.h.astype(jnp.bfloat16)), c.h)}, r"recur makes a carry of "),
-    "carry_shape": ({"recur": lambda p, c, x: (c._replace(h=c.h[..., :1]), c.h)}, r"float32\[2, 4, 1\].* from one of .*\[2, 4, 5\]"),
+    "carry_dtype": (
+        {"recur": lambda p, c, x: (c._replace(h=c.h.astype(jnp.bfloat16)), c.h)},
+        r"recur makes a carry of ",
+    ),
+    "carry_shape": (
+        {"recur": lambda p, c, x: (c._replace(h=c.h[..., :1]), c.h)},
+        r"float32\[2, 4, 1\].* from one of .*\[2, 4, 5\]",
+    ),
     "no_pair": ({"recur": lambda p, c, x: c}, "not a carry and y"),
     "y": ({"recur": lambda p, c, x: (c, c.h.sum())}, r"y float32\[\], which must be \[\*batch, O\]"),
-    "raises": ({"recur": lambda p, c, x: (c, x @ p.w_hh)}, r"recur fails for an input size of 3 and .* of 5 \(TypeError"),
+    "raises": (
+        {"recur": lambda p, c, x: (c, x @ p.w_hh)},
+        r"recur fails for an input size of 3 and .* of 5 \(TypeError",
+    ),
     "project": ({"project": lambda p, xs: xs.sum(0)}, "project makes .* of inputs .*, not the same leading axes"),
-    "init_carry": ({"init_carry": lambda b, h, dtype: GRU.init_carry((2,), h, dtype)}, "init_carry makes .* for a batch of"),
+    "init_carry": (
+        {"init_carry": lambda b, h, dtype: GRU.init_carry((2,), h, dtype)},
+        "init_carry makes .* for a batch of",
+    ),
     "arguments": ({"init_params": lambda key: ()}, "init_params fails"),
     "sizes": ({"sizes": lambda p: Sizes(1, 2)}, r"sizes says \(1, 2\) of parameters made for \(3, 5\)"),
-    "output": ({"output": lambda c: c.h[..., :2]}, r"output makes float32\[2, 4, 2\] of the carry, and y is float32\[2, 4, 5\]"),
+    "output": (
+        {"output": lambda c: c.h[..., :2]},
+        r"output makes float32\[2, 4, 2\] of the carry, and y is float32\[2, 4, 5\]",
+    ),
     "name": ({"name": ""}, "name must be a word"),
 }
 

@@ -9,6 +9,7 @@ from flax import nnx
 
 from rnn_jax import cells, compose, unroll
 from rnn_jax.compose import Directions
+from rnn_jax.convert import load_torch, to_torch
 from rnn_jax.models.recurrent import GRU, LSTM, RNN, FlaxCell, Recurrent, Weights
 
 B, T, F, H = 4, 7, 3, 5  # all different, so that no axis can be taken for another
@@ -156,7 +157,104 @@ class TestCarry:
             module(draw(B, T, F), carry=between[:1])
 
 
+class TestChunksOfTwoDirections:
+    def test_a_backward_carry_of_an_earlier_chunk_is_refused(self):
+        module, xs = make("lstm", num_layers=2, bidirectional=True), draw(B, T, F)
+        between, _ = module(xs)
+        with pytest.raises(ValueError, match=r"carry has a backward direction.*Directions\(forward, None\)"):
+            module(xs, carry=between)
+        forward_alone = tuple(Directions(each.forward, None) for each in between)
+        whole, _ = module(xs, carry=between, whole=True)
+        assert_close(whole[0].forward, module(xs, carry=forward_alone)[0][0].forward)
+
+    def test_a_reset_in_the_padding_begins_nothing(self):
+        """At t = length it would wipe what the backward direction begins with."""
+        module = make("gru", bidirectional=True)
+        xs, resets = draw(B, T, F), jnp.zeros((B, T), bool).at[:, 4].set(True)
+        carry = jax.tree.map(jnp.ones_like, module.init_carry(B))
+        found, expected = (
+            module(xs, lengths=jnp.full(B, 4), resets=each, carry=carry, whole=True) for each in (resets, None)
+        )
+        assert_close(found, expected)
+
+
+class TestStreaming:
+    @pytest.mark.parametrize("options", [{}, {"residual": True, "layer_norm": True, "zoneout": 0.2}])
+    def test_step_by_step_is_the_call(self, options):
+        module = make("lstm", num_layers=2, **options)
+        xs = draw(B, T, F)
+        final, ys = module(xs)
+        carry = module.init_carry(B)
+        for t in range(T):
+            carry, y = module.step(carry, xs[:, t])
+            assert_close(y, ys[:, t], rtol=1e-9)
+        assert_close(carry, final, rtol=1e-9)
+
+    def test_two_directions_cannot(self):
+        module = make("lstm", bidirectional=True)
+        with pytest.raises(ValueError, match="a step has one direction"):
+            module.step(module.init_carry(B), draw(B, F))
+
+
+class TestBetweenLayers:
+    def test_sizes_norms_projections_and_residuals(self):
+        """By hand, layer by layer."""
+        module = Recurrent(
+            "gru", F, (4, 6, 6), num_layers=3, layer_norm=True, projection=6, residual=True, rngs=nnx.Rngs(0)
+        )
+        xs = draw(B, T, F, dtype=jnp.float32)
+        assert [layer.w_hh.shape[0] for layer in module.layers] == [4, 6, 6]
+        read, cell = jnp.swapaxes(xs, 0, 1), cells.get("gru")
+        for number, params in enumerate(module.params()):
+            _, ys = unroll(cell, params, read)
+            ys = ys + read if number else ys
+            if number < 2:
+                centred = ys - ys.mean(-1, keepdims=True)
+                ys = centred / jnp.sqrt((centred**2).mean(-1, keepdims=True) + 1e-6)
+                ys = ys @ module.projections[number].kernel[...]
+            read = ys
+        np.testing.assert_allclose(module(xs)[1], jnp.swapaxes(read, 0, 1), rtol=1e-3, atol=1e-4)
+        assert module.output_size == 6
+
+    @pytest.mark.parametrize(
+        ("options", "message"),
+        [
+            ({"residual": True, "hidden_size": (4, 5)}, r"they have \[4\] and \[5\] features"),
+            ({"hidden_size": (4, 5, 6)}, r"hidden_size \(4, 5, 6\) is for 3 layers, num_layers is 2"),
+        ],
+    )
+    def test_sizes_that_do_not_fit(self, options, message):
+        with pytest.raises(ValueError, match=message):
+            Recurrent("rnn", F, num_layers=2, rngs=nnx.Rngs(0), **options)
+
+
+class TestLoad:
+    @pytest.mark.parametrize("bidirectional", [False, True])
+    def test_from_and_to_pytorch(self, bidirectional):
+        one, other = (LSTM(F, H, num_layers=2, bidirectional=bidirectional, rngs=nnx.Rngs(n)) for n in (0, 1))
+        load_torch(other, to_torch(one))
+        chex.assert_trees_all_equal(other.params(), one.params())
+
+    def test_of_other_sizes(self):
+        module = LSTM(F, H, rngs=nnx.Rngs(0))
+        before = module.params()
+        with pytest.raises(ValueError, match=r"parameters must be .*\(3, 20\).*, got .*\(3, 24\)"):
+            load_torch(module, to_torch(LSTM(F, H + 1, rngs=nnx.Rngs(0))))
+        chex.assert_trees_all_equal(module.params(), before)
+
+
 class TestDropout:
+    def test_training_mode_without_keys_is_an_error(self):
+        module = make("lstm", num_layers=2, dropout=0.5)
+        xs, rngs = draw(B, T, F), nnx.Rngs(dropout=1)
+        evaluated = module(xs)[1]
+        module.train()
+        with pytest.raises(ValueError, match="draw in training mode: give rngs"):
+            module(xs)
+        assert float(jnp.abs(module(xs, rngs=rngs)[1] - evaluated).max()) > 1e-3
+        module.eval()
+        assert_close(module(xs, rngs=rngs)[1], evaluated)
+
     @pytest.mark.parametrize("variational", [False, True])
     def test_only_with_rngs(self, variational):
         module = make("lstm", num_layers=2, dropout=0.5, variational=variational)
