@@ -74,7 +74,8 @@ def init_stack(
 
     Returns: a tuple with, for each layer, the cell's parameters or `Directions` of them.
 
-    Raises: `ValueError` for fewer than one layer, for sizes of another number of layers, and whatever `init_params` raises.
+    Raises: `ValueError` for fewer than one layer, for sizes of another number of layers, and whatever `init_params`
+    raises.
     """
     if num_layers < 1:
         raise ValueError(f"num_layers must be at least 1, got {num_layers}")

@@ -61,8 +61,10 @@ def entered_from_behind(resets: Array, valid: Array | None) -> Array:
     `[T, *batch]`, None: all. A reset in the padding begins nothing.
 
     >>> flags = jnp.array([False, False, True, False])
-    >>> entered_from_behind(flags, None).tolist(), entered_from_behind(flags, jnp.array([True, False, True, True])).tolist()
-    ([False, True, False, False], [True, False, False, False])
+    >>> entered_from_behind(flags, None).tolist()
+    [False, True, False, False]
+    >>> entered_from_behind(flags, jnp.array([True, False, True, True])).tolist()
+    [True, False, False, False]
     """
     num_steps = resets.shape[0]
     if valid is None:
@@ -123,7 +125,7 @@ def controlled_step(cell: Cell[P, C], params: P, carry: C, projected: Projected,
         projected: what `Cell.project` makes of the step's input, arrays `[*batch, ...]`.
         masks: of this step, without their axis T.
 
-    Returns: the carry after the step, and y `[*batch, O]`: where `cell.output` says how, that of the carry as it was changed.
+    Returns: the carry after the step, and y `[*batch, O]`: where `cell.output` says how, that of the carry as changed.
     """
     if masks.truncate is not None:
         carry = select(masks.truncate, lax.stop_gradient(carry), carry)

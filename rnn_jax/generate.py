@@ -17,8 +17,8 @@ class Generated(NamedTuple):
     Attributes:
         carry: the carry after the last step of each sequence.
         ys: `[T, *batch, O]`, the outputs; zero after the end of a sequence.
-        choices: `[T, *batch, ...]`, what was chosen at each step: `choices[t]` is read at step t + 1. After the end of a
-            sequence it is its last choice.
+        choices: `[T, *batch, ...]`, what was chosen at each step: `choices[t]` is read at step t + 1. After the end of
+            a sequence it is its last choice.
         lengths: `[*batch]`, steps until `stop` said so, that one included; T where it never did.
     """
 
@@ -55,8 +55,8 @@ def generate(
         params: its parameters.
         first: the choice that the first step reads, `[*batch, ...]`: a value, the number of a token.
         num_steps: T, how many outputs.
-        choose: makes the next choice, like `first`, from an output `[*batch, O]`: a read-out, the likeliest token, with a
-            `key` a sample.
+        choose: makes the next choice, like `first`, from an output `[*batch, O]`: a read-out, the likeliest token, with
+            a `key` a sample.
         embed: makes an input `[*batch, I]` of a choice. None is needed where a choice is an input.
         carry: the carry before the first step, from reading a prompt with `unroll`, say; None: zeros.
         hidden_size: H, for a cell whose parameters do not tell it.

@@ -61,6 +61,11 @@ class GateWeights(Protocol):
     def b(self) -> Array: ...
 
 
+def same_structure(one: object, other: object) -> bool:
+    """Whether two pytrees have the same nodes in the same places, of the same types."""
+    return str(jax.tree.structure(one)) == str(jax.tree.structure(other))
+
+
 def tree_map(function: Callable[..., object], tree: Tree, *others: object) -> Tree:
     """`jax.tree.map` for a type checker: the result has the structure of `tree`, and so its type.
 

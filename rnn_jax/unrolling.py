@@ -12,7 +12,7 @@ from rnn_jax.backends import BACKENDS, choose
 from rnn_jax.cells.cell import Cell, dtype_of, zero_carry
 from rnn_jax.controls import StepMasks, select, truncation_mask, valid_steps
 from rnn_jax.segments import like, merge, split, widen
-from rnn_jax.types import Array, C, P, tree_map
+from rnn_jax.types import Array, C, P, same_structure, tree_map
 
 
 def unroll(
@@ -70,8 +70,8 @@ def unroll(
             derivative with respect to them is dL/dh_t (and dL/dc_t) for every t. `scan` alone has it, and so `auto`.
 
     Returns:
-        The final carry, arrays `[*batch, H]`, and ys `[T, *batch, O]`; O is H in most cells. Of a padded sequence the final carry is the one
-        after its last valid step; of an empty one, the carry it began with.
+        The final carry, arrays `[*batch, H]`, and ys `[T, *batch, O]`; O is H in most cells. Of a padded
+        sequence the final carry is the one after its last valid step; of an empty one, the carry it began with.
 
     Raises:
         ValueError: shapes or options that do not fit, with the shapes.
@@ -191,10 +191,9 @@ def _initial_carry(cell: Cell[P, C], params: P, xs: Array, carry: C | None, hidd
     if cell.sizes is None and hidden_size is None:
         return carry
     expected = jax.eval_shape(lambda: zero_carry(cell, params, xs.shape[1:-1], hidden_size, xs.dtype))
-    forms = [jax.tree.structure(each) for each in (expected, carry)]
-    if forms[0] != forms[1]:  # a plain pair would be h and c to some libraries, c and h to others
+    if not same_structure(expected, carry):  # a plain pair would be h and c to some libraries, c and h to others
         names = [type(each).__name__ for each in (expected, carry)]
-        raise ValueError("carry must be a {}, got a {}".format(*(names if names[0] != names[1] else forms)))
+        raise ValueError("carry must be a {}, got a {}".format(*names))
     got, want = (jax.tree.map(jnp.shape, c) for c in (carry, expected))
     if got != want:
         raise ValueError(f"carry must be {want}, got {got}")
@@ -212,8 +211,8 @@ def _check_per_step(name: str, values: object, carry: object, num_steps: int) ->
     got = [jnp.shape(part) for part in jax.tree.leaves(values)]
     one_for_all = len(got) == 1 and set(got) == set(wanted)
     if got != wanted and not one_for_all:
-        wanted, got = (" and ".join(map(str, dict.fromkeys(shapes))) for shapes in (wanted, got))
-        raise ValueError(f"{name} must be {wanted}, got {got}")
+        should, is_now = (" and ".join(map(str, dict.fromkeys(shapes))) for shapes in (wanted, got))
+        raise ValueError(f"{name} must be {should}, got {is_now}")
 
 
 def _lengths(lengths: Array | None, num_steps: int, batch_shape: tuple[int, ...]) -> Array | None:

@@ -59,7 +59,8 @@ def _run(passes: Passes, save: bool, args: Any, fixed: Any) -> Any:
     directions, direction_tree = jax.tree.flatten(args)
 
     def forward(*values: Array) -> Any:
-        found = passes.forward(*jax.tree.unflatten(tree, values), save)
+        args, fixed = jax.tree.unflatten(tree, values)
+        found = passes.forward(args, fixed, save)
         return found if save else found[0]
 
     def jvp(values: Arrays, directions: Arrays) -> tuple[Arrays, list[Array | None]]:
@@ -72,7 +73,7 @@ def _run(passes: Passes, save: bool, args: Any, fixed: Any) -> Any:
         return found, doutputs + [None] * (len(found) - len(doutputs))
 
     jaxpr, shapes = jax.make_jaxpr(forward, return_shape=True)(*values)
-    of_list = jaxpr_as_fun(jaxpr)
+    of_list: Callable[..., Arrays] = jaxpr_as_fun(jaxpr)
     found = _bind(lambda values: of_list(*values), values, tuple(jaxpr.out_avals), jvp, range(len(directions)))
     return jax.tree.unflatten(jax.tree.structure(shapes), found)
 
@@ -181,7 +182,8 @@ def _jvp(primals: Sequence[Any], tangents: Sequence[Any], *, jvp: Any, active: A
 def _transpose(cotangents: Sequence[Any], *values: Any, pull: Any, num_known: int, **_: Any) -> list[Array | None]:
     found = pull(list(values[:num_known]), [ad.instantiate_zeros(c) for c in cotangents])
     asked = (ad.is_undefined_primal(value) for value in values[num_known:])
-    return [None] * num_known + [f if wanted else None for f, wanted in zip(found, asked, strict=True)]
+    nothing: list[Array | None] = [None] * num_known
+    return nothing + [f if wanted else None for f, wanted in zip(found, asked, strict=True)]
 
 
 def _batch(

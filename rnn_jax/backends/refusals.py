@@ -25,8 +25,8 @@ class Refusal(NamedTuple):
     """Why a back end cannot compute a call of `unroll`.
 
     Attributes:
-        argument: what is at fault: an argument of `unroll` (`cell`, `xs`, `mask`, `resets`, `truncate_every`, `zoneout`,
-            `perturbations`), a property of its arrays (`dtype`, `hidden_size`), or `device`: the machine.
+        argument: what is at fault: an argument of `unroll` (`cell`, `xs`, `mask`, `resets`, `truncate_every`,
+            `zoneout`, `perturbations`), a property of its arrays (`dtype`, `hidden_size`), or `device`: the machine.
         reason: in words that follow "backend 'name' ".
     """
 

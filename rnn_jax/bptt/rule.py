@@ -25,7 +25,8 @@ class Rule(NamedTuple, Generic[P, C, Local]):
             so this alone runs inside the loop.
         weights: `(xs [..., I], before, local, dz [..., G*H]) -> dparams`, summed over all leading axes.
         inputs: `(params, dz [..., G*H]) -> dxs [..., I]`.
-        emit: `(dcarry, dy [..., O]) -> dcarry`: the transpose of the cell's `output`, added to what the later steps say.
+        emit: `(dcarry, dy [..., O]) -> dcarry`: what the later steps say, and to it the transpose of
+            the cell's `output`.
     """
 
     recompute: Callable[[P, Array, C, C], Local]

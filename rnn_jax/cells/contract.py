@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from rnn_jax.cells.cell import Cell, Sizes
-from rnn_jax.types import Tree
+from rnn_jax.types import Tree, same_structure
 
 
 def check(cell: Cell[Any, Any], sizes: Sizes) -> None:
@@ -33,7 +33,7 @@ def _check_step(cell: Cell[Any, Any], sizes: Sizes, params: Any, batch: tuple[in
     for part in jax.tree.leaves(carry):
         if part.shape[: len(batch)] != batch:
             raise _broken(cell, f"init_carry makes {_types(carry)} for a batch of {batch}")
-    xs = jax.ShapeDtypeStruct((*batch, sizes.input), jnp.float32)
+    xs: Any = jax.ShapeDtypeStruct((*batch, sizes.input), jnp.float32)
     projected = _call(cell, "project", lambda: cell.project(*_zeros((params, xs))), sizes)
     for part in jax.tree.leaves(projected):
         if part.shape[: len(batch)] != batch:
@@ -42,7 +42,7 @@ def _check_step(cell: Cell[Any, Any], sizes: Sizes, params: Any, batch: tuple[in
     if not isinstance(found, tuple) or len(found) != 2:
         raise _broken(cell, f"recur returns a {type(found).__name__}, not a carry and y")
     after, y = found
-    if jax.tree.structure(after) != jax.tree.structure(carry) or _types(after) != _types(carry):
+    if not same_structure(after, carry) or _types(after) != _types(carry):
         raise _broken(cell, f"recur makes a carry of {_types(after)} from one of {_types(carry)}")
     if not hasattr(y, "shape") or y.shape != (*batch, *y.shape[-1:]) or y.ndim == len(batch):
         raise _broken(cell, f"recur makes y {_types(y)}, which must be [*batch, O] for a batch of {batch}")
@@ -54,7 +54,8 @@ def _check_step(cell: Cell[Any, Any], sizes: Sizes, params: Any, batch: tuple[in
 
 def _call(cell: Cell[Any, Any], name: str, function: Callable[[], Tree], sizes: Sizes) -> Tree:
     try:
-        return jax.eval_shape(function)
+        found: Tree = jax.eval_shape(function)
+        return found
     except Exception as error:  # whatever a user's function raises: which function it was is what helps
         said = str(error).strip().split("\n")[0]
         raise _broken(

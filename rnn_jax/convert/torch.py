@@ -20,7 +20,7 @@ moves their sum twice as far as it moves our one bias.
 """
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import jax.numpy as jnp

@@ -16,7 +16,7 @@ from rnn_jax.backends import CHOICES
 from rnn_jax.cells import Cell
 from rnn_jax.cells.cell import zero_carry
 from rnn_jax.compose import Directions
-from rnn_jax.types import Array, Carry, DType, Key, Params
+from rnn_jax.types import Array, Carry, DType, Key, Params, same_structure
 
 
 class Weights(nnx.Module):
@@ -176,16 +176,17 @@ class Recurrent(nnx.Module):
             lengths: `[B]` integers; past it the carry is held and outputs are zero.
             mask: `[B, T]` bool (`[T, B]` with `time_major`): False is padding, wherever it is.
             resets: `[B, T]` bool (`[T, B]` with `time_major`): a new segment begins here.
-            carry: one carry per layer, as a call returns them; None: zeros. Of two directions, `Directions(forward, None)`.
-            whole: `carry` has one for the backward direction too, since xs is the whole sequence, to its end. Else that is
-                an error: what an earlier chunk left there comes from before the chunk, and not from behind it.
+            carry: one carry per layer, as a call returns them; None: zeros. Of two directions, `Directions(forward,
+                None)`.
+            whole: `carry` has one for the backward direction too, since xs is the whole sequence, to its end. Else that
+                is an error: what an earlier chunk left there comes from before the chunk, and not from behind it.
             time_major: says how xs, resets and the outputs are laid out.
             rngs: draws masks from its `dropout` stream; None: evaluation.
 
         Returns: the final carries, one per layer, and outputs `[B, T, D * O]` (`[T, B, D * O]` with `time_major`).
 
-        Raises: `ValueError` for a backward carry without `whole`, for no `rngs` in training mode where something is drawn,
-        and what `unroll` raises.
+        Raises: `ValueError` for a backward carry without `whole`, for no `rngs` in training mode where something is
+        drawn, and what `unroll` raises.
         """
         given = () if carry is None else carry
         if not whole and any(isinstance(each, Directions) and each.backward is not None for each in given):
@@ -239,7 +240,7 @@ class Recurrent(nnx.Module):
         Raises: `ValueError` for another structure or other shapes, with them; then nothing is changed.
         """
         shapes = [jax.tree.map(jnp.shape, each) for each in (self.params(), tuple(params))]
-        if jax.tree.structure(tuple(params)) != jax.tree.structure(self.params()) or shapes[0] != shapes[1]:
+        if not same_structure(tuple(params), self.params()) or shapes[0] != shapes[1]:
             raise ValueError(f"parameters must be {shapes[0]}, got {shapes[1]}")
         for layer, given in zip(self.layers, params, strict=True):
             layer.load(given)

@@ -42,7 +42,7 @@ OWN = Cell(
     },
     recur,
 )
-"""Parameters and carry of no field that the library knows, parts of the carry of different ranks, and O of H outputs."""
+"""Parameters and carry of no field that the library knows, parts of different ranks, and O of H outputs."""
 
 
 def loop(params, xs, lengths):

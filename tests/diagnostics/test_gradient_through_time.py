@@ -1,10 +1,9 @@
 """Gradient flow, Jacobian products and terms of the gradient, where theory or brute force gives the number."""
 
+import dataclasses
 import itertools
 import math
 from functools import partial
-
-import dataclasses
 
 import jax
 import jax.numpy as jnp

@@ -122,7 +122,7 @@ def run(cell: Cell[W, C], reverse: bool, params: W, carry: C, xs: Array, masks: 
         masks = masks._replace(truncate=jnp.broadcast_to(masks.truncate.reshape(shape), (num_steps, *batch)))
     flat = tree_map(lambda c: c.reshape(-1, c.shape[-1]), carry)
     masks = tree_map(lambda mask: mask.reshape(num_steps, -1), masks)
-    size = flat.h.shape[0]
+    size = hidden(flat).shape[0]
     passes = Passes(
         partial(manual.definition, cell, reverse), partial(saving, cell, reverse), partial(gradient, cell, reverse)
     )
@@ -138,7 +138,7 @@ def saving(
         final, h = forward(cell, reverse, *args, masks, keep=hidden)
         return (final, outputs(h, masks)), h
     final, carries = forward(cell, reverse, *args, masks, keep=whole)
-    return (final, outputs(carries.h, masks)), carries
+    return (final, outputs(hidden(carries), masks)), carries
 
 
 def gradient(

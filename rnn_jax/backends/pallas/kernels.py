@@ -24,7 +24,7 @@ from rnn_jax.backends.pallas.steps import STEPS, OnChip
 from rnn_jax.backends.pallas.tiles import TILE
 from rnn_jax.bptt.rule import Local
 from rnn_jax.bptt.through_time import controlled_step_back
-from rnn_jax.cells.cell import Cell
+from rnn_jax.cells.cell import Cell, hidden
 from rnn_jax.controls import StepMasks, controlled_step
 from rnn_jax.segments import widen
 from rnn_jax.types import Array, C, Params, Projected, Tree, tree_map
@@ -120,7 +120,7 @@ def back(
         store(dinitial_refs, lax.fori_loop(np.int32(0), np.int32(num_steps), step, load(dfinal_refs)))
 
     dfinal = widen(dfinal)
-    dz = tree_map(lambda _: jax.ShapeDtypeStruct(dys.shape, dfinal.h.dtype), blocks)
+    dz = tree_map(lambda _: jax.ShapeDtypeStruct(dys.shape, hidden(dfinal).dtype), blocks)
     return over_tiles(kernel, blocks, dfinal, (local, dys, as_integers(masks)), (dfinal, dz), interpret)
 
 
