@@ -42,8 +42,8 @@ class TrainConfig(RunConfig):
     variational: bool = flag(False, "one dropout mask per sequence instead of one per step")
     backend: str = flag(
         "auto",
-        "how values and gradients are computed; auto: on a CPU native, if compiled "
-        "(python -m rnn_jax.backends.native), else manual where the cell has a rule; cudnn and pallas: for a GPU, auto "
+        "how values and gradients are computed; auto: on a CPU native, compiled at its first "
+        "use where there is a C++ compiler, else manual where the cell has a rule; cudnn and pallas: for a GPU, auto "
         "where they cannot",
         choices=CHOICES,
     )
