@@ -1,6 +1,6 @@
 """Which packages a wheel has, and where; everything else about the project is in pyproject.toml.
 
-The programs go inside the library, see `rnn_jax/__main__.py`. They are found and not listed, so that none is forgotten.
+The programs go inside the library, see `rnn_jax_command.py`. They are found and not listed, so that none is forgotten.
 """
 
 from setuptools import find_packages, setup
@@ -13,5 +13,6 @@ setup(
         *find_packages(include=["rnn_jax", "rnn_jax.*"]),
         *(f"{INSIDE}.{name}" for top in PROGRAMS for name in find_packages(include=[top, f"{top}.*"])),
     ],
+    py_modules=["rnn_jax_command"],
     package_dir={f"{INSIDE}.{top}": top for top in PROGRAMS},
 )

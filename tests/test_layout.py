@@ -29,7 +29,6 @@ CORE = {
 }
 # What the parts around the core may import from rnn_jax.
 AROUND = {
-    "__main__": set(),
     "extras": set(),
     "files": set(),
     "machine": set(),
@@ -117,7 +116,10 @@ def test_models_need_flax_besides(part):
 
 @pytest.mark.parametrize(
     ("folder", "above"),
-    [("rnn_jax", {"experiments", "benchmarks", "launch"}), ("experiments", {"benchmarks", "launch"})],
+    [
+        ("rnn_jax", {"experiments", "benchmarks", "launch", "rnn_jax_command"}),
+        ("experiments", {"benchmarks", "launch", "rnn_jax_command"}),
+    ],
 )
 def test_the_library_imports_no_experiment_and_these_no_benchmark(folder, above):
     for path in sorted((ROOT / folder).rglob("*.py")):

@@ -18,7 +18,16 @@ from experiments import EXPERIMENTS, PACKAGES
 
 ROOT = Path(__file__).resolve().parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-BUILT_FROM = ("rnn_jax", "experiments", "benchmarks", "pyproject.toml", "setup.py", "README.md", "LICENSE")
+BUILT_FROM = (
+    "rnn_jax",
+    "experiments",
+    "benchmarks",
+    "rnn_jax_command.py",
+    "pyproject.toml",
+    "setup.py",
+    "README.md",
+    "LICENSE",
+)
 
 NAMES = {"absl-py": "absl", "orbax-checkpoint": "orbax", "scikit-learn": "sklearn"}
 """What one imports of a distribution, where that is no spelling of its name."""
@@ -69,9 +78,9 @@ def wheel(tmp_path_factory):
         return Wheel(out / "site", set(archive.namelist()), email.message_from_bytes(archive.read(about)))
 
 
-def test_nothing_but_the_library_lies_on_top(wheel):
+def test_nothing_but_the_library_and_its_command_lies_on_top(wheel):
     information = f"rnn_jax-{rnn_jax.__version__}.dist-info"
-    assert {name.split("/")[0] for name in wheel.files} == {"rnn_jax", information}
+    assert {name.split("/")[0] for name in wheel.files} == {"rnn_jax", "rnn_jax_command.py", information}
     assert f"{information}/licenses/LICENSE" in wheel.files
 
 
@@ -122,12 +131,12 @@ def test_extras():
         assert f"rnn_jax[{other}]" in extras[extra]
 
 
-def command(wheel, folder, *arguments, missing=()):
-    """The function that `rnn-jax` calls, from the unpacked wheel, in a folder, without some packages."""
+def command(wheel, folder, *arguments, missing=(), then=""):
+    """What `rnn-jax` calls, from the unpacked wheel, in a folder, without the packages `missing`; `then` some code."""
     module, _, function = PROJECT["scripts"]["rnn-jax"].partition(":")
     code = f"import sys\nsys.path.insert(0, {str(wheel.folder)!r})\n"
     code += "".join(f"sys.modules[{name!r}] = None\n" for name in missing)
-    code += f"from {module} import {function}\nsys.exit({function}())"
+    code += f"from {module} import {function}\nstatus = {function}()\n{then}\nsys.exit(status)"
     run = [sys.executable, "-c", code, *arguments]
     return subprocess.run(run, cwd=folder, capture_output=True, text=True, check=False)
 
@@ -141,7 +150,8 @@ def at_work(tmp_path):
 
 
 def test_the_command_lists_the_experiments(wheel, at_work):
-    ran = command(wheel, at_work)
+    """At once, as `launch.py` does; and before JAX and NumPy are loaded, for which there is a setting to make."""
+    ran = command(wheel, at_work, then="assert {'jax', 'numpy'}.isdisjoint(sys.modules), 'loaded'")
     assert (ran.returncode, ran.stderr) == (0, "")
     assert ran.stdout.startswith("rnn-jax NAME [--flag=value ...]")
     assert re.findall(r"^  (\w+) ", ran.stdout, re.M) == list(EXPERIMENTS)
