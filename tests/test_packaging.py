@@ -2,6 +2,7 @@
 
 import email
 import email.message
+import importlib
 import re
 import shutil
 import subprocess
@@ -169,3 +170,11 @@ def test_the_command_says_what_to_install(wheel, at_work):
     ran = command(wheel, at_work, "forecast", missing=("pandas", "tqdm"))
     assert (ran.returncode, ran.stdout) == (2, "")
     assert ran.stderr == 'error: rnn-jax forecast needs pandas, tqdm: pip install "rnn_jax[experiments]"\n'
+
+
+@pytest.mark.parametrize("module", ["experiments.long_sequences.measure", "benchmarks.turns"])
+def test_a_process_of_its_own_starts_where_the_programs_lie(module):
+    """With `-m` it finds them there, and nowhere else where they are inside an installed library."""
+    root = importlib.import_module(module).ROOT
+    assert (root / "experiments" / "__init__.py").exists()
+    assert (root / "benchmarks" / "__init__.py").exists()
