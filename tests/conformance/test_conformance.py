@@ -4,10 +4,10 @@ tests/convert has the same comparison with PyTorch for gradients.
 """
 
 import pytest
-from helpers import onnx_nodes
+from helpers import keras_calls, onnx_nodes
 from helpers.conformance import backends, error
 
-CASES = {f"{case.source}-{case.name}": case for case in onnx_nodes.cases()}
+CASES = {f"{case.source}-{case.name}": case for case in (*onnx_nodes.cases(), *keras_calls.cases())}
 
 
 @pytest.mark.parametrize("name", [name for name, case in CASES.items() if not case.lacking])

@@ -1,6 +1,7 @@
 """Cases with literal outputs that other projects publish: what one is, and how far a back end is from it."""
 
 from collections.abc import Callable
+from functools import cache
 from typing import Any, NamedTuple
 
 import jax
@@ -77,10 +78,16 @@ def error(case: Case, backend: str) -> float:
     return max(differences) / case.tolerance
 
 
+@cache  # traced once for all cases of these sizes
+def shapes_of(cell_name: str, input_size: int, hidden_size: int) -> Any:
+    """The shapes of a cell's parameters, in float32."""
+    cell = cells.CELLS[cell_name]
+    return jax.eval_shape(lambda: cell.init_params(jax.random.key(0), input_size, hidden_size))
+
+
 def params_of(cell_name: str, **arrays: Any) -> Any:
     """The named tuple of a cell's parameters, float32; what the cell has and `arrays` has not is zero."""
-    sizes = arrays["w_ih"].shape[0], arrays["w_hh"].shape[0]
-    shapes = jax.eval_shape(lambda: cells.CELLS[cell_name].init_params(jax.random.key(0), *sizes))
+    shapes = shapes_of(cell_name, arrays["w_ih"].shape[0], arrays["w_hh"].shape[0])
     given = {name: jnp.asarray(arrays.get(name, np.zeros(s.shape)), s.dtype) for name, s in shapes._asdict().items()}
     assert {name: value.shape for name, value in given.items()} == {n: s.shape for n, s in shapes._asdict().items()}
     assert not (arrays.keys() - given.keys()), f"{cell_name} has no {arrays.keys() - given.keys()}"
