@@ -4,9 +4,9 @@ from functools import cache
 from typing import Any
 
 import numpy as np
+
 from helpers.conformance import Case, carry_of, params_of
 from helpers.keras_layers import ENTRIES, Entry
-
 from rnn_jax import cells
 from rnn_jax.compose import Directions
 

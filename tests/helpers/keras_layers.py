@@ -1,11 +1,11 @@
 """Keras's tests of its recurrent layers with constant weights: what they call, and the numbers that they expect.
 
 Transcribed from `keras/src/layers/rnn/{simple_rnn,lstm,gru,bidirectional}_test.py` of Keras 3.15.1: every call whose
-output is compared with literal numbers. Calls of the same layer on the same inputs are here once, however Keras computes
-them (`unroll`, `implementation`), and so is one that is repeated after a reset of the layer's state.
+output is compared with literal numbers. Calls of the same layer on the same inputs are here once, however Keras
+computes them (`unroll`, `implementation`), and so is one that is repeated after a reset of the layer's state.
 
-Inputs count up, `arange` of the shape `[B, T, I]`. Kernels are 0.01, recurrent kernels 0.02, biases 0.03. A GRU has both
-biases; the forget gate's is 1 where `unit_forget_bias` is not False.
+Inputs count up, `arange` of the shape `[B, T, I]`. Kernels are 0.01, recurrent kernels 0.02, biases 0.03. A GRU has
+both biases; the forget gate's is 1 where `unit_forget_bias` is not False.
 """
 
 from typing import Any, NamedTuple

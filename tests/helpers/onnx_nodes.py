@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from helpers.conformance import Case, carry_of, params_of
 
+from helpers.conformance import Case, carry_of, params_of
 from rnn_jax import cells
 from rnn_jax.compose import Directions
 
