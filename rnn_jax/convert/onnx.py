@@ -132,19 +132,18 @@ def to_onnx(
         xs, *last = graph.layer(cell_name, f"layer_{number}", layer, xs, given)
         for found, one in zip(finals, last, strict=True):
             found.append(one)
-    names = [f"{part}_n" for part in parts]
     if batch_first:
         graph.add("Transpose", [xs], "ys", perm=[1, 0, 2])
     else:
         graph.add("Identity", [xs], "ys")
-    for name, found in zip(names, finals, strict=True):
-        if not (lengths and initial_state):
-            graph.add("Concat", found, name, axis=0)
-            continue
-        # ONNX does not say what the state of an empty sequence is, and ONNX Runtime sets it to zero.
-        last = graph.add("Concat", found, axis=0)
-        graph.add("Where", [graph.is_zero("lengths"), name.replace("_n", "_0"), last], name)
-    return graph.model(inputs, [sequence("ys", num_directions * hidden_size), *states(names)])
+    # ONNX does not say what the state of an empty sequence is, and ONNX Runtime sets it to zero.
+    empty = graph.is_zero("lengths") if lengths and initial_state else ""
+    for part, found in zip(parts, finals, strict=True):
+        if empty:
+            graph.add("Where", [empty, f"{part}_0", graph.add("Concat", found, axis=0)], f"{part}_n")
+        else:
+            graph.add("Concat", found, f"{part}_n", axis=0)
+    return graph.model(inputs, [sequence("ys", num_directions * hidden_size), *states([f"{part}_n" for part in parts])])
 
 
 class Graph:
@@ -177,6 +176,11 @@ class Graph:
         sizes = self.constant(f"{name}_sizes", np.full(num_layers, num_directions, np.int64))
         self.nodes.append(self.onnx.helper.make_node("Split", [name, sizes], outputs, axis=0))
         return outputs
+
+    def is_zero(self, name: str) -> str:
+        """Whether integers `[B]` are zero, `[B, 1]`."""
+        equal = self.add("Equal", [name, self.constant(f"{name}_zero", np.zeros(1, np.int32))])
+        return self.add("Unsqueeze", [equal, self.constant(f"{name}_axis", np.ones(1, np.int64))])
 
     def layer(self, cell_name: str, name: str, layer: Sequence[Any], xs: str, given: Sequence[str]) -> tuple[str, ...]:
         """The node of one layer: outputs `[T, B, D * H]` and last states `[D, B, H]`, as names.
