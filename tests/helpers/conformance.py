@@ -17,6 +17,12 @@ from rnn_jax.controls import StepMasks
 ON_A_CPU = ("scan", "manual", "native", "pallas")
 """The back ends that can be run here: `pallas` is interpreted, `cudnn` needs a GPU."""
 
+RESET_BEFORE = "gru_reset_before"
+"""The name of the cell with h~ = tanh(x W_n + b_n + (r * h) W_hn), which ONNX and Keras have; gates r, z, n."""
+
+NO_SUCH_GRU = "a GRU with the reset before the product"
+"""Why their cases are not expressed while the library has no such cell."""
+
 
 class Case(NamedTuple):
     """A call of `compose.unroll_stack`, and what another project says that it gives.

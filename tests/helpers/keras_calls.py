@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from helpers.conformance import Case, carry_of, params_of
+from helpers.conformance import NO_SUCH_GRU, RESET_BEFORE, Case, carry_of, params_of
 from helpers.keras_layers import ENTRIES, Entry
 from rnn_jax import cells
 from rnn_jax.compose import Directions
@@ -58,7 +58,7 @@ def is_padding(mask: np.ndarray) -> bool:
 def lacking(entry: Entry, cell: str) -> str:
     """Why an entry cannot be expressed."""
     if cell not in cells.CELLS:
-        return "a GRU with the reset before the product"
+        return NO_SUCH_GRU
     if "zero_output_for_mask" in entry.options and not is_padding(np.array(entry.options["mask"], bool)):
         return "zero outputs in a gap of the mask"
     return ""
@@ -66,7 +66,7 @@ def lacking(entry: Entry, cell: str) -> str:
 
 def one_case(entry: Entry) -> Case:
     """One call."""
-    cell = "gru_reset_before" if entry.options.get("reset_after") is False else CELLS[entry.layer]
+    cell = RESET_BEFORE if entry.options.get("reset_after") is False else CELLS[entry.layer]
     if reason := lacking(entry, cell):
         return Case("Keras", entry.name, lacking=reason)
     there, back = params(cell, entry, 0.01, 0.02, 0.03), params(cell, entry, *entry.back)

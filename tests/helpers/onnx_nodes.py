@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from helpers.conformance import Case, carry_of, params_of
+from helpers.conformance import NO_SUCH_GRU, RESET_BEFORE, Case, carry_of, params_of
 from rnn_jax import cells
 from rnn_jax.compose import Directions
 
@@ -27,7 +27,7 @@ READ = {"hidden_size", "direction", "layout", "linear_before_reset"}
 def cell_name(op: str, attributes: dict[str, Any], inputs: dict[str, Any]) -> str:
     """The cell that computes a node."""
     if op == "GRU":
-        return "gru" if attributes.get("linear_before_reset") else "gru_reset_before"
+        return "gru" if attributes.get("linear_before_reset") else RESET_BEFORE
     if op == "LSTM":
         return "lstm_peephole" if "P" in inputs else "lstm"
     return "rnn"
@@ -61,7 +61,7 @@ def one_case(entry: dict[str, Any]) -> Case:
     inputs = {name: np.array(value, kinds.get(name, np.float32)) for name, value in entry["inputs"].items()}
     name, cell = entry["name"], cell_name(op, attributes, inputs)
     if cell not in cells.CELLS:
-        return Case("ONNX", name, lacking="a GRU with the reset before the product")
+        return Case("ONNX", name, lacking=NO_SUCH_GRU)
     batch_first, direction = attributes.get("layout", 0), attributes.get("direction", "forward")
     both = direction == "bidirectional"
     xs = np.swapaxes(inputs["X"], 0, 1) if batch_first else inputs["X"]
