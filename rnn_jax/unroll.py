@@ -12,6 +12,7 @@ from rnn_jax.backends import BACKENDS, choose
 from rnn_jax.cells.cell import Cell, dtype_of, zero_carry
 from rnn_jax.controls import StepMasks, length_mask, select, truncation_mask
 from rnn_jax.segments import like, merge, split, widen
+from rnn_jax.sharding import per_device
 from rnn_jax.types import Array, C, P, tree_map
 
 
@@ -127,12 +128,16 @@ def _run(
     masks: StepMasks,
 ) -> tuple[C, Array]:
     """`run` of a back end, compiled once for each cell and shape also where the caller compiles nothing."""
-    if masks.valid is not None:  # so that inf or NaN in the padding cannot reach a gradient as 0 * inf
-        xs = select(masks.valid, xs, jnp.zeros_like(xs))
     run = partial(run, cell, reverse)
-    if checkpoint_every is None or checkpoint_every >= xs.shape[0]:
-        return run(params, carry, xs, masks)
-    return _run_in_segments(run, params, carry, xs, masks, reverse, checkpoint_every)
+
+    def compute(params: P, carry: C, xs: Array, masks: StepMasks) -> tuple[C, Array]:
+        if masks.valid is not None:  # so that inf or NaN in the padding cannot reach a gradient as 0 * inf
+            xs = select(masks.valid, xs, jnp.zeros_like(xs))
+        if checkpoint_every is None or checkpoint_every >= xs.shape[0]:
+            return run(params, carry, xs, masks)
+        return _run_in_segments(run, params, carry, xs, masks, reverse, checkpoint_every)
+
+    return per_device(compute, params, carry, xs, masks)
 
 
 def _run_in_segments(
