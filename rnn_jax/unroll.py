@@ -37,6 +37,11 @@ def unroll(
     Traced and compiled once for each cell, choice of options and shape, also outside of `jax.jit`: a cell that is made
     anew for every call, of other functions, is compiled anew.
 
+    A batch that is spread over the devices of a mesh stays spread, each device computes its share, and the gradient of
+    the parameters is the sum over all of it: inside `jax.shard_map`, under plain `jit`, and on a mesh with explicit
+    axes, where time, features and weights are gathered if they are spread. `native` computes a batch whole, on every
+    device, that `jit` has not cut into equal shares, and takes one mesh in one program.
+
     Args:
         cell: any `Cell`, of `rnn_jax.cells` or your own.
         params: the cell's parameters.
@@ -68,8 +73,8 @@ def unroll(
             derivative with respect to them is dL/dh_t (and dL/dc_t) for every t. `scan` alone has it, and so `auto`.
 
     Returns:
-        The final carry, arrays `[*batch, H]`, and ys `[T, *batch, O]`; O is H in most cells. Of a padded sequence the final carry is the one
-        after its last valid step; of an empty one, the carry it began with.
+        The final carry, arrays `[*batch, H]`, and ys `[T, *batch, O]`; O is H in most cells. Of a padded sequence the
+        final carry is the one after its last valid step; of an empty one, the carry it began with.
 
     Raises:
         ValueError: shapes or options that do not fit, with the shapes.

@@ -59,7 +59,8 @@ def _run(passes: Passes, save: bool, args: Any, fixed: Any) -> Any:
     directions, direction_tree = jax.tree.flatten(args)
 
     def forward(*values: Array) -> Any:
-        found = passes.forward(*jax.tree.unflatten(tree, values), save)
+        args, fixed = jax.tree.unflatten(tree, values)
+        found = passes.forward(args, fixed, save)
         return found if save else found[0]
 
     def jvp(values: Arrays, directions: Arrays) -> tuple[Arrays, list[Array | None]]:
@@ -192,7 +193,7 @@ def _jvp(primals: Sequence[Any], tangents: Sequence[Any], *, jvp: Any, active: A
 def _transpose(cotangents: Sequence[Any], *values: Any, pull: Any, num_known: int, **_: Any) -> list[Array | None]:
     found = pull(list(values[:num_known]), [ad.instantiate_zeros(c) for c in cotangents])
     asked = (ad.is_undefined_primal(value) for value in values[num_known:])
-    return [None] * num_known + [f if wanted else None for f, wanted in zip(found, asked, strict=True)]
+    return [*[None] * num_known, *(f if wanted else None for f, wanted in zip(found, asked, strict=True))]
 
 
 def _batch(

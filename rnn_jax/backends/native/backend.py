@@ -169,9 +169,7 @@ def backward_loops(name: str, reverse: bool) -> partitioned.Layout:
 def call(
     name: str, shapes: tuple[tuple[int, ...], ...], cell: str, reverse: bool, arguments: tuple[Array, ...]
 ) -> tuple[Array, ...]:
-    """The library's function of that name: results of these shapes."""
+    """The library's function of that name, for that cell: results of these shapes."""
     results = tuple(jax.ShapeDtypeStruct(shape, jnp.float32) for shape in shapes)
-    found: tuple[Array, ...] = jax.ffi.ffi_call(name, results, vmap_method="sequential")(
-        *arguments, cell=cell, reverse=reverse
-    )
-    return found
+    function = jax.ffi.ffi_call(name, results, vmap_method="sequential")
+    return tuple(function(*arguments, cell=cell, reverse=reverse))
