@@ -12,7 +12,7 @@ from rnn_jax.backends import native
 
 BACKENDS = ["scan", "manual", *(["native"] if native.vector_width() else [])]
 WAYS = ["shard_map", "shard_map_plain", "grad_in_shard_map", "automatic", "explicit", "explicit_plain"]
-BY_NATIVE_ALONE = ["vmapped", "two_axes", "uneven"]
+BY_NATIVE_ALONE = ["vmapped", "spread_where_vmapped", "two_axes", "uneven"]
 
 # One process for all, since JAX takes seconds to start: it prints what is wrong with each case, or "".
 ON_FOUR_DEVICES = """
@@ -97,11 +97,16 @@ def cases(backend):
     yield "explicit_plain", unlike(found, wanted["plain"])
     if backend != "native":
         return
-    # Several parameters at once; a mesh of two axes, of which the weights take one; and 10 sequences, which 4 devices
-    # cannot share: XLA would make up rows for the last of them, and the weights' gradient is a sum over rows.
-    several, seeds = (tree_map(lambda a: jnp.stack((a, 2 * a)), params), *some[1:]), (0, None, None, None, None)
-    found = jit(jax.vmap(gradient(loss), seeds))(*spread(several, AUTO))
-    yield "vmapped", unlike(found, jit(jax.vmap(gradient(loss_of("scan")), seeds))(*several))
+    # Four parameters at once, of one batch that is spread and by one device each; a mesh of two axes, of which the
+    # weights take one; and 10 sequences, which 4 devices cannot share: XLA would make up rows for the last of them, and
+    # the weights' gradient is a sum over rows.
+    several = (tree_map(lambda a: jnp.stack((a, 2 * a, -a, 0 * a)), params), *some[1:])
+    of_each, by_scan = (jit(jax.vmap(gradient(f), (0, None, None, None, None))) for f in (loss, loss_of("scan")))
+    wanted_of_each = by_scan(*several)
+    yield "vmapped", unlike(of_each(*spread(several, AUTO)), wanted_of_each)
+    arguments = (*spread(several[:1], AUTO, (P("d"),)), *several[1:])
+    moved = re.findall("all-[a-z]+", of_each.lower(*arguments).compile().as_text())
+    yield "spread_where_vmapped", unlike(of_each(*arguments), wanted_of_each) or ", ".join(moved)
     square = jax.make_mesh((2, 2), ("d", "e"), axis_types=(AxisType.Auto,) * 2)
     weights = params._replace(w_hh=jax.device_put(params.w_hh, NamedSharding(square, P(None, "e"))))
     yield "two_axes", unlike(jit(gradient(loss))(weights, *spread(some[1:], square, SPECS[1:])), wanted["some"])

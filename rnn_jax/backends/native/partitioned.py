@@ -1,12 +1,13 @@
 """Calls of the library in a program for several devices: each computes its share of the batch.
 
 To XLA the loops are a call that it cannot see into, and without being told otherwise it gathers the arguments and has
-every device compute all of it. Here it is told: the batch axis may be split, nothing else may, and the sums over the
-batch, the gradients of the weights, are added up over the devices.
+every device compute all of it. Here it is told: the batch axis may be split, and so may an axis that `jax.vmap` adds;
+nothing else may, and the sums over the batch, the gradients of the weights, are added up over the devices.
 """
 
 from collections.abc import Callable, Sequence
 from functools import cache
+from math import prod
 from typing import Any, NamedTuple
 
 import jax
@@ -15,6 +16,9 @@ from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec, SingleDev
 
 from rnn_jax.sharding import vary, varying
 from rnn_jax.types import Array
+
+MAPPED = "mapped"
+"""How the names of axes that `jax.vmap` adds begin."""
 
 
 class Layout(NamedTuple):
@@ -42,58 +46,82 @@ def call(layout: Layout, *arguments: Array) -> Sequence[Array]:
         arguments: arrays.
     """
     if AxisType.Manual in (jax.sharding.get_abstract_mesh().axis_types or ()):
-        axes = varying(arguments)
-        return vary(layout.function(*arguments), axes)
+        return vary(layout.function(*arguments), varying(arguments))
     found: Sequence[Array] = _splittable(layout)(*arguments)
     return found
 
 
 @cache
 def _splittable(layout: Layout) -> Callable[..., Sequence[Array]]:
-    """`layout.function`, with what XLA's partitioner asks of it; a loop over the axis that `jax.vmap` adds."""
+    """`layout.function`, with what XLA's partitioner and `jax.vmap` ask of it."""
 
     def partition(mesh: Mesh, arguments: Sequence[Any], results: Sequence[Any]) -> tuple[Any, ...]:
-        axes = _batch_axes(layout, arguments)
+        split = _split(layout, arguments)
+        of_batch = split.get("b", ())
 
         def share(*arguments: Array) -> tuple[Array, ...]:
             found = layout.function(*arguments)
-            if not axes:
+            if not of_batch:
                 return found
             named = zip(layout.results, found, strict=True)
-            return tuple(part if "b" in names.split() else jax.lax.psum(part, axes) for names, part in named)
+            return tuple(part if "b" in names.split() else jax.lax.psum(part, of_batch) for names, part in named)
 
         def spread(names: str) -> jax.sharding.Sharding:
-            if mesh.empty:  # XLA's own names for a sharding, which say nothing of axes: all of it everywhere
+            if mesh.empty:  # arrays spread in a way that has no names for axes: all of it everywhere
                 return SingleDeviceSharding(jax.devices()[0])
-            return NamedSharding(mesh, PartitionSpec(*(axes if name == "b" else None for name in names.split())))
+            return NamedSharding(mesh, PartitionSpec(*map(split.get, names.split())))
 
         return mesh, share, tuple(map(spread, layout.results)), tuple(map(spread, layout.arguments))
 
+    def rule(size: int, mapped: Sequence[bool], *arguments: Array) -> tuple[Sequence[Array], Sequence[bool]]:
+        del size
+        return call(_looped(layout, tuple(mapped)), *arguments), (True,) * len(layout.results)
+
     # In the order in which the rule names them, which XLA insists on.
-    every = dict.fromkeys(name for names in layout.arguments + layout.results for name in names.split())
+    names = dict.fromkeys(name for names in layout.arguments + layout.results for name in names.split())
     function = custom_partitioning(layout.function)
     function.def_partition(
         partition,
         sharding_rule=f"{', '.join(layout.arguments)} -> {', '.join(layout.results)}",
-        need_replication_factors=tuple(name for name in every if name != "b"),
+        need_replication_factors=tuple(name for name in names if not _may_be_split(name)),
     )
-    looped: Callable[..., Sequence[Array]] = jax.custom_batching.sequential_vmap(function)
-    return looped
+    of_arrays: Callable[..., Sequence[Array]] = jax.custom_batching.custom_vmap(function)
+    of_arrays.def_vmap(rule)  # type: ignore[attr-defined]
+    return of_arrays
 
 
-def _batch_axes(layout: Layout, arguments: Sequence[Any]) -> tuple[str, ...] | None:
-    """The mesh axes that split the batch into equal shares, of the first argument that is split; None: it is whole."""
+@cache
+def _looped(layout: Layout, mapped: tuple[bool, ...]) -> Layout:
+    """`layout` over one more axis, the first of the arguments that are `mapped` and of all results."""
+    name = f"{MAPPED}{layout.results[0].count(MAPPED)}"
+
+    def function(*arguments: Array) -> tuple[Array, ...]:
+        def one(of_this: tuple[Array, ...]) -> tuple[Array, ...]:
+            rest = iter(of_this)
+            return layout.function(*(next(rest) if m else a for a, m in zip(arguments, mapped, strict=True)))
+
+        of_all: tuple[Array, ...] = jax.lax.map(one, tuple(a for a, m in zip(arguments, mapped, strict=True) if m))
+        return of_all
+
+    arguments = tuple(f"{name} {axes}" if m else axes for axes, m in zip(layout.arguments, mapped, strict=True))
+    return Layout(function, arguments, tuple(f"{name} {axes}" for axes in layout.results))
+
+
+def _may_be_split(name: str) -> bool:
+    return name == "b" or name.startswith(MAPPED)
+
+
+def _split(layout: Layout, arguments: Sequence[Any]) -> dict[str, tuple[str, ...]]:
+    """The mesh axes that split each named axis into equal shares, as in the first argument in which it is split."""
+    found: dict[str, tuple[str, ...]] = {}
     for names, argument in zip(layout.arguments, arguments, strict=True):
-        if "b" not in names.split() or not isinstance(argument.sharding, NamedSharding):
+        if not isinstance(argument.sharding, NamedSharding):
             continue
-        position = names.split().index("b")
-        axes = argument.sharding.spec[position]
-        if not axes:
-            continue
-        axes = axes if isinstance(axes, tuple) else (axes,)
-        shares = 1
-        for axis in axes:
-            shares *= argument.sharding.mesh.shape[axis]
-        # Where it does not go in, XLA fills the last share with rows of anything, which would count in a sum.
-        return axes if argument.shape[position] % shares == 0 else None
-    return None
+        for name, size, axes in zip(names.split(), argument.shape, argument.sharding.spec, strict=True):
+            axes = axes if isinstance(axes, tuple) else (axes,) if axes else ()
+            taken = {axis for others in found.values() for axis in others}
+            # Where shares are not equal, XLA fills the last one with rows of anything, which would count in a sum.
+            equal = size % prod(argument.sharding.mesh.shape[axis] for axis in axes) == 0
+            if axes and equal and _may_be_split(name) and name not in found and not taken & set(axes):
+                found[name] = axes
+    return found
