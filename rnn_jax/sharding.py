@@ -68,9 +68,11 @@ def per_device(
 
     Returns: what `run` does, spread as the batch is.
     """
-    meshes = [jax.typeof(leaf).sharding.mesh for leaf in jax.tree.leaves((params, carry, xs, masks))]
-    mesh = next((mesh for mesh in meshes if AxisType.Explicit in (mesh.axis_types or ())), None)
-    if mesh is None:
+    types = [jax.typeof(leaf).sharding for leaf in jax.tree.leaves((params, carry, xs, masks))]
+    mesh = next((kind.mesh for kind in types if AxisType.Explicit in (kind.mesh.axis_types or ())), None)
+    # Inside a `shard_map` over other axes of the mesh there is nothing to do unless these spread something.
+    done = mesh is not None and AxisType.Manual in mesh.axis_types and not any(any(kind.spec) for kind in types)
+    if mesh is None or done:
         return alike_inside(run, params, carry, xs, masks)
     explicit = {name for name, kind in zip(mesh.axis_names, mesh.axis_types, strict=True) if kind == AxisType.Explicit}
     num_batch_axes = xs.ndim - 2
