@@ -12,6 +12,7 @@ from rnn_jax.backends import BACKENDS, choose
 from rnn_jax.cells.cell import Cell, dtype_of, zero_carry
 from rnn_jax.controls import StepMasks, select, truncation_mask, valid_steps
 from rnn_jax.segments import like, merge, split, widen
+from rnn_jax.sharding import per_device
 from rnn_jax.types import Array, C, P, same_structure, tree_map
 
 
@@ -36,6 +37,11 @@ def unroll(
 
     Traced and compiled once for each cell, choice of options and shape, also outside of `jax.jit`: a cell that is made
     anew for every call, of other functions, is compiled anew.
+
+    A batch that is spread over the devices of a mesh stays spread, each device computes its share, and the gradient of
+    the parameters is the sum over all of it: inside `jax.shard_map`, under plain `jit`, and on a mesh with explicit
+    axes, where time, features and weights are gathered if they are spread. `native` computes a batch whole, on every
+    device, that `jit` has not cut into equal shares, and takes one mesh in one program.
 
     Args:
         cell: any `Cell`, of `rnn_jax.cells` or your own.
@@ -70,8 +76,8 @@ def unroll(
             derivative with respect to them is dL/dh_t (and dL/dc_t) for every t. `scan` alone has it, and so `auto`.
 
     Returns:
-        The final carry, arrays `[*batch, H]`, and ys `[T, *batch, O]`; O is H in most cells. Of a padded
-        sequence the final carry is the one after its last valid step; of an empty one, the carry it began with.
+        The final carry, arrays `[*batch, H]`, and ys `[T, *batch, O]`; O is H in most cells. Of a padded sequence the
+        final carry is the one after its last valid step; of an empty one, the carry it began with.
 
     Raises:
         ValueError: shapes or options that do not fit, with the shapes.
@@ -138,12 +144,16 @@ def _run(
     masks: StepMasks,
 ) -> tuple[C, Array]:
     """`run` of a back end, compiled once for each cell and shape also where the caller compiles nothing."""
-    if masks.valid is not None:  # so that inf or NaN in the padding cannot reach a gradient as 0 * inf
-        xs = select(masks.valid, xs, jnp.zeros_like(xs))
     run = partial(run, cell, reverse)
-    if checkpoint_every is None or checkpoint_every >= xs.shape[0]:
-        return run(params, carry, xs, masks)
-    return _run_in_segments(run, params, carry, xs, masks, reverse, checkpoint_every)
+
+    def compute(params: P, carry: C, xs: Array, masks: StepMasks) -> tuple[C, Array]:
+        if masks.valid is not None:  # so that inf or NaN in the padding cannot reach a gradient as 0 * inf
+            xs = select(masks.valid, xs, jnp.zeros_like(xs))
+        if checkpoint_every is None or checkpoint_every >= xs.shape[0]:
+            return run(params, carry, xs, masks)
+        return _run_in_segments(run, params, carry, xs, masks, reverse, checkpoint_every)
+
+    return per_device(compute, params, carry, xs, masks)
 
 
 def _run_in_segments(

@@ -74,7 +74,7 @@ def _run(passes: Passes, save: bool, args: Any, fixed: Any) -> Any:
 
     jaxpr, shapes = jax.make_jaxpr(forward, return_shape=True)(*values)
     of_list: Callable[..., Arrays] = jaxpr_as_fun(jaxpr)
-    found = _bind(lambda values: of_list(*values), values, tuple(jaxpr.out_avals), jvp, range(len(directions)))
+    found = _bind(lambda values: of_list(*values), values, tuple(jaxpr.out_avals), jvp, range(len(directions)), jaxpr)
     return jax.tree.unflatten(jax.tree.structure(shapes), found)
 
 
@@ -111,7 +111,7 @@ def _push(passes: Passes, known: Any, outputs: Any, dargs: Any) -> Any:
     flat_outputs, outputs_tree = jax.tree.flatten(outputs)
     types = tuple(map(jax.typeof, flat_outputs))
     active = [*range(len(linear)), *range(num_known, num_known + len(linear))]
-    found = _bind(push, [*known_values, *linear], types, jvp, active, pull, num_known)
+    found = _bind(push, [*known_values, *linear], types, jvp, active, None, pull, num_known)
     return jax.tree.unflatten(outputs_tree, found)
 
 
@@ -138,7 +138,7 @@ def _pull(passes: Passes, known: Any, cotangents: Any) -> Any:
         return jax.tree.leaves(_pull(passes, known, cotangents)), jax.tree.leaves(second)
 
     active = [*range(len(flat_args)), *range(len(values) - num_cotangents, len(values))]
-    found = _bind(pull, values, tuple(map(jax.typeof, flat_args)), jvp, active)
+    found = _bind(pull, values, tuple(map(jax.typeof, flat_args)), jvp, active, jax.make_jaxpr(pull)(values))
     return jax.tree.unflatten(args_tree, found)
 
 
@@ -148,6 +148,7 @@ def _bind(
     outputs: tuple[Any, ...],
     jvp: Callable[[Arrays, Arrays], tuple[Arrays, list[Array | None]]],
     active: Sequence[int],
+    program: Any,
     pull: Callable[[Arrays, Arrays], Arrays] | None = None,
     num_known: int | None = None,
 ) -> Arrays:
@@ -159,18 +160,28 @@ def _bind(
         outputs: the types of its results.
         jvp: from values and the directions of the active ones, results and their derivatives, None for zero.
         active: positions in `values` that a derivative may be asked of.
+        program: the jaxpr of `function`, in which JAX looks for operations that have to know the devices; None: it has
+            none, and is traced only if it is computed.
         pull: from the first `num_known` values and cotangents of the results, those of the other values, in which
             `function` is linear.
         num_known: see there.
     """
     found: Arrays = operation_p.bind(
-        *values, function=function, outputs=outputs, jvp=jvp, active=tuple(active), pull=pull, num_known=num_known
+        *values,
+        function=function,
+        outputs=outputs,
+        jvp=jvp,
+        active=tuple(active),
+        program=program,
+        pull=pull,
+        num_known=num_known,
     )
     return found
 
 
-def _evaluate(*values: Array, function: Callable[[Arrays], Arrays], **_: Any) -> Arrays:
-    return function(list(values))
+def _evaluate(*values: Array, function: Callable[[Arrays], Arrays], program: Any, **_: Any) -> Arrays:
+    found: Arrays = function(list(values)) if program is None else jaxpr_as_fun(program)(*values)
+    return found
 
 
 def _jvp(primals: Sequence[Any], tangents: Sequence[Any], *, jvp: Any, active: Any, **_: Any) -> tuple[Arrays, Any]:
@@ -182,8 +193,7 @@ def _jvp(primals: Sequence[Any], tangents: Sequence[Any], *, jvp: Any, active: A
 def _transpose(cotangents: Sequence[Any], *values: Any, pull: Any, num_known: int, **_: Any) -> list[Array | None]:
     found = pull(list(values[:num_known]), [ad.instantiate_zeros(c) for c in cotangents])
     asked = (ad.is_undefined_primal(value) for value in values[num_known:])
-    nothing: list[Array | None] = [None] * num_known
-    return nothing + [f if wanted else None for f, wanted in zip(found, asked, strict=True)]
+    return [*[None] * num_known, *(f if wanted else None for f, wanted in zip(found, asked, strict=True))]
 
 
 def _batch(
@@ -194,6 +204,7 @@ def _batch(
     outputs: Any,
     jvp: Any,
     active: Any,
+    program: Any,
     pull: Any,
     num_known: int | None,
 ) -> tuple[Arrays, list[int]]:
@@ -203,12 +214,14 @@ def _batch(
         value, axis = values[i], axes[i]
         values[i] = jnp.broadcast_to(value, (size, *value.shape)) if axis is None else jnp.moveaxis(value, axis, 0)
         axes[i] = 0
+    mapped = jax.vmap(function, (axes,))
     found = _bind(
-        jax.vmap(function, (axes,)),
+        mapped,
         values,
         tuple(unmapped_aval(size, 0, output) for output in outputs),
         jax.vmap(jvp, (axes, [axes[i] for i in active])),
         active,
+        program and jax.make_jaxpr(mapped)(values),
         pull and jax.vmap(pull, (axes[:num_known], 0)),
         num_known,
     )

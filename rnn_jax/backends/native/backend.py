@@ -4,8 +4,7 @@ Keeps the gates of every step for the backward pass, `[T, B, 5 H]` floats for an
 `checkpoint_every` needs less memory, as everywhere.
 """
 
-from collections.abc import Sequence
-from functools import partial
+from functools import cache, partial
 from typing import NamedTuple
 
 import jax
@@ -13,7 +12,7 @@ import jax.numpy as jnp
 
 from rnn_jax.backends import device, manual
 from rnn_jax.backends.derivatives import Passes, by_hand
-from rnn_jax.backends.native import library
+from rnn_jax.backends.native import library, partitioned
 from rnn_jax.backends.refusals import OPTIONS, Refusal, of_nothing_to_run, of_options, of_other_than_float32
 from rnn_jax.cells import CELLS
 from rnn_jax.cells.cell import Cell
@@ -21,6 +20,7 @@ from rnn_jax.cells.gru import GRUCarry, GRUParams
 from rnn_jax.cells.lstm import LSTMCarry, LSTMParams
 from rnn_jax.cells.rnn import RNNCarry, RNNParams
 from rnn_jax.controls import StepMasks, length_mask, select
+from rnn_jax.sharding import vary, varying
 from rnn_jax.types import Array, Carry, Params, tree_map
 
 KnownParams = RNNParams | LSTMParams | GRUParams
@@ -73,7 +73,7 @@ def run(
     """
     num_steps, *batch_shape, _ = xs.shape
     flat = xs.reshape(num_steps, -1, xs.shape[-1])
-    lengths = jnp.full(flat.shape[1], num_steps, jnp.int32)
+    lengths = vary(jnp.full(flat.shape[1], num_steps, jnp.int32), varying(xs))
     if masks.valid is not None:
         lengths = masks.valid.reshape(num_steps, -1).sum(0, dtype=jnp.int32)
     flat_carry = tree_map(lambda a: a.reshape(-1, a.shape[-1]), carry)
@@ -98,24 +98,22 @@ def definition(
 
 def forward(
     cell: KnownCell, reverse: bool, args: tuple[KnownParams, KnownCarry, Array], lengths: Array, save: bool
-) -> tuple[tuple[KnownCarry, Array], tuple[Array, Array]]:
+) -> tuple[tuple[KnownCarry, Array], tuple[Array, ...]]:
     """For xs `[T, B, I]` and lengths `[B]` the final carry and h after each step `[T, B, H]`, held past the end; and
-    what the backward pass needs: that h, and the gates in the library's own order, empty without `save`."""
+    what the backward pass needs: that h, and the gates in the library's own order, left out without `save`."""
     params, carry, xs = args
-    num_steps, batch_size, _ = xs.shape
     hidden_size, width = params.w_hh.shape[0], library.vector_width()
     assert width is not None
     padded = -(-hidden_size // width) * width
     recurrent = jnp.zeros_like(params.b)
     if isinstance(params, GRUParams):
         recurrent = recurrent.at[2 * hidden_size :].set(params.b_hn)
-    saved_shape = (num_steps, batch_size, KINDS[cell.name].saved * padded) if save else (0,)
-    shapes = ((num_steps, batch_size, hidden_size), (batch_size, hidden_size), saved_shape)
     arguments = (xs, params.w_ih, params.w_hh, params.b, recurrent, carry[0], carry[-1], lengths)
-    hs, c, gates = call(library.FORWARD, shapes, cell, reverse, arguments)
+    saved_size = KINDS[cell.name].saved * padded if save else None
+    hs, c, *saved = partitioned.call(forward_loops(cell.name, reverse, saved_size), *arguments)
     h = hs[0 if reverse else -1]
     final = LSTMCarry(h, c) if isinstance(carry, LSTMCarry) else carry._replace(h=h)
-    return (final, hs), (hs, gates)
+    return (final, hs), (hs, *saved)
 
 
 def backward(
@@ -123,7 +121,7 @@ def backward(
     reverse: bool,
     args: tuple[KnownParams, KnownCarry, Array],
     lengths: Array,
-    saved: tuple[Array, Array],
+    saved: tuple[Array, ...],
     cotangents: tuple[KnownCarry, Array],
 ) -> tuple[KnownParams, KnownCarry, Array]:
     """The derivative of the loss with respect to params, carry and xs, from that to the final carry and to hs."""
@@ -131,18 +129,47 @@ def backward(
     hs, gates = saved
     dfinal, dhs = cotangents
     hidden_size = params.w_hh.shape[0]
-    biases = (KINDS[cell.name].biases * hidden_size,)
-    shapes = (params.w_ih.shape, params.w_hh.shape, biases, xs.shape, carry.h.shape, carry.h.shape)
     arguments = (xs, params.w_ih, params.w_hh, carry[0], carry[-1], lengths, hs, gates, dhs, dfinal[0], dfinal[-1])
-    dw_ih, dw_hh, db, dxs, *dcarry = call(library.BACKWARD, shapes, cell, reverse, arguments)
+    dw_ih, dw_hh, db, dxs, *dcarry = partitioned.call(backward_loops(cell.name, reverse), *arguments)
     if isinstance(params, GRUParams):
         return GRUParams(dw_ih, dw_hh, db[hidden_size:], db[:hidden_size]), type(carry)(*dcarry[: len(carry)]), dxs
     return type(params)(dw_ih, dw_hh, db), type(carry)(*dcarry[: len(carry)]), dxs
 
 
+@cache
+def forward_loops(name: str, reverse: bool, saved_size: int | None) -> partitioned.Layout:
+    """The library's forward pass of the cell of that name, of arrays: to hs, c and, where a size is given, gates."""
+
+    def function(*arguments: Array) -> tuple[Array, ...]:
+        xs, carry = arguments[0], arguments[5]
+        saved_shape = (0,) if saved_size is None else (*xs.shape[:2], saved_size)
+        found = call(
+            library.FORWARD, ((*xs.shape[:2], carry.shape[1]), carry.shape, saved_shape), name, reverse, arguments
+        )
+        return found[: len(results)]
+
+    results = ("t b h", "b h") if saved_size is None else ("t b h", "b h", "t b s")
+    return partitioned.Layout(function, ("t b i", "i g", "h g", "g", "g", "b h", "b h", "b"), results)
+
+
+@cache
+def backward_loops(name: str, reverse: bool) -> partitioned.Layout:
+    """The library's backward pass of the cell of that name, of arrays."""
+
+    def function(*arguments: Array) -> tuple[Array, ...]:
+        xs, w_ih, w_hh, carry = arguments[:4]
+        biases = (KINDS[name].biases * w_hh.shape[0],)
+        shapes = (w_ih.shape, w_hh.shape, biases, xs.shape, carry.shape, carry.shape)
+        return call(library.BACKWARD, shapes, name, reverse, arguments)
+
+    arguments = ("t b i", "i g", "h g", "b h", "b h", "b", "t b h", "t b s", "t b h", "b h", "b h")
+    return partitioned.Layout(function, arguments, ("i g", "h g", "f", "t b i", "b h", "b h"))
+
+
 def call(
-    name: str, shapes: tuple[tuple[int, ...], ...], cell: KnownCell, reverse: bool, arguments: tuple[Array, ...]
-) -> Sequence[Array]:
-    """The library's function of that name: results of these shapes."""
-    results = [jax.ShapeDtypeStruct(shape, jnp.float32) for shape in shapes]
-    return jax.ffi.ffi_call(name, results, vmap_method="sequential")(*arguments, cell=cell.name, reverse=reverse)
+    name: str, shapes: tuple[tuple[int, ...], ...], cell: str, reverse: bool, arguments: tuple[Array, ...]
+) -> tuple[Array, ...]:
+    """The library's function of that name, for that cell: results of these shapes."""
+    results = tuple(jax.ShapeDtypeStruct(shape, jnp.float32) for shape in shapes)
+    function = jax.ffi.ffi_call(name, results, vmap_method="sequential")
+    return tuple(function(*arguments, cell=cell, reverse=reverse))
