@@ -12,9 +12,11 @@ from rnn_jax import Cell, cells, compose, unroll
 from rnn_jax.cells import (
     GRUCarry,
     GRUParams,
+    GRUResetBeforeParams,
     LayerNormParams,
     LSTMCarry,
     LSTMParams,
+    LSTMProjectionParams,
     PeepholeParams,
     RNNCarry,
     RNNParams,
@@ -52,12 +54,16 @@ def test_the_types_of_every_cell() -> None:
         "lstm_without_dc": assert_type(run(get("lstm_without_dc")), tuple[LSTMParams, LSTMCarry]),
         "lstm_peephole": assert_type(run(get("lstm_peephole")), tuple[PeepholeParams, LSTMCarry]),
         "lstm_layer_norm": assert_type(run(get("lstm_layer_norm")), tuple[LayerNormParams, LSTMCarry]),
+        "lstm_projection": assert_type(run(get("lstm_projection")), tuple[LSTMProjectionParams, LSTMCarry]),
+        "gru_reset_before": assert_type(run(get("gru_reset_before")), tuple[GRUResetBeforeParams, GRUCarry]),
     }
     declared = {
         "rnn": (RNNParams, RNNCarry),
         "gru": (GRUParams, GRUCarry),
         "lstm_peephole": (PeepholeParams, LSTMCarry),
         "lstm_layer_norm": (LayerNormParams, LSTMCarry),
+        "lstm_projection": (LSTMProjectionParams, LSTMCarry),
+        "gru_reset_before": (GRUResetBeforeParams, GRUCarry),
     }
     literals = {name for each in get_overloads(get) for name in get_args(each.__annotations__["name"])}
     assert set(found) == literals <= set(cells.CELLS)

@@ -9,16 +9,20 @@
 | `lstm_peephole` | `PeepholeParams` | `LSTMCarry` | gates that look at c |
 | `lstm_layer_norm` | `LayerNormParams` | `LSTMCarry` | sums normalized over the units |
 | `lstm_without_dc` | `LSTMParams` | `LSTMCarry` | its gradient is wrong on purpose |
+| `lstm_projection` | `LSTMProjectionParams` | `LSTMCarry` | a state of fewer features than cells |
+| `gru_reset_before` | `GRUResetBeforeParams` | `GRUCarry` | reset before the recurrent product |
 
 `CELLS` is the table, and each of them a `Cell`: a few pure functions under one name.
 """
 
 from typing import Literal, overload
 
-from rnn_jax.cells import gru, lstm, lstm_variants, rnn
+from rnn_jax.cells import gru, gru_reset_before, lstm, lstm_projection, lstm_variants, rnn
 from rnn_jax.cells.cell import Cell
 from rnn_jax.cells.gru import GRUCarry, GRUParams
+from rnn_jax.cells.gru_reset_before import GRUResetBeforeParams
 from rnn_jax.cells.lstm import LSTMCarry, LSTMParams
+from rnn_jax.cells.lstm_projection import LSTMProjectionParams
 from rnn_jax.cells.lstm_variants import LayerNormParams, PeepholeParams
 from rnn_jax.cells.rnn import RNNCarry, RNNParams
 from rnn_jax.types import Carry, Params
@@ -30,6 +34,8 @@ CELLS: dict[str, Cell[Params, Carry]] = {
     "lstm": lstm.make(),
     "gru": gru.make(),
     **{cell.name: cell for cell in lstm_variants.make()},
+    "lstm_projection": lstm_projection.make(),
+    "gru_reset_before": gru_reset_before.make(),
 }
 """Every cell, by its name."""
 
@@ -46,6 +52,10 @@ def get(name: Literal["gru"]) -> Cell[GRUParams, GRUCarry]: ...
 def get(name: Literal["lstm_peephole"]) -> Cell[PeepholeParams, LSTMCarry]: ...
 @overload
 def get(name: Literal["lstm_layer_norm"]) -> Cell[LayerNormParams, LSTMCarry]: ...
+@overload
+def get(name: Literal["lstm_projection"]) -> Cell[LSTMProjectionParams, LSTMCarry]: ...
+@overload
+def get(name: Literal["gru_reset_before"]) -> Cell[GRUResetBeforeParams, GRUCarry]: ...
 @overload
 def get(name: str) -> Cell[Params, Carry]: ...
 def get(name: str) -> Cell[Params, Carry]:
@@ -68,8 +78,10 @@ __all__ = [
     "Cell",
     "GRUCarry",
     "GRUParams",
+    "GRUResetBeforeParams",
     "LSTMCarry",
     "LSTMParams",
+    "LSTMProjectionParams",
     "LayerNormParams",
     "PeepholeParams",
     "RNNCarry",

@@ -114,6 +114,25 @@ def gru_step(params, carry, x):
     return (h,), h
 
 
+def projection_step(params, carry, x):
+    h, c = carry
+    z = x @ params.w_ih + h @ params.w_hh + params.b
+    z_i, z_f, z_g, z_o = np.split(z, 4, -1)
+    c = sigmoid(z_f) * c + sigmoid(z_i) * np.tanh(z_g)
+    h = (sigmoid(z_o) * np.tanh(c)) @ params.w_hr
+    return (h, c), h
+
+
+def reset_before_step(params, carry, x):
+    (h,) = carry
+    x_r, x_z, x_n = np.split(x @ params.w_ih + params.b, 3, -1)
+    w_r, w_z, w_n = np.split(params.w_hh, 3, -1)
+    r, z = sigmoid(x_r + h @ w_r), sigmoid(x_z + h @ w_z)
+    n = np.tanh(x_n + (r * h) @ w_n)
+    h = (1 - z) * n + z * h
+    return (h,), h
+
+
 STEPS = {
     "rnn": rnn_step(np.tanh),
     "rnn_relu": rnn_step(relu),
@@ -126,18 +145,25 @@ STEPS = {
     "lstm_without_dc": without_dc_step,
     "lstm_peephole": peephole_step,
     "lstm_layer_norm": layer_norm_step,
+    "lstm_projection": projection_step,
+    "gru_reset_before": reset_before_step,
 }
 NUM_CARRIES = {name: 2 if name.startswith("lstm") else 1 for name in STEPS}
+STATES = {  # the sizes of the carry's parts, where they are not all the rows of w_hh
+    "lstm_projection": lambda params: params.w_hr.shape[::-1],
+}
 
 
-def zeros(name, batch_shape, hidden_size):
-    return tuple(np.zeros((*batch_shape, hidden_size)) for _ in range(NUM_CARRIES[name]))
+def zeros(name, params, batch_shape):
+    """The initial carry."""
+    sizes = STATES[name](params) if name in STATES else [params.w_hh.shape[0]] * NUM_CARRIES[name]
+    return tuple(np.zeros((*batch_shape, size)) for size in sizes)
 
 
 def unroll(name, params, xs, carry=None, lengths=None, resets=None, reverse=False, truncate_every=None):
     """The final carry, and ys stacked over time."""
-    num_steps, batch_shape, hidden_size = len(xs), xs.shape[1:-1], params.w_hh.shape[0]
-    start = zeros(name, batch_shape, hidden_size)
+    num_steps, batch_shape = len(xs), xs.shape[1:-1]
+    start = zeros(name, params, batch_shape)
     carry = start if carry is None else carry
     lengths = np.full(batch_shape, num_steps) if lengths is None else np.asarray(lengths)
     resets = np.zeros((num_steps, *batch_shape), bool) if resets is None else np.asarray(resets)
@@ -152,7 +178,7 @@ def unroll(name, params, xs, carry=None, lengths=None, resets=None, reverse=Fals
         taken = taken + (t < lengths)
         carry = tuple(np.where(valid, new, old) for new, old in zip(stepped, carry, strict=True))
         ys[t] = np.where(valid, y, 0)
-    return carry, np.stack(ys) if ys else np.zeros((0, *batch_shape, hidden_size))
+    return carry, np.stack(ys) if ys else np.zeros((0, *start[0].shape))
 
 
 def bidirectional(name, params, xs, carry=(None, None), resets=None, **options):
