@@ -47,6 +47,8 @@ ONCE = ("plain", "reverse_lengths_resets", "truncate_3", "one_step", "no_batch_a
 TABLE = [("lstm", case, "scan") for case in CASES]
 TABLE += [(name, case, "scan") for name in THOROUGH if name != "lstm" for case in STEP]
 TABLE += [(name, "everything", "scan") for name in FURTHER]
+TABLE += [(name, "reverse_lengths_resets", "associative") for name in ("mingru", "minlstm", "lru")]
+TABLE += [("mingru", "checkpoint_not_dividing", "associative")]
 # Here the gradient passes every control by hand, and each rule says what it keeps.
 TABLE += [("lstm", case, "manual") for case in CASES]
 TABLE += [(name, case, "manual") for name in ("rnn", "gru") for case in (*STEP, "lengths_resets", "two_batch_axes")]
@@ -504,7 +506,7 @@ def test_the_gradient_is_a_sum_over_time(name):
 ERRORS = {
     "backend": (
         {"backend": "fast"},
-        "unknown backend 'fast': take one of auto, scan, manual, native, cudnn, pallas",
+        "unknown backend 'fast': take one of auto, scan, manual, native, associative, cudnn, pallas",
     ),
     "checkpoint_every": ({"checkpoint_every": 0}, "checkpoint_every must be at least 1, got 0"),
     "truncate_every": ({"truncate_every": -2}, "truncate_every must be at least 1, got -2"),

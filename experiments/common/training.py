@@ -43,7 +43,8 @@ class TrainConfig(RunConfig):
     backend: str = flag(
         "auto",
         "how values and gradients are computed; auto: on a CPU native, if compiled "
-        "(python -m rnn_jax.backends.native), else manual where the cell has a rule; cudnn and pallas: for a GPU, auto "
+        "(python -m rnn_jax.backends.native), else manual where the cell has a rule; associative: all steps at once, "
+        "for mingru, minlstm and lru; cudnn and pallas: for a GPU, auto "
         "where they cannot",
         choices=CHOICES,
     )
@@ -188,12 +189,15 @@ def recurrent_options(config: TrainConfig) -> dict[str, Any]:
         "checkpoint_every": config.checkpoint_every,
         "truncate_every": config.truncate_every,
         "init": config.init,
-        "gain": config.gain,
         "zoneout": config.zoneout,
         "dtype": DTYPES[config.dtype],
         "param_dtype": jnp.float64 if config.dtype == "float64" else jnp.float32,
     }
     takes = {name: inspect.signature(cell.init_params).parameters for name, cell in CELLS.items()}
+    if "gain" in takes[config.cell]:
+        options["gain"] = config.gain
+    elif config.gain != 1:
+        raise UsageError(f"--gain={config.gain}: --cell={config.cell} has no recurrent weights that it would multiply")
     for name, what in (("forget_bias", "forget gate"), ("chrono", "gate with a memory to set")):
         value = getattr(config, name)
         if value is None:

@@ -1,5 +1,6 @@
 """Where the gradient of cells goes at their initialization."""
 
+import inspect
 import math
 import time
 from collections.abc import Sequence
@@ -96,7 +97,9 @@ def sweep(config: Config, workdir: Path) -> tuple[list[dict[str, Any]], float]:
     for cell_name, init, gain, options in config.settings():
         cell = cells.get(cell_name)
         key = jax.random.fold_in(jax.random.key(config.seed), 1)
-        params = cell.init_params(key, config.input_size, config.hidden_size, gain=gain, **options)
+        if "gain" in inspect.signature(cell.init_params).parameters:  # else there are no weights for it to multiply
+            options = {"gain": gain, **options}
+        params = cell.init_params(key, config.input_size, config.hidden_size, **options)
         if cell_name not in looks:
             started = time.perf_counter()
             looks = {cell_name: compiled(make_looks(config, cell_name, lengths), params)}  # the last cell's may go

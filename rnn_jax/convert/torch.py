@@ -54,7 +54,8 @@ def from_torch(cell_name: str, state: Mapping[str, Any]) -> tuple[Params, ...]:
     """Parameters of a stack from the state of a PyTorch module.
 
     Args:
-        cell_name: `rnn`, `rnn_relu`, `lstm`, `lstm_projection` or `gru`. The names in `state` do not tell tanh from relu.
+        cell_name: `rnn`, `rnn_relu`, `lstm`, `lstm_projection` or `gru`. The names in `state` do not tell
+            tanh from relu.
         state: PyTorch's names (`weight_ih_l0`, `bias_hh_l1_reverse`, ...) with anything that `np.asarray` takes, which
             a CPU tensor is (bfloat16 tensors are not). Sizes, layers and directions are read from it. Without biases
             (`bias=False`) ours are zero. The arrays are copied.
@@ -63,7 +64,8 @@ def from_torch(cell_name: str, state: Mapping[str, Any]) -> tuple[Params, ...]:
     parameters or `Directions` of them.
 
     Raises: `ValueError` for another cell; for entries that are unknown, missing, or of a shape or dtype that does not
-    fit, with names and shapes; for a projection that the cell does not have; for float64 where JAX would round it to float32.
+    fit, with names and shapes; for a projection that the cell does not have; for float64 where JAX would round it to
+    float32.
 
     Example:
 

@@ -133,6 +133,78 @@ def reset_before_step(params, carry, x):
     return (h,), h
 
 
+def mingru_step(params, carry, x):
+    (h,) = carry
+    z, n = np.split(x @ params.w_ih + params.b, 2, -1)
+    h = h + sigmoid(z) * (n - h)
+    return (h,), h
+
+
+def minlstm_step(params, carry, x):
+    (h,) = carry
+    z_i, z_f, g = np.split(x @ params.w_ih + params.b, 3, -1)
+    i, f = sigmoid(z_i), sigmoid(z_f)
+    h = (f * h + i * g) / (f + i)
+    return (h,), h
+
+
+def indrnn_step(params, carry, x):
+    (h,) = carry
+    h = relu(x @ params.w_ih + params.w_hh * h + params.b)
+    return (h,), h
+
+
+def mgu_step(params, carry, x):
+    (h,) = carry
+    x_f, x_n = np.split(x @ params.w_ih + params.b, 2, -1)
+    w_f, w_n = np.split(params.w_hh, 2, -1)
+    f = sigmoid(x_f + h @ w_f)
+    h = (1 - f) * h + f * np.tanh(x_n + (f * h) @ w_n)
+    return (h,), h
+
+
+def slstm_step(params, carry, x):
+    h, c, n, m = carry
+    z_i, z_f, z_g, z_o = np.split(x @ params.w_ih + h @ params.w_hh + params.b, 4, -1)
+    log_f = np.log(sigmoid(z_f))
+    kept = np.where(n.real == 0, False, (log_f + m).real > z_i.real)
+    new_m = np.where(kept, log_f + m, z_i)
+    i, f = np.exp(z_i - new_m), np.where(n.real == 0, 1, np.exp(log_f + m - new_m))
+    c, n = f * c + i * np.tanh(z_g), f * n + i
+    h = sigmoid(z_o) * c / n
+    return (h, c, n, new_m), h
+
+
+def cornn_step(params, carry, x):
+    h, z = carry
+    force = np.tanh(x @ params.w_ih + h @ params.w_hh + z @ params.w_zh + params.b)
+    z = z + 0.042 * (force - 2.7 * h - 4.7 * z)
+    h = h + 0.042 * z
+    return (h, z), h
+
+
+def lem_step(params, carry, x):
+    h, z = carry
+    x_a, x_b, x_z, x_h = np.split(x @ params.w_ih + params.b, 4, -1)
+    h_a, h_b, h_z = np.split(h @ params.w_hh, 3, -1)
+    a, b = sigmoid(x_a + h_a), sigmoid(x_b + h_b)
+    z = z + a * (np.tanh(x_z + h_z) - z)
+    h = h + b * (np.tanh(x_h + z @ params.w_zh) - h)
+    return (h, z), h
+
+
+def lru_step(params, carry, x):
+    """Complex numbers as pairs: the complex step has an imaginary unit of its own."""
+    re, im = carry
+    modulus, angle, gamma = np.exp(-np.exp(params.nu_log)), np.exp(params.theta_log), np.exp(params.gamma_log)
+    real, imaginary = modulus * np.cos(angle), modulus * np.sin(angle)
+    re, im = (
+        real * re - imaginary * im + gamma * (x @ params.b_re),
+        real * im + imaginary * re + gamma * (x @ params.b_im),
+    )
+    return (re, im), re @ params.c_re - im @ params.c_im + x @ params.d
+
+
 STEPS = {
     "rnn": rnn_step(np.tanh),
     "rnn_relu": rnn_step(relu),
@@ -147,10 +219,24 @@ STEPS = {
     "lstm_layer_norm": layer_norm_step,
     "lstm_projection": projection_step,
     "gru_reset_before": reset_before_step,
+    "mingru": mingru_step,
+    "minlstm": minlstm_step,
+    "indrnn": indrnn_step,
+    "mgu": mgu_step,
+    "slstm": slstm_step,
+    "cornn": cornn_step,
+    "lem": lem_step,
+    "lru": lru_step,
 }
 NUM_CARRIES = {name: 2 if name.startswith("lstm") else 1 for name in STEPS}
 STATES = {  # the sizes of the carry's parts, where they are not all the rows of w_hh
     "lstm_projection": lambda params: params.w_hr.shape[::-1],
+    "mingru": lambda params: [params.b.size // 2],
+    "minlstm": lambda params: [params.b.size // 3],
+    "slstm": lambda params: [params.w_hh.shape[0]] * 4,
+    "cornn": lambda params: [params.b.size] * 2,
+    "lem": lambda params: [params.w_zh.shape[0]] * 2,
+    "lru": lambda params: [params.nu_log.size] * 2,
 }
 
 
