@@ -198,6 +198,9 @@ def recurrent_options(config: TrainConfig) -> dict[str, Any]:
         options["gain"] = config.gain
     elif config.gain != 1:
         raise UsageError(f"--gain={config.gain}: --cell={config.cell} has no recurrent weights that it would multiply")
+    if config.gradient_flow_every is not None and CELLS[config.cell].output is None:
+        reason = f"--cell={config.cell} has outputs that do not follow from its state alone"
+        raise UsageError(f"--gradient_flow_every={config.gradient_flow_every}: {reason}")
     for name, what in (("forget_bias", "forget gate"), ("chrono", "gate with a memory to set")):
         value = getattr(config, name)
         if value is None:

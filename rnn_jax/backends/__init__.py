@@ -55,7 +55,8 @@ CHOICES = ("auto", *BACKENDS)
 
 AUTO = ("native", "manual", "scan")
 """What `auto` tries, in this order: the fastest first at every shape measured on a CPU (benchmarks/README.md).
-`cudnn` and `pallas` are not measured on a GPU yet, so it does not take them."""
+`cudnn` and `pallas` are not measured on a GPU yet, so it does not take them. `associative` is no faster than `scan` on
+two cores, and for `lru`, whose numbers are complex, mostly slower."""
 
 FALL_BACK = ("native", "cudnn", "pallas")
 """Back ends for some machines and shapes: what they cannot compute is left to `auto`, with a warning."""

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from typing import Any, Generic, NamedTuple
 
 import jax
+import jax.numpy as jnp
 
 from rnn_jax.types import Array, C, P, Projected, tree_map
 
@@ -45,14 +46,13 @@ def all_states(a: Array, b: Array, start: Array, reverse: bool = False) -> Array
 
     Returns: `[T, ...]`.
 
-    >>> import jax.numpy as jnp
     >>> all_states(jnp.full(4, 0.5), jnp.ones(4), jnp.array(2.0)).tolist()
     [2.0, 2.0, 2.0, 2.0]
     """
     if not a.shape[0]:
         return b
     first = -1 if reverse else 0
-    b = b.at[first].add(a[first] * start)
+    b = b.astype(jnp.result_type(a, b, start)).at[first].add(a[first] * start)
 
     def join(earlier: tuple[Array, Array], later: tuple[Array, Array]) -> tuple[Array, Array]:
         return later[0] * earlier[0], later[0] * earlier[1] + later[1]

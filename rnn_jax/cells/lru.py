@@ -83,9 +83,9 @@ def init_params(
     nu = -0.5 * jnp.log(share * (r_max**2 - r_min**2) + r_min**2)
     theta = max_phase * jax.random.uniform(key_phase, (hidden_size,), jnp.float32, tiny, 1.0)
     gamma_log = 0.5 * jnp.log(-jnp.expm1(-2 * nu))  # sqrt(1 - |lambda|^2)
-    ring = (part.astype(dtype) for part in (jnp.log(nu), jnp.log(theta), gamma_log))
+    nu_log, theta_log, gamma_log = (part.astype(dtype) for part in (jnp.log(nu), jnp.log(theta), gamma_log))
     root = jnp.asarray(math.sqrt(0.5), dtype)
-    return LRUParams(*ring, root * b_re, root * b_im, root * c_re, root * c_im, d)
+    return LRUParams(nu_log, theta_log, gamma_log, root * b_re, root * b_im, root * c_re, root * c_im, d)
 
 
 def init_carry(batch_shape: tuple[int, ...], hidden_size: int, dtype: DType = jnp.float32) -> LRUCarry:

@@ -11,7 +11,7 @@ import pytest
 from helpers.unrolls import FURTHER, H, I, assert_trees_close, draw, quick_jit
 from numpy.testing import assert_allclose
 
-from rnn_jax import cells, compose, unroll
+from rnn_jax import cells, compose, models, unroll
 from rnn_jax.cells import lru, lstm_projection, mingru, minlstm
 from rnn_jax.cells.cell import Sizes
 from rnn_jax.cells.contract import check
@@ -148,3 +148,15 @@ def test_eigenvalues_lie_in_the_ring():
     assert_allclose(np.exp(params.gamma_log), np.sqrt(1 - modulus**2), rtol=1e-4)
     with pytest.raises(ValueError, match=r"r_min and r_max must rise within 0..1, got 0.9 and 0.5"):
         cell.init_params(jax.random.key(0), I, H, r_min=0.9, r_max=0.5)
+
+
+def test_the_last_output_of_a_cell_whose_outputs_do_not_follow_from_its_carry():
+    """From the outputs, at the last valid step of each sequence; of a backward pass at the first."""
+    ys = jnp.arange(24.0).reshape(3, 2, 4)
+    carry = (compose.Directions((), ()),)
+    cell = cells.get("lru")
+    assert models.last_output(cell, carry, ys=ys, lengths=jnp.array([3, 1])).tolist() == [[16, 17, 2, 3], [4, 5, 6, 7]]
+    assert models.last_output(cell, carry, True, ys).tolist() == [[2, 3], [6, 7]]
+    assert models.last_output(cell, ((),), ys=ys).tolist() == ys[-1].tolist()
+    with pytest.raises(ValueError, match="cell 'lru' has no output, the function from its carry to y: give ys"):
+        models.last_output(cell, carry)
