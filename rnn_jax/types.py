@@ -6,6 +6,7 @@
 | T | time |
 | I | input features |
 | H | hidden features |
+| P | features of a projected state |
 | G | gates of a cell (1 for `rnn`, 4 for `lstm`, 3 for `gru`) |
 | D | directions (1 or 2) |
 | L | layers |

@@ -59,6 +59,7 @@ def unroll(
             `scan`: differentiated by JAX; the definition.
             `manual`: the hand-derived backward pass, which stores the carries alone and recomputes the gates.
             `native`: both passes in C++, for a CPU and float32, compiled once, at the first use.
+            `associative`: all steps at once, in rounds that join neighbours, for `mingru`, `minlstm` and `lru`.
             `cudnn`, `pallas`: for an NVIDIA GPU, tested without one and not yet measured: its library's LSTM, and one
             kernel for all steps with W_hh on chip (a CPU interprets it, slowly).
             `auto`: the first of `native` (from two steps on), `manual` and `scan` that can compute the call. It also

@@ -11,7 +11,9 @@ import pytest
 from helpers import reference
 from helpers.unrolls import (
     CASES,
+    FURTHER,
     LENGTHS,
+    THOROUGH,
     XS,
     B,
     H,
@@ -35,7 +37,6 @@ from rnn_jax import Cell, cells, unroll
 from rnn_jax.backends.native import vector_width
 from rnn_jax.bptt import RULES
 
-CELLS = tuple(cells.CELLS)
 LONG = ("scan", "manual")
 """Back ends for many steps: a CPU interprets pallas, slowly. `cudnn` needs a GPU: see test_cudnn."""
 BACKENDS = (*LONG, "pallas")
@@ -44,7 +45,10 @@ BACKENDS = (*LONG, "pallas")
 STEP = ("carry", "everything")
 ONCE = ("plain", "reverse_lengths_resets", "truncate_3", "one_step", "no_batch_axis", "two_batch_axes")
 TABLE = [("lstm", case, "scan") for case in CASES]
-TABLE += [(name, case, "scan") for name in CELLS if name != "lstm" for case in STEP]
+TABLE += [(name, case, "scan") for name in THOROUGH if name != "lstm" for case in STEP]
+TABLE += [(name, "everything", "scan") for name in FURTHER]
+TABLE += [(name, "reverse_lengths_resets", "associative") for name in ("mingru", "minlstm", "lru")]
+TABLE += [("mingru", "checkpoint_not_dividing", "associative")]
 # Here the gradient passes every control by hand, and each rule says what it keeps.
 TABLE += [("lstm", case, "manual") for case in CASES]
 TABLE += [(name, case, "manual") for name in ("rnn", "gru") for case in (*STEP, "lengths_resets", "two_batch_axes")]
@@ -506,7 +510,7 @@ def test_the_gradient_is_a_sum_over_time(name):
 ERRORS = {
     "backend": (
         {"backend": "fast"},
-        "unknown backend 'fast': take one of auto, scan, manual, native, cudnn, pallas",
+        "unknown backend 'fast': take one of auto, scan, manual, native, associative, cudnn, pallas",
     ),
     "checkpoint_every": ({"checkpoint_every": 0}, "checkpoint_every must be at least 1, got 0"),
     "truncate_every": ({"truncate_every": -2}, "truncate_every must be at least 1, got -2"),

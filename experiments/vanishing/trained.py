@@ -8,8 +8,10 @@ import numpy as np
 from tabulate import tabulate
 
 from experiments.common import results
+from experiments.common.flags import UsageError
 from experiments.common.restore import restore
 from experiments.vanishing.flags import Config
+from rnn_jax.cells import CELLS
 from rnn_jax.diagnostics import memory_horizon
 from rnn_jax.models import make_gradient_flow
 from rnn_jax.plotting import gradients
@@ -30,6 +32,10 @@ def verdict(values: np.ndarray) -> tuple[str, float, float]:
 def run(name: str, config: Config, workdir: Path) -> None:
     """Measures, writes `results.json` and a plot into `workdir`, prints the table; the run's folder stays as it is."""
     restored = restore(Path(config.run), "run")
+    if CELLS[restored.config.cell].output is None:
+        raise UsageError(
+            f"--run={config.run}: outputs of --cell={restored.config.cell} do not follow from its state alone"
+        )
     look, data = restored.task.look_at(restored.config, BATCH)
     inputs, lengths = look.take(data)
     started = time.perf_counter()

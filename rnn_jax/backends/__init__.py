@@ -5,6 +5,7 @@
 | `scan` | everything: the definition | by JAX, forward mode too |
 | `manual` | cells with a rule in `rnn_jax.bptt` | hand-derived |
 | `native` | those cells on a CPU, float32 | hand-derived, in C++ |
+| `associative` | `mingru`, `minlstm` and `lru`, all steps at once | by JAX |
 | `cudnn` | the LSTM on an NVIDIA GPU, float32 | by NVIDIA |
 | `pallas` | those cells on an NVIDIA GPU, while W_hh fits on chip | hand-derived |
 
@@ -18,7 +19,7 @@ from collections.abc import Callable
 from functools import cache
 from typing import NamedTuple
 
-from rnn_jax.backends import cudnn, manual, native, pallas, scan
+from rnn_jax.backends import associative, cudnn, manual, native, pallas, scan
 from rnn_jax.backends.refusals import Refusal
 from rnn_jax.cells.cell import Cell
 from rnn_jax.controls import StepMasks
@@ -44,6 +45,7 @@ BACKENDS: dict[str, Backend] = {
     "scan": Backend(scan.run, scan.refusal),
     "manual": Backend(manual.run, manual.refusal),
     "native": Backend(native.run, native.refusal),
+    "associative": Backend(associative.run, associative.refusal),
     "cudnn": Backend(cudnn.run, cudnn.refusal, vmap=False),
     "pallas": Backend(pallas.run, pallas.refusal),
 }
@@ -53,7 +55,8 @@ CHOICES = ("auto", *BACKENDS)
 
 AUTO = ("native", "manual", "scan")
 """What `auto` tries, in this order: the fastest first at every shape measured on a CPU (benchmarks/README.md).
-`cudnn` and `pallas` are not measured on a GPU yet, so it does not take them."""
+`cudnn` and `pallas` are not measured on a GPU yet, so it does not take them. `associative` is no faster than `scan` on
+two cores, and for `lru`, whose numbers are complex, mostly slower."""
 
 FALL_BACK = ("native", "cudnn", "pallas")
 """Back ends for some machines and shapes: what they cannot compute is left to `auto`, with a warning."""

@@ -37,7 +37,8 @@ class Cell(Generic[P, C]):
     Attributes:
         name: a word for messages and results.
         init_params: `(key, input_size, hidden_size, dtype=float32, *, ...) -> params`, the options by name: a scheme
-            `init` and a `gain` in all cells here, `forget_bias` and `chrono` where there is a gate for them.
+            `init` in all cells here, a `gain` where there are recurrent weights, `forget_bias` and `chrono` where there
+            is a gate for them.
         init_carry: `(batch_shape, hidden_size, dtype=float32) -> carry`, zeros `[*batch_shape, ...]`, of any rank.
         recur: `(params, carry, projected) -> (carry, y [..., O])`; O, the size of the outputs, is H in most cells.
         project: `(params, xs [..., I]) -> projected`, a pytree with the same leading axes.

@@ -35,6 +35,8 @@ def make_gradient_flow(model: nnx.Module, score: Callable[[Array], Array]) -> Fl
     0..T-1; `lengths` `[B]` says where sequences end, and NaN stands where none is that long. A gradient of zero counts
     as the smallest float.
 
+    It raises `ValueError` for a cell without `output`: a perturbation of its carry shows in no output of the same step.
+
     Example:
 
         >>> from rnn_jax.models import SequenceModel, pure
@@ -53,6 +55,8 @@ def make_gradient_flow(model: nnx.Module, score: Callable[[Array], Array]) -> Fl
     def flow(params: Params, *inputs: Any, lengths: Array | None = None) -> dict[str, Array]:
         batch, num_steps = inputs[0].shape[:2]
         recurrent: Recurrent = with_params(params).recurrent
+        if recurrent.cell.output is None:
+            raise ValueError(f"cell {recurrent.cell.name!r} has outputs that do not follow from its carry")
         perturbations = compose.zero_carries(
             recurrent.cell, recurrent.params(), (num_steps, batch), recurrent.hidden_size
         )

@@ -11,7 +11,13 @@ from rnn_jax.models.recurrent import Recurrent
 from rnn_jax.types import Array, Carry, Params
 
 
-def last_output(cell: Cell[Params, Carry], carry: tuple[Carry, ...], only_backward: bool = False) -> Array:
+def last_output(
+    cell: Cell[Params, Carry],
+    carry: tuple[Carry, ...],
+    only_backward: bool = False,
+    ys: Array | None = None,
+    lengths: Array | None = None,
+) -> Array:
     """The last output of the top layer, `[B, D * O]`: both directions where it has two.
 
     Each direction's final carry, not the output at the last step: there the backward pass has read one input only.
@@ -22,16 +28,33 @@ def last_output(cell: Cell[Params, Carry], carry: tuple[Carry, ...], only_backwa
         cell: their cell.
         carry: the final carries of `Recurrent`, one per layer, arrays `[B, H]`.
         only_backward: see above.
+        ys: the outputs `[T, B, D * O]`, which a cell without `output` is read from: at the last valid step, and of a
+            backward pass at the first.
+        lengths: `[B]`, of `ys`; None: T.
 
-    Raises: `ValueError` for a cell without `output`.
+    Raises: `ValueError` for a cell without `output`, where there are no `ys`.
     """
-    if cell.output is None:
-        raise ValueError(f"cell {cell.name!r} has no output, the function from its carry to y: read every step instead")
     top = carry[-1]
+    if cell.output is None:
+        if ys is None:
+            raise ValueError(f"cell {cell.name!r} has no output, the function from its carry to y: give ys")
+        return _last_step(ys, lengths, isinstance(top, Directions), only_backward)
     if not isinstance(top, Directions):
         return cell.output(top)
     backward = cell.output(top.backward)
     return backward if only_backward else jnp.concatenate((cell.output(top.forward), backward), axis=-1)
+
+
+def _last_step(ys: Array, lengths: Array | None, both: bool, only_backward: bool) -> Array:
+    """`last_output` from the outputs; an empty sequence has zeros there."""
+    forward, backward = jnp.split(ys, 2, axis=-1) if both else (ys, ys[..., :0])
+    if only_backward and both:
+        return backward[0]
+    last = forward[-1]
+    if lengths is not None:
+        steps = jnp.maximum(lengths - 1, 0)[None, :, None]
+        last = jnp.take_along_axis(forward, steps, axis=0)[0]
+    return jnp.concatenate((last, backward[0]), axis=-1)
 
 
 class SequenceModel(nnx.Module):
@@ -82,7 +105,7 @@ class SequenceModel(nnx.Module):
         `rngs` draws the masks of dropout and zoneout from its `dropout` stream; None: evaluation.
         """
         carry, ys = self.recurrent(xs, rngs=rngs)
-        summary = ys if self.every_step else last_output(self.recurrent.cell, carry)
+        summary = ys if self.every_step else last_output(self.recurrent.cell, carry, ys=jnp.swapaxes(ys, 0, 1))
         outputs = self.head(summary.astype(self.head.kernel[...].dtype))
         if self.residual:
             outputs += xs[..., :1] if self.every_step else xs[:, -1, :1]

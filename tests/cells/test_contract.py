@@ -160,7 +160,8 @@ def test_a_rule_without_touching_the_tables():
         replace(cell, output=None)
 
 
-def test_the_gradient_by_lag():
+def test_no_gradient_by_lag_without_an_output():
     model = SequenceModel(OWN, I, H, output_size=1, every_step=True, rngs=nnx.Rngs(0))
     flow = gradient_flow.make_gradient_flow(model, lambda outputs: outputs[:, -1, 0])
-    assert flow(pure(model)[1], jnp.ones((B, T, I), jnp.float32))["layer 0"].shape == (T,)
+    with pytest.raises(ValueError, match="cell 'own' has outputs that do not follow from its carry"):
+        flow(pure(model)[1], jnp.ones((B, T, I), jnp.float32))

@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from helpers.unrolls import THOROUGH
 from jax.flatten_util import ravel_pytree
 from numpy.testing import assert_allclose
 
@@ -50,7 +51,7 @@ def products_to_the_end(factors):
     return np.stack(products[::-1])
 
 
-@pytest.mark.parametrize("name", cells.CELLS)
+@pytest.mark.parametrize("name", THOROUGH)
 def test_gradient_flow_equals_jacobians_by_brute_force(name):
     """A loss that reads the last state and, a little, every state before."""
     cell, params, carry, xs = draw(name)
@@ -206,7 +207,7 @@ def test_effective_rank():
     assert_allclose(effective_rank(jnp.log(7 * shares)), math.exp(-(shares * np.log(shares)).sum()))
 
 
-@pytest.mark.parametrize("name", cells.CELLS)
+@pytest.mark.parametrize("name", THOROUGH)
 def test_terms_add_up_to_the_gradient_and_each_is_what_its_step_alone_does(name):
     cell, params, carry, xs = draw(name)
     weights = jax.random.normal(jax.random.key(2), (T, H))
