@@ -62,6 +62,7 @@ OPERATORS: dict[str, Operator] = {
     "lstm": Operator("LSTM", (0, 3, 1, 2)),
     "lstm_peephole": Operator("LSTM", (0, 3, 1, 2)),
     "gru": Operator("GRU", (1, 0, 2), {"linear_before_reset": 1}),
+    "gru_reset_before": Operator("GRU", (1, 0, 2), {"linear_before_reset": 0}),
 }
 """The cells that can be exported, by name."""
 

@@ -8,10 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 from helpers import keras_calls, onnx_nodes, torch_pieces
-from helpers.conformance import NO_SUCH_GRU, ON_A_CPU, RESET_BEFORE, backends, error, summary
+from helpers.conformance import ON_A_CPU, backends, error, summary
 from helpers.markdown import ROOT
 
-from rnn_jax import cells
 from rnn_jax.backends import native
 from rnn_jax.compose import Directions
 
@@ -89,8 +88,3 @@ def test_what_the_readme_says():
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     assert [row for row in rows if row not in text.splitlines()] == []
     assert line in text
-
-
-def test_a_cell_that_is_there_is_used():
-    lacking_a_cell = any(case.lacking == NO_SUCH_GRU for case in CASES.values())
-    assert lacking_a_cell == (RESET_BEFORE not in cells.CELLS)

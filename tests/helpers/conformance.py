@@ -20,9 +20,6 @@ ON_A_CPU = ("scan", "manual", "native", "pallas")
 RESET_BEFORE = "gru_reset_before"
 """The name of the cell with h~ = tanh(x W_n + b_n + (r * h) W_hn), which ONNX and Keras have; gates r, z, n."""
 
-NO_SUCH_GRU = "a GRU with the reset before the product"
-"""Why their cases are not expressed while the library has no such cell."""
-
 
 class Case(NamedTuple):
     """A call of `compose.unroll_stack`, and what another project says that it gives.
@@ -61,7 +58,10 @@ def backends(case: Case) -> list[str]:
     cell, layer = cells.get(case.cell), case.params[0]
     params = layer.forward if isinstance(layer, Directions) else layer
     masks = StepMasks(
-        valid=case.options.get("lengths"), reset=case.options.get("resets"), zoneout=case.options.get("zoneout")
+        valid=case.options.get("lengths"),
+        holes=case.options.get("mask"),
+        reset=case.options.get("resets"),
+        zoneout=case.options.get("zoneout"),
     )
     carry = zero_carry(cell, params, case.xs.shape[1:-1])
     return [name for name in ON_A_CPU if BACKENDS[name].refusal(cell, params, carry, case.xs, masks) is None]

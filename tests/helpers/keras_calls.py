@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from helpers.conformance import NO_SUCH_GRU, RESET_BEFORE, Case, carry_of, params_of
+from helpers.conformance import RESET_BEFORE, Case, carry_of, params_of
 from helpers.keras_layers import ENTRIES, Entry
 from rnn_jax import cells
 from rnn_jax.compose import Directions
@@ -36,16 +36,16 @@ def params(cell: str, entry: Entry, kernel: float, recurrent: float, bias: float
 
 
 def masked(entry: Entry) -> dict[str, Any]:
-    """The options of `unroll` for a mask: padding behind is `lengths`, else every unit skips the step by `zoneout`.
+    """The options of `unroll` for a mask: `lengths` where padding is behind, else `mask`; of both, y is zero.
 
-    Of a skipped step y is what it was before, as it is in Keras; of padding it is zero.
+    Where Keras holds y over a gap, every unit skips the step by `zoneout`, of which y is what it was before.
     """
     if "mask" not in entry.options:
         return {}
     mask = np.array(entry.options["mask"], bool)
     wants_held = "return_sequences" in entry.options and "zero_output_for_mask" not in entry.options
-    if is_padding(mask) and not wants_held:
-        return {"lengths": mask.sum(1).astype(np.int32)}
+    if not wants_held:
+        return {"lengths": mask.sum(1).astype(np.int32)} if is_padding(mask) else {"mask": mask.T}
     share = np.repeat(~mask.T[..., None], entry.units, axis=-1)
     return {"zoneout": share.astype(np.float32)}
 
@@ -55,20 +55,9 @@ def is_padding(mask: np.ndarray) -> bool:
     return bool((np.sort(~mask, axis=1) == ~mask).all())
 
 
-def lacking(entry: Entry, cell: str) -> str:
-    """Why an entry cannot be expressed."""
-    if cell not in cells.CELLS:
-        return NO_SUCH_GRU
-    if "zero_output_for_mask" in entry.options and not is_padding(np.array(entry.options["mask"], bool)):
-        return "zero outputs in a gap of the mask"
-    return ""
-
-
 def one_case(entry: Entry) -> Case:
     """One call."""
     cell = RESET_BEFORE if entry.options.get("reset_after") is False else CELLS[entry.layer]
-    if reason := lacking(entry, cell):
-        return Case("Keras", entry.name, lacking=reason)
     there, back = params(cell, entry, 0.01, 0.02, 0.03), params(cell, entry, *entry.back)
     states = entry.options.get("initial_state", [])
     parts = len(cells.CELLS[cell].init_carry((), 1))
