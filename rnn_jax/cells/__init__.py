@@ -54,6 +54,7 @@ from rnn_jax.cells.lstm_variants import LayerNormParams, PeepholeParams
 from rnn_jax.cells.mgu import MGUParams
 from rnn_jax.cells.mingru import MinGRUParams
 from rnn_jax.cells.minlstm import MinLSTMCarry, MinLSTMParams
+from rnn_jax.cells.nonlinearities import Nonlinearities
 from rnn_jax.cells.rnn import RNNCarry, RNNParams
 from rnn_jax.cells.slstm import SLSTMCarry, SLSTMParams
 from rnn_jax.types import Carry, Params
@@ -149,6 +150,7 @@ __all__ = [
     "MinGRUParams",
     "MinLSTMCarry",
     "MinLSTMParams",
+    "Nonlinearities",
     "PeepholeParams",
     "RNNCarry",
     "RNNParams",
