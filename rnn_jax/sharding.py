@@ -74,7 +74,10 @@ def per_device(
     done = mesh is not None and AxisType.Manual in mesh.axis_types and not any(any(kind.spec) for kind in types)
     if mesh is None or done:
         return alike_inside(run, params, carry, xs, masks)
-    explicit = {name for name, kind in zip(mesh.axis_names, mesh.axis_types, strict=True) if kind == AxisType.Explicit}
+    kinds = dict(zip(mesh.axis_names, mesh.axis_types, strict=True))
+    explicit = {name for name, kind in kinds.items() if kind == AxisType.Explicit}
+    if len(explicit) == len(kinds):  # none named is all but those that a `jax.vmap` has taken
+        explicit = set()
     num_batch_axes = xs.ndim - 2
     specs = [jax.typeof(xs).sharding.spec[1:-1]]
     specs += [jax.typeof(leaf).sharding.spec[:num_batch_axes] for leaf in jax.tree.leaves(carry)]

@@ -82,40 +82,70 @@ def whole_batch_gathered(loss, arguments):
 def cases(backend):
     loss = loss_of(backend)
     some = (*full[:4], None) if backend == "native" else full  # which has no resets
-    wanted = {name: jit(gradient(loss_of("scan")))(*args) for name, args in (("some", some), ("plain", plain))}
-    yield "shard_map", unlike(jit(by_shard_map(loss))(*some), wanted["some"])
-    yield "shard_map_plain", unlike(jit(by_shard_map(loss))(*plain), wanted["plain"])
-    yield "grad_in_shard_map", unlike(jit(in_shard_map(loss))(*some), wanted["some"])
-    arguments = spread(some, AUTO)
-    wrong = unlike(jit(gradient(loss))(*arguments), wanted["some"])
-    yield "automatic", wrong or (backend == "native" and whole_batch_gathered(loss, arguments)) or ""
-    found = jit(gradient(loss))(*spread(some, EXPLICIT))
-    kept = found[1][1].sharding.spec == P(None, "d", None)
-    yield "explicit", unlike(found, wanted["some"]) or ("" if kept else f"{found[1][1].sharding}")
-    with jax.set_mesh(EXPLICIT):
-        found = jit(gradient(loss))(*spread(plain, EXPLICIT))
-    yield "explicit_plain", unlike(found, wanted["plain"])
-    if backend != "native":
-        return
-    # Four parameters at once, of one batch that is spread and by one device each; a mesh of two axes, of which the
-    # weights take one; and 10 sequences, which 4 devices cannot share: XLA would make up rows for the last of them, and
-    # the weights' gradient is a sum over rows.
+    wanted, wanted_plain = (jit(gradient(loss_of("scan")))(*arguments) for arguments in (some, plain))
+
+    def automatic():
+        arguments = spread(some, AUTO)
+        wrong = unlike(jit(gradient(loss))(*arguments), wanted)
+        return wrong or (whole_batch_gathered(loss, arguments) if backend == "native" else "")
+
+    def explicit():
+        found = jit(gradient(loss))(*spread(some, EXPLICIT))
+        kept = found[1][1].sharding.spec == P(None, "d", None)
+        return unlike(found, wanted) or ("" if kept else str(found[1][1].sharding))
+
+    def explicit_plain():
+        with jax.set_mesh(EXPLICIT):
+            return unlike(jit(gradient(loss))(*spread(plain, EXPLICIT)), wanted_plain)
+
+    return {
+        "shard_map": lambda: unlike(jit(by_shard_map(loss))(*some), wanted),
+        "shard_map_plain": lambda: unlike(jit(by_shard_map(loss))(*plain), wanted_plain),
+        "grad_in_shard_map": lambda: unlike(jit(in_shard_map(loss))(*some), wanted),
+        "automatic": automatic,
+        "explicit": explicit,
+        "explicit_plain": explicit_plain,
+    } | (by_native_alone(loss, some, wanted) if backend == "native" else {})
+
+
+def by_native_alone(loss, some, wanted):
+    # Four parameters at once, of one batch that is spread and by one device each.
     several = (tree_map(lambda a: jnp.stack((a, 2 * a, -a, 0 * a)), params), *some[1:])
     of_each, by_scan = (jit(jax.vmap(gradient(f), (0, None, None, None, None))) for f in (loss, loss_of("scan")))
     wanted_of_each = by_scan(*several)
-    yield "vmapped", unlike(of_each(*spread(several, AUTO)), wanted_of_each)
-    arguments = (*spread(several[:1], AUTO, (P("d"),)), *several[1:])
-    moved = re.findall("all-[a-z]+", of_each.lower(*arguments).compile().as_text())
-    yield "spread_where_vmapped", unlike(of_each(*arguments), wanted_of_each) or ", ".join(moved)
-    square = jax.make_mesh((2, 2), ("d", "e"), axis_types=(AxisType.Auto,) * 2)
-    weights = params._replace(w_hh=jax.device_put(params.w_hh, NamedSharding(square, P(None, "e"))))
-    yield "two_axes", unlike(jit(gradient(loss))(weights, *spread(some[1:], square, SPECS[1:])), wanted["some"])
-    ten = lambda loss: lambda p, x, *rest: loss(p, jnp.concatenate((x, x[:, :2]), 1), None, None, None)
-    found = jit(gradient(ten(loss)))(*spread(plain, AUTO))
-    yield "uneven", unlike(found, jit(gradient(ten(loss_of("scan"))))(*plain))
+
+    def spread_where_vmapped():
+        arguments = (*spread(several[:1], AUTO, (P("d"),)), *several[1:])
+        moved = re.findall("all-[a-z]+", of_each.lower(*arguments).compile().as_text())
+        return unlike(of_each(*arguments), wanted_of_each) or ", ".join(moved)
+
+    def two_axes():
+        square = jax.make_mesh((2, 2), ("d", "e"), axis_types=(AxisType.Auto,) * 2)
+        weights = params._replace(w_hh=jax.device_put(params.w_hh, NamedSharding(square, P(None, "e"))))
+        return unlike(jit(gradient(loss))(weights, *spread(some[1:], square, SPECS[1:])), wanted)
+
+    def uneven():
+        # XLA would make up rows for the last of 4 shares of 10, and the weights' gradient is a sum over rows.
+        ten = lambda loss: lambda p, x, *rest: loss(p, jnp.concatenate((x, x[:, :2]), 1), None, None, None)
+        found = jit(gradient(ten(loss)))(*spread(plain, AUTO))
+        return unlike(found, jit(gradient(ten(loss_of("scan"))))(*plain))
+
+    return {
+        "vmapped": lambda: unlike(of_each(*spread(several, AUTO)), wanted_of_each),
+        "spread_where_vmapped": spread_where_vmapped,
+        "two_axes": two_axes,
+        "uneven": uneven,
+    }
 
 
-print(json.dumps({backend: dict(cases(backend)) for backend in sys.argv[1:]}))
+def tried(case):
+    try:
+        return case()
+    except Exception as error:
+        return f"{type(error).__name__}: {error}"[:2000]
+
+
+print(json.dumps({backend: {way: tried(case) for way, case in cases(backend).items()} for backend in sys.argv[1:]}))
 """
 
 
