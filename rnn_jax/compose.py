@@ -346,8 +346,11 @@ def unroll_stack(
             one: Any = layer_params.forward if isinstance(layer_params, Directions) else layer_params
             zone_key = None if key is None else jax.random.fold_in(key, len(params) + layer)
             parts = jax.eval_shape(partial(zero_carry, cell, one, xs.shape[:-1], size))
-            options["zoneout"] = tree_map(  # parts of one shape draw the same: a unit skips a step with all it holds
-                lambda part, key=zone_key, one=one: zoneout_shares(key, zoneout_rate, part.shape, dtype_of(one)), parts
+            draw = partial(zoneout_shares, zone_key, zoneout_rate, dtype=dtype_of(one))
+            shapes = {part.shape for part in jax.tree.leaves(parts)}
+            # A unit skips a step with all that it holds: parts of one shape have one draw.
+            options["zoneout"] = (
+                draw(*shapes) if len(shapes) == 1 else tree_map(lambda part, d=draw: d(part.shape), parts)
             )
         if perturbations is not None:
             options["perturbations"] = perturbations[layer]

@@ -20,7 +20,7 @@
 | `lem` | `LEMParams` | `LEMCarry` | two states, steps of learnt length |
 | `lru` | `LRUParams` | `LRUCarry` | linear, complex and diagonal: all steps at once |
 
-`CELLS` is the table, and each of them a `Cell`: a few pure functions under one name.
+`Nonlinearities` are options of `lstm.make` and `gru.make`. `CELLS` is the table, and each of them a `Cell`: a few pure functions under one name.
 """
 
 from typing import Literal, overload
