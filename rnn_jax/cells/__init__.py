@@ -20,7 +20,8 @@
 | `lem` | `LEMParams` | `LEMCarry` | two states, steps of learnt length |
 | `lru` | `LRUParams` | `LRUCarry` | linear, complex and diagonal: all steps at once |
 
-`Nonlinearities` are options of `lstm.make` and `gru.make`. `CELLS` is the table, and each of them a `Cell`: a few pure functions under one name.
+`CELLS` is the table, and each of them a `Cell`: a few pure functions under one name. `Nonlinearities` are options of
+`lstm.make` and `gru.make`.
 """
 
 from typing import Literal, overload
