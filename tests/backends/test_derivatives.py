@@ -67,6 +67,17 @@ def test_the_same_as_the_scan(name, derivative, backend):
         np.testing.assert_allclose(b, a, rtol=tolerance, atol=tolerance * float(jnp.abs(a).max() + 1))
 
 
+@pytest.mark.parametrize("derivative", ["jvp", "grad_of_grad"])
+def test_the_kernel_too(derivative):
+    cell, params, xs = point("gru", jnp.float64)
+    at, to = (params, xs), draw_like((params, xs), 2)
+    expected, found = (
+        jax.jit(lambda *args, b=b: DERIVATIVES[derivative](loss(cell, b), *args))(at, to) for b in ("scan", "pallas")
+    )
+    for a, b in zip(jax.tree.leaves(expected), jax.tree.leaves(found), strict=True):
+        np.testing.assert_allclose(b, a, rtol=1e-10, atol=1e-10)
+
+
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_jacobians_both_ways(backend):
     cell, params, xs = point("gru", jnp.float32)
