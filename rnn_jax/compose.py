@@ -223,7 +223,7 @@ def unroll_bidirectional(
     entered = None
     if resets is not None:
         entered = entered_from_behind(
-            jnp.asarray(resets), valid_steps(len(xs), options.get("lengths"), options.get("mask"))
+            jnp.asarray(resets), valid_steps(xs.shape[0], options.get("lengths"), options.get("mask"))
         )
 
     def one_way(params: P, carry: C | None, resets: Array | None, moved: C | None, reverse: bool) -> tuple[C, Array]:

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
+from jax.export import is_symbolic_dim
 
 from rnn_jax.backends import BACKENDS, choose
 from rnn_jax.cells.cell import Cell, dtype_of, zero_carry
@@ -46,7 +47,8 @@ def unroll(
     Args:
         cell: any `Cell`, of `rnn_jax.cells` or your own.
         params: the cell's parameters.
-        xs: inputs `[T, *batch, I]`; T may be 0. Integers are taken as numbers of the parameters' type.
+        xs: inputs `[T, *batch, I]`; T may be 0. Integers are taken as numbers of the parameters' type. T and batch may
+            be symbols of `jax.export` (docs/export.md).
         carry: the carry before the first step, arrays `[*batch, H]`; None: zeros.
         hidden_size: H, for a cell whose parameters do not tell it; None: what `cell.sizes` says.
         lengths: `[*batch]` integers, 0..T. Past its length a sequence is padding: the carry is held, y is zero, and
@@ -66,7 +68,8 @@ def unroll(
             computes what `native`, `cudnn` and `pallas` are asked for and cannot, with a warning that says why.
             Forward mode and second derivatives are in all but `cudnn`.
         checkpoint_every: k keeps the carry at every k-th step and recomputes what lies between: memory for the
-            gradient grows as T/k + k instead of T, and it takes one more forward pass.
+            gradient grows as T/k + k instead of T, and it takes one more forward pass. Without effect where T is a
+            symbol of `jax.export`.
         truncate_every: k cuts the gradient before every k-th step after the first, in the order of processing and
             counted in each sequence by itself (truncated backpropagation).
         zoneout: the share of the carry before each step that stays: one array `[T, *batch, H]` for all parts of the
@@ -150,7 +153,8 @@ def _run(
     def compute(params: P, carry: C, xs: Array, masks: StepMasks) -> tuple[C, Array]:
         if masks.valid is not None:  # so that inf or NaN in the padding cannot reach a gradient as 0 * inf
             xs = select(masks.valid, xs, jnp.zeros_like(xs))
-        if checkpoint_every is None or checkpoint_every >= xs.shape[0]:
+        # A symbol for T cannot be cut into segments; values are the same without.
+        if checkpoint_every is None or is_symbolic_dim(xs.shape[0]) or checkpoint_every >= xs.shape[0]:
             return run(params, carry, xs, masks)
         return _run_in_segments(run, params, carry, xs, masks, reverse, checkpoint_every)
 
@@ -235,7 +239,8 @@ def _lengths(lengths: Array | None, num_steps: int, batch_shape: tuple[int, ...]
         raise ValueError(f"lengths must be integers {list(batch_shape)}, got {got}")
     if not isinstance(lengths, jax.core.Tracer):
         values = np.asarray(lengths)
-        if values.size and (values.min() < 0 or values.max() > num_steps):
+        too_long = not is_symbolic_dim(num_steps) and values.max(initial=0) > num_steps
+        if values.size and (values.min() < 0 or too_long):
             raise ValueError(f"lengths must be in 0..{num_steps}, got {values.min()}..{values.max()}")
     return lengths
 

@@ -49,6 +49,7 @@ BACKENDS: dict[str, Backend] = {
     "cudnn": Backend(cudnn.run, cudnn.refusal, vmap=False),
     "pallas": Backend(pallas.run, pallas.refusal),
 }
+"""Every back end, by its name."""
 
 CHOICES = ("auto", *BACKENDS)
 """What `unroll` takes as `backend`."""

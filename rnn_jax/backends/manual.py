@@ -13,7 +13,7 @@ from jax import lax
 
 from rnn_jax.backends import scan
 from rnn_jax.backends.derivatives import Passes, by_hand
-from rnn_jax.backends.refusals import Refusal, of_options
+from rnn_jax.backends.refusals import Refusal, of_options, of_symbolic_sizes
 from rnn_jax.bptt import RULES, backward, rule_of
 from rnn_jax.cells.cell import Cell
 from rnn_jax.controls import StepMasks, controlled_step, select, zeros_like
@@ -21,6 +21,8 @@ from rnn_jax.segments import like, merge, previous, split, widen
 from rnn_jax.types import Array, C, Carry, P, Params, Projected, tree_map
 
 LARGEST_CHUNK = 64
+TIME = slice(0, 1)
+"""Of the sizes of xs, the one that chunks are cut from."""
 
 
 def refusal(cell: Cell[Params, Carry], params: Params, carry: Carry, xs: Array, masks: StepMasks) -> Refusal | None:
@@ -28,10 +30,10 @@ def refusal(cell: Cell[Params, Carry], params: Params, carry: Carry, xs: Array, 
 
     Args: those of `run`, of which shapes and types alone count.
     """
-    del params, carry, xs
+    del params, carry
     if rule_of(cell) is None:
         return Refusal("cell", f"has no hand-derived rule for this cell, {cell.name!r}: only for {', '.join(RULES)}")
-    return of_options(masks, ("zoneout", "perturbations"))
+    return of_options(masks, ("zoneout", "perturbations")) or of_symbolic_sizes(xs, TIME)
 
 
 def chunk_length(num_steps: int) -> int:

@@ -13,7 +13,14 @@ import jax.numpy as jnp
 from rnn_jax.backends import device, manual
 from rnn_jax.backends.derivatives import Passes, by_hand
 from rnn_jax.backends.native import library, partitioned
-from rnn_jax.backends.refusals import OPTIONS, Refusal, of_nothing_to_run, of_options, of_other_than_float32
+from rnn_jax.backends.refusals import (
+    OPTIONS,
+    Refusal,
+    of_nothing_to_run,
+    of_options,
+    of_other_than_float32,
+    of_symbolic_sizes,
+)
 from rnn_jax.cells import CELLS
 from rnn_jax.cells.cell import Cell
 from rnn_jax.cells.gru import GRUCarry, GRUParams
@@ -47,6 +54,7 @@ def refusal(cell: Cell[Params, Carry], params: Params, carry: Carry, xs: Array, 
         return Refusal("cell", f"has no loop for this cell, {cell.name!r}: only for {', '.join(KINDS)}")
     return (
         of_options(masks, OPTIONS)
+        or of_symbolic_sizes(xs)
         or of_nothing_to_run(params, xs)
         or of_other_than_float32(params, carry, xs)
         or of_this_machine()

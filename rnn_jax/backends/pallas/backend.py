@@ -35,7 +35,7 @@ from rnn_jax.backends import device, manual
 from rnn_jax.backends.derivatives import Passes, by_hand
 from rnn_jax.backends.pallas.steps import STEPS, OnChip
 from rnn_jax.backends.pallas.tiles import blocks, pad, pad_masks, padded_size, unpad
-from rnn_jax.backends.refusals import Refusal, of_nothing_to_run, of_options
+from rnn_jax.backends.refusals import Refusal, of_nothing_to_run, of_options, of_symbolic_sizes
 from rnn_jax.bptt import RULES, Rule, backward
 from rnn_jax.bptt.products import join
 from rnn_jax.bptt.rule import Local
@@ -60,6 +60,7 @@ def refusal(cell: Cell[Params, Carry], params: Params, carry: Carry, xs: Array, 
         return Refusal("cell", f"has no kernel for this cell, {cell.name!r}: only for {', '.join(STEPS)}")
     return (
         of_options(masks, ("zoneout", "perturbations"))
+        or of_symbolic_sizes(xs)
         or of_nothing_to_run(params, xs)
         or of_types(cell, params, carry, xs)
         or of_the_room_on_chip(cell, params)
