@@ -1,7 +1,9 @@
-"""Experiments: a file or a folder each, and in `common` what they share."""
+"""Experiments: a file or a folder each, and in `common` what they share. Here the list, and launching from it."""
 
 import importlib
 import os
+import sys
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 # Before NumPy and JAX load it: OpenBLAS splits a QR decomposition of 128 x 128 over all cores, and where another
@@ -32,7 +34,39 @@ EXPERIMENTS = {
 }
 """By the names that one launches."""
 
+PACKAGES = ("absl", "matplotlib", "orbax", "pandas", "tabulate", "tqdm")
+"""What all experiments may import; a package that only some of them take is looked for when it is used."""
+
 
 def launchable(name: str) -> Any:
     """The `experiments.common.command.Experiment` of that name; None where there is none."""
     return importlib.import_module(EXPERIMENTS[name].module).EXPERIMENT if name in EXPERIMENTS else None
+
+
+def main(arguments: Sequence[str], program: str = "python launch.py") -> int:
+    """Runs the named experiment, or prints the list.
+
+    Args:
+        arguments: the name, and its flags.
+        program: how this was started, as help names it.
+
+    Returns: the exit status; 2 for an unknown name and where packages are missing, with a line on stderr that says what
+        to do.
+    """
+    if not arguments or arguments[0] in ("--help", "-h"):
+        print(f"{program} NAME [--flag=value ...]    (NAME --help lists its flags)\n")
+        for name, entry in EXPERIMENTS.items():
+            print(f"  {name:<14} {entry.about}")
+        return 0
+    name, *rest = arguments
+    if name not in EXPERIMENTS:
+        print(f"error: no experiment called {name!r}: take one of {', '.join(EXPERIMENTS)}", file=sys.stderr)
+        return 2
+    from rnn_jax.extras import need  # which imports JAX: the list comes without it
+
+    try:
+        need(f"{program} {name}", *PACKAGES)
+    except ModuleNotFoundError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    return launchable(name).main(rest, program)

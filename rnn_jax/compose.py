@@ -3,14 +3,17 @@
 Parameters and carries follow the structure: a pair for two directions, a tuple with one entry per layer.
 """
 
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, Generic, Literal, NamedTuple, TypeVar, overload
 
 import jax
 import jax.numpy as jnp
 
-from rnn_jax.cells.cell import Cell
-from rnn_jax.types import Array, C, DType, Key, P
-from rnn_jax.unroll import unroll
+from rnn_jax.cells.cell import Cell, Sizes, dtype_of, zero_carry
+from rnn_jax.controls import entered_from_behind, valid_steps
+from rnn_jax.types import Array, C, DType, Key, P, tree_map
+from rnn_jax.unrolling import unroll
 
 D = TypeVar("D")
 
@@ -27,7 +30,7 @@ def init_stack(
     key: Key,
     cell: Cell[P, C],
     input_size: int,
-    hidden_size: int,
+    hidden_size: int | Sequence[int],
     num_layers: int = 1,
     bidirectional: Literal[False] = False,
     dtype: DType = jnp.float32,
@@ -38,7 +41,7 @@ def init_stack(
     key: Key,
     cell: Cell[P, C],
     input_size: int,
-    hidden_size: int,
+    hidden_size: int | Sequence[int],
     num_layers: int = 1,
     bidirectional: bool = False,
     dtype: DType = jnp.float32,
@@ -48,10 +51,12 @@ def init_stack(
     key: Key,
     cell: Cell[P, C],
     input_size: int,
-    hidden_size: int,
+    hidden_size: int | Sequence[int],
     num_layers: int = 1,
     bidirectional: bool = False,
     dtype: DType = jnp.float32,
+    *,
+    between_size: int | None = None,
     **options: Any,
 ) -> tuple[P, ...] | tuple[Directions[P], ...]:
     """Draws the parameters of layers on top of each other.
@@ -59,28 +64,128 @@ def init_stack(
     Args:
         key: one split for each layer, and of that one for each direction.
         cell: the cell of every layer.
-        input_size: I, what layer 0 reads; the others read D * H, the outputs of both directions of the layer below.
-        hidden_size: H.
+        input_size: I, what layer 0 reads; the others read D * O, the outputs of both directions of the layer below.
+        hidden_size: H, or one for each layer.
         num_layers: L.
         bidirectional: two directions per layer.
         dtype: of the parameters.
+        between_size: what a layer above the first reads, where it is not the outputs below as they are.
         options: of the cell's `init_params` (`init`, `forget_bias`, ...), for every layer and direction.
 
     Returns: a tuple with, for each layer, the cell's parameters or `Directions` of them.
 
-    Raises: `ValueError` for fewer than one layer, and whatever `init_params` raises.
+    Raises: `ValueError` for fewer than one layer, for sizes of another number of layers, and whatever `init_params`
+    raises.
     """
     if num_layers < 1:
         raise ValueError(f"num_layers must be at least 1, got {num_layers}")
-    sizes = (input_size, *[hidden_size * (1 + bidirectional)] * (num_layers - 1))
-    layers = list(zip(map(jax.random.split, jax.random.split(key, num_layers)), sizes, strict=True))
+    hidden_sizes = per_layer(hidden_size, num_layers)
+    sizes = [input_size]
+    for below in hidden_sizes[:-1]:
+        width = output_size(cell, sizes[-1], below, **options) * (1 + bidirectional)
+        sizes.append(width if between_size is None else between_size)
+    keys = map(jax.random.split, jax.random.split(key, num_layers))
+    layers = list(zip(keys, sizes, hidden_sizes, strict=True))
 
-    def draw(key: Key, size: int) -> P:
-        return cell.init_params(key, size, hidden_size, dtype, **options)
+    def draw(key: Key, size: int, hidden: int) -> P:
+        return cell.init_params(key, size, hidden, dtype, **options)
 
     if bidirectional:
-        return tuple(Directions(draw(one, size), draw(other, size)) for (one, other), size in layers)
-    return tuple(draw(one, size) for (one, _), size in layers)
+        return tuple(Directions(draw(one, *size), draw(other, *size)) for (one, other), *size in layers)
+    return tuple(draw(one, *size) for (one, _), *size in layers)
+
+
+def per_layer(hidden_size: int | Sequence[int] | None, num_layers: int) -> tuple[Any, ...]:
+    """H of each layer, from one for all or one for each. Raises `ValueError` for another number of them."""
+    if hidden_size is None or isinstance(hidden_size, int):
+        return (hidden_size,) * num_layers
+    if len(hidden_size) != num_layers:
+        raise ValueError(
+            f"hidden_size {tuple(hidden_size)} is for {len(hidden_size)} layers, num_layers is {num_layers}"
+        )
+    return tuple(hidden_size)
+
+
+def output_size(cell: Cell[P, C], input_size: int, hidden_size: int, **options: Any) -> int:
+    """O, the size of a cell's outputs.
+
+    Args:
+        cell: a cell.
+        input_size: I.
+        hidden_size: H.
+        options: of the cell's `init_params`.
+
+    >>> from rnn_jax import cells
+    >>> output_size(cells.get("lstm"), 3, 5)
+    5
+    """
+
+    def y() -> Array:
+        params = cell.init_params(jax.random.key(0), input_size, hidden_size, **options)
+        return cell.step(params, cell.init_carry((), hidden_size), jnp.zeros(input_size))[1]
+
+    return int(jax.eval_shape(y).shape[-1])
+
+
+def stacked(cell: Cell[P, C], num_layers: int) -> Cell[tuple[P, ...], tuple[C, ...]]:
+    """Layers as one cell, which takes a step of all of them at once: for `generate`, diagnostics, a loop of your own.
+
+    An unroll of layers is `unroll_stack`: it runs one after another, each over all of time, and is the fast way.
+
+    Args:
+        cell: the cell of every layer.
+        num_layers: L.
+
+    Returns: a `Cell` with parameters as of `init_stack`, in one direction, and a carry for each layer.
+
+    >>> from rnn_jax import cells, generate
+    >>> pair = stacked(cells.get("gru"), 2)
+    >>> params = pair.init_params(jax.random.key(0), 5, 5)
+    >>> generate.generate(pair, params, jnp.ones((3, 5)), 4, lambda y: y).ys.shape
+    (4, 3, 5)
+    """
+
+    def init_params(key: Key, input_size: int, hidden_size: int, dtype: DType = jnp.float32, **options: Any) -> Any:
+        return init_stack(key, cell, input_size, hidden_size, num_layers, False, dtype, **options)
+
+    def init_carry(batch: tuple[int, ...], hidden_size: int, dtype: DType = jnp.float32) -> tuple[C, ...]:
+        return tuple(cell.init_carry(batch, hidden_size, dtype) for _ in range(num_layers))
+
+    def recur(params: tuple[P, ...], carries: tuple[C, ...], x: Array) -> tuple[tuple[C, ...], Array]:
+        after = []
+        for layer, carry in zip(params, carries, strict=True):
+            carry, x = cell.step(layer, carry, x)
+            after.append(carry)
+        return tuple(after), x
+
+    def sizes(params: tuple[P, ...]) -> Sizes:
+        assert cell.sizes is not None
+        return cell.sizes(params[0])
+
+    name = f"{num_layers} x {cell.name}"
+    return Cell(name, init_params, init_carry, recur, sizes=cell.sizes and sizes, trial=None)
+
+
+def zero_carries(
+    cell: Cell[P, C],
+    params: tuple[P | Directions[P], ...],
+    batch_shape: tuple[int, ...],
+    hidden_size: int | Sequence[int] | None = None,
+) -> tuple[C | Directions[C], ...]:
+    """What a stack begins with: `zero_carry` for each layer, `Directions` of them where it has two.
+
+    Args: of `zero_carry`, and `params` of `unroll_stack`.
+    """
+
+    def of(params: P, hidden_size: int | None) -> C:
+        return zero_carry(cell, params, batch_shape, hidden_size)
+
+    return tuple(
+        Directions(of(layer.forward, size), of(layer.backward, size))
+        if isinstance(layer, Directions)
+        else of(layer, size)
+        for layer, size in zip(params, per_layer(hidden_size, len(params)), strict=True)
+    )
 
 
 def unroll_bidirectional(
@@ -104,7 +209,7 @@ def unroll_bidirectional(
         perturbations: `Directions` of the perturbations of `unroll`.
         options: further arguments of `unroll`, for both passes (`lengths`, `backend`, ...).
 
-    Returns: `Directions` of final carries, and ys `[T, *batch, 2H]`, forward features first. y_t of the backward pass
+    Returns: `Directions` of final carries, and ys `[T, *batch, 2 O]`, forward features first. y_t of the backward pass
     has read x_t and what comes after it.
 
     Raises: `ValueError` for `reverse` among the options, and whatever `unroll` raises.
@@ -116,8 +221,10 @@ def unroll_bidirectional(
     start: Directions[C | None] = Directions(None, None) if carry is None else Directions(*carry)
     moved: Directions[C | None] = Directions(None, None) if perturbations is None else Directions(*perturbations)
     entered = None
-    if resets is not None:  # coming from behind, a segment is entered at its last step
-        entered = jnp.concatenate((resets[1:], jnp.zeros_like(resets[:1])))
+    if resets is not None:
+        entered = entered_from_behind(
+            jnp.asarray(resets), valid_steps(xs.shape[0], options.get("lengths"), options.get("mask"))
+        )
 
     def one_way(params: P, carry: C | None, resets: Array | None, moved: C | None, reverse: bool) -> tuple[C, Array]:
         return unroll(cell, params, xs, carry=carry, resets=resets, perturbations=moved, reverse=reverse, **options)
@@ -185,6 +292,8 @@ def unroll_stack(
     xs: Array,
     *,
     carry: tuple[C | Directions[C], ...] | None = None,
+    hidden_size: int | Sequence[int] | None = None,
+    between: Callable[[int, Array, Array], Array] | None = None,
     dropout_rate: float = 0.0,
     variational: bool = False,
     zoneout_rate: float = 0.0,
@@ -199,6 +308,9 @@ def unroll_stack(
         params: one entry per layer, as `init_stack` makes them.
         xs: inputs `[T, *batch, I]`.
         carry: one carry per layer (`Directions` of them where the layer has two); None: zeros.
+        hidden_size: H, or one for each layer, for a cell whose parameters do not tell it.
+        between: `(layer, read, ys) -> ys`: what becomes of the outputs of layer 0, 1, ..., given what it has read: a
+            residual connection, a norm, a projection. None: nothing.
         dropout_rate: dropout between layers, not after the last.
         variational: one dropout mask per sequence instead of one per step.
         zoneout_rate: share of the units that skip a step, h and c alike; the same units in both directions.
@@ -206,7 +318,7 @@ def unroll_stack(
         perturbations: of `unroll`, one entry per layer.
         options: further arguments of `unroll`, for every layer (`lengths`, `resets`, `backend`, ...).
 
-    Returns: a tuple of final carries, one per layer, and the last layer's ys `[T, *batch, D * H]`.
+    Returns: a tuple of final carries, one per layer, and the last layer's ys `[T, *batch, D * O]`.
 
     Raises: `ValueError` when carries and layers differ in number, for a rate outside [0, 1), and whatever
     `unroll` raises.
@@ -226,17 +338,24 @@ def unroll_stack(
     if len(carries) != len(params):
         raise ValueError(f"carry has {len(carries)} layers, params have {len(params)}")
     finals: list[Any] = []
-    for layer, (layer_params, layer_carry) in enumerate(zip(params, carries, strict=True)):
+    sizes = per_layer(hidden_size, len(params))
+    for layer, (layer_params, layer_carry, size) in enumerate(zip(params, carries, sizes, strict=True)):
         if layer > 0 and key is not None:
             xs = dropout(jax.random.fold_in(key, layer), xs, dropout_rate, variational)
-        one: Any = layer_params.forward if isinstance(layer_params, Directions) else layer_params
         if zoneout_rate:
+            one: Any = layer_params.forward if isinstance(layer_params, Directions) else layer_params
             zone_key = None if key is None else jax.random.fold_in(key, len(params) + layer)
-            shape = (*xs.shape[:-1], one.w_hh.shape[0])
-            options["zoneout"] = zoneout_shares(zone_key, zoneout_rate, shape, one.w_hh.dtype)
+            parts = jax.eval_shape(partial(zero_carry, cell, one, xs.shape[:-1], size))
+            draw = partial(zoneout_shares, zone_key, zoneout_rate, dtype=dtype_of(one))
+            shapes = {part.shape for part in jax.tree.leaves(parts)}
+            # A unit skips a step with all that it holds: parts of one shape have one draw.
+            options["zoneout"] = (
+                draw(*shapes) if len(shapes) == 1 else tree_map(lambda part, d=draw: d(part.shape), parts)
+            )
         if perturbations is not None:
             options["perturbations"] = perturbations[layer]
         run: Any = unroll_bidirectional if isinstance(layer_params, Directions) else unroll
-        final, xs = run(cell, layer_params, xs, carry=layer_carry, **options)
+        final, ys = run(cell, layer_params, xs, carry=layer_carry, hidden_size=size, **options)
+        xs = ys if between is None else between(layer, xs, ys)
         finals.append(final)
     return tuple(finals), xs

@@ -147,6 +147,7 @@ def init_gates(
     dtype: DType,
     scheme: str,
     gain: float = 1.0,
+    state_size: int | None = None,
 ) -> GateParams:
     """Draws the arrays of `num_gates` gates by the named scheme; `w_hh` is multiplied by `gain`.
 
@@ -158,6 +159,7 @@ def init_gates(
         dtype: of the arrays.
         scheme: a name in `SCHEMES`.
         gain: of the recurrent weights.
+        state_size: how many rows `w_hh` has, where the state that it multiplies has other than H features; None: H.
 
     Returns: `GateParams` with `w_ih [I, G*H]`, `w_hh [H, G*H]`, `b [G*H]`, of `dtype`.
     Raises: `ValueError` for an unknown scheme, or a size below 1.
@@ -173,6 +175,6 @@ def init_gates(
 
     return GateParams(
         side_by_side(keys.w_ih, SCHEMES[scheme].w_ih, input_size),
-        side_by_side(keys.w_hh, SCHEMES[scheme].w_hh, hidden_size) * jnp.asarray(gain, dtype),
+        side_by_side(keys.w_hh, SCHEMES[scheme].w_hh, state_size or hidden_size) * jnp.asarray(gain, dtype),
         side_by_side(keys.bias, SCHEMES[scheme].bias),
     )

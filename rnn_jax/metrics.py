@@ -10,6 +10,8 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import ArrayLike
 
+from rnn_jax.extras import need
+
 
 def regression(targets: ArrayLike, predictions: ArrayLike, persistence: ArrayLike) -> dict[str, float]:
     """Measures of a forecast over all entries, computed in float64.
@@ -71,6 +73,7 @@ def confusion(labels: ArrayLike, predictions: ArrayLike, num_classes: int) -> np
         >>> confusion([0, 0, 0, 1], [0, 0, 1, 1], num_classes=2).tolist()
         [[2, 1], [0, 1]]
     """
+    need(__name__, "sklearn")
     from sklearn.metrics import confusion_matrix
 
     return confusion_matrix(*_classes(labels, predictions, num_classes), labels=range(num_classes))
@@ -103,6 +106,7 @@ def classification(labels: ArrayLike, predictions: ArrayLike, num_classes: int) 
         >>> f"{measures['accuracy']:.2f} {measures['error']:.2f} {measures['f1']:.4f}"
         '0.75 0.25 0.7333'
     """
+    need(__name__, "sklearn")
     from sklearn.metrics import f1_score
 
     y, p = _classes(labels, predictions, num_classes)

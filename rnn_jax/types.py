@@ -6,6 +6,7 @@
 | T | time |
 | I | input features |
 | H | hidden features |
+| P | features of a projected state |
 | G | gates of a cell (1 for `rnn`, 4 for `lstm`, 3 for `gru`) |
 | D | directions (1 or 2) |
 | L | layers |
@@ -59,6 +60,11 @@ class GateWeights(Protocol):
 
     @property
     def b(self) -> Array: ...
+
+
+def same_structure(one: object, other: object) -> bool:
+    """Whether two pytrees have the same nodes in the same places, of the same types."""
+    return str(jax.tree.structure(one)) == str(jax.tree.structure(other))
 
 
 def tree_map(function: Callable[..., object], tree: Tree, *others: object) -> Tree:

@@ -20,21 +20,23 @@ CORE = {
     "segments": BASE,
     "cells": BASE | {"initializers"},
     "controls": BASE | {"cells"},
+    "sharding": BASE | {"controls"},
     "bptt": BASE | {"cells", "controls", "segments"},
-    "backends": BASE | {"cells", "controls", "segments", "bptt"},
-    "unroll": BASE | {"cells", "controls", "segments", "backends"},
-    "compose": BASE | {"cells", "unroll"},
-    "generate": BASE | {"cells"},
-    "diagnostics": BASE | {"cells", "controls", "segments", "bptt", "unroll", "compose"},
+    "backends": BASE | {"cells", "controls", "segments", "sharding", "bptt"},
+    "unrolling": BASE | {"cells", "controls", "segments", "sharding", "backends"},
+    "compose": BASE | {"cells", "controls", "unrolling"},
+    "generate": BASE | {"cells", "controls"},
+    "diagnostics": BASE | {"cells", "controls", "segments", "bptt", "unrolling", "compose"},
 }
 # What the parts around the core may import from rnn_jax.
 AROUND = {
+    "extras": set(),
     "files": set(),
     "machine": set(),
-    "metrics": set(),
-    "plotting": set(),
-    "data": {"files"},
-    "training": BASE | {"files", "data"},
+    "metrics": {"extras"},
+    "plotting": {"extras"},
+    "data": {"extras", "files"},
+    "training": BASE | {"extras", "files", "data"},
     "models": set(CORE) - {"generate"},
     "convert": BASE | {"cells", "compose"},
 }
@@ -104,9 +106,21 @@ def test_the_core_needs_jax_and_numpy_only(part):
         assert not others, f"{path.relative_to(ROOT)} imports {others}"
 
 
+@pytest.mark.parametrize("part", ["models", "convert"])
+def test_models_need_flax_besides(part):
+    """What is installed without an extra; `to_onnx` takes another at its call, and says so."""
+    allowed = {"jax", "numpy", "flax", "optax", "rnn_jax", "onnx"} | sys.stdlib_module_names
+    for path in files_of(part):
+        others = {name.split(".")[0] for name in imports_of(path)} - allowed
+        assert not others, f"{path.relative_to(ROOT)} imports {others}"
+
+
 @pytest.mark.parametrize(
     ("folder", "above"),
-    [("rnn_jax", {"experiments", "benchmarks", "launch"}), ("experiments", {"benchmarks", "launch"})],
+    [
+        ("rnn_jax", {"experiments", "benchmarks", "launch", "rnn_jax_command"}),
+        ("experiments", {"benchmarks", "launch", "rnn_jax_command"}),
+    ],
 )
 def test_the_library_imports_no_experiment_and_these_no_benchmark(folder, above):
     for path in sorted((ROOT / folder).rglob("*.py")):
@@ -142,20 +156,49 @@ def run_without(missing: list[str], imported: str) -> subprocess.CompletedProces
     return subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
 
 
+# What comes with the extra `experiments` and with nothing that the core depends on.
+EXTRA = [
+    "chex", "matplotlib", "pandas", "py3langid", "sklearn", "tabulate", "tensorboardX", "tensorflow_datasets",
+    "tokenizers", "torch", "tqdm",
+]  # fmt: skip
+IN_THE_CORE = [
+    *CORE,
+    "backends.native",
+    "models",
+    "convert",
+    "files",
+    "machine",
+    "metrics",
+    "data.tasks",
+    "data.images",
+]
+
+
 @pytest.mark.parametrize(
     ("missing", "imported"),
     [
+        (EXTRA, ", ".join(f"rnn_jax.{part}" for part in IN_THE_CORE)),
         (
             ["tensorflow_datasets", "tokenizers", "py3langid", "sklearn", "tensorboardX", "torch"],
             "rnn_jax, rnn_jax.diagnostics, benchmarks",
         ),
         (["flax", "optax", "orbax", "chex", "pandas", "matplotlib", "absl"], "rnn_jax, rnn_jax.diagnostics"),
     ],
-    ids=["optional", "all_but_jax"],
+    ids=["extra", "optional", "all_but_jax"],
 )
 def test_imports_without_the_other_packages(missing, imported):
     ended = run_without(missing, imported)
     assert ended.returncode == 0, ended.stderr
+
+
+@pytest.mark.parametrize(
+    ("missing", "package"),
+    [("matplotlib", "rnn_jax.plotting"), ("tqdm", "rnn_jax.training"), ("pandas", "rnn_jax.data.series")],
+)
+def test_a_package_says_what_to_install(missing, package):
+    ended = run_without([missing], f"{package}.anything")
+    last = ended.stderr.splitlines()[-1]
+    assert last == f'ModuleNotFoundError: {package} needs {missing}: pip install "rnn_jax[experiments]"'
 
 
 def test_a_missing_package_is_noticed():

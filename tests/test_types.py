@@ -10,14 +10,29 @@ import jax.numpy as jnp
 
 from rnn_jax import Cell, cells, compose, unroll
 from rnn_jax.cells import (
+    CoRNNCarry,
+    CoRNNParams,
     GRUCarry,
     GRUParams,
+    GRUResetBeforeParams,
+    IndRNNParams,
     LayerNormParams,
+    LEMCarry,
+    LEMParams,
+    LRUCarry,
+    LRUParams,
     LSTMCarry,
     LSTMParams,
+    LSTMProjectionParams,
+    MGUParams,
+    MinGRUParams,
+    MinLSTMCarry,
+    MinLSTMParams,
     PeepholeParams,
     RNNCarry,
     RNNParams,
+    SLSTMCarry,
+    SLSTMParams,
 )
 from rnn_jax.compose import Directions
 from rnn_jax.types import Array, C, P
@@ -52,12 +67,32 @@ def test_the_types_of_every_cell() -> None:
         "lstm_without_dc": assert_type(run(get("lstm_without_dc")), tuple[LSTMParams, LSTMCarry]),
         "lstm_peephole": assert_type(run(get("lstm_peephole")), tuple[PeepholeParams, LSTMCarry]),
         "lstm_layer_norm": assert_type(run(get("lstm_layer_norm")), tuple[LayerNormParams, LSTMCarry]),
+        "lstm_projection": assert_type(run(get("lstm_projection")), tuple[LSTMProjectionParams, LSTMCarry]),
+        "gru_reset_before": assert_type(run(get("gru_reset_before")), tuple[GRUResetBeforeParams, GRUCarry]),
+        "mingru": assert_type(run(get("mingru")), tuple[MinGRUParams, GRUCarry]),
+        "minlstm": assert_type(run(get("minlstm")), tuple[MinLSTMParams, MinLSTMCarry]),
+        "indrnn": assert_type(run(get("indrnn")), tuple[IndRNNParams, RNNCarry]),
+        "mgu": assert_type(run(get("mgu")), tuple[MGUParams, GRUCarry]),
+        "slstm": assert_type(run(get("slstm")), tuple[SLSTMParams, SLSTMCarry]),
+        "cornn": assert_type(run(get("cornn")), tuple[CoRNNParams, CoRNNCarry]),
+        "lem": assert_type(run(get("lem")), tuple[LEMParams, LEMCarry]),
+        "lru": assert_type(run(get("lru")), tuple[LRUParams, LRUCarry]),
     }
     declared = {
         "rnn": (RNNParams, RNNCarry),
         "gru": (GRUParams, GRUCarry),
         "lstm_peephole": (PeepholeParams, LSTMCarry),
         "lstm_layer_norm": (LayerNormParams, LSTMCarry),
+        "lstm_projection": (LSTMProjectionParams, LSTMCarry),
+        "gru_reset_before": (GRUResetBeforeParams, GRUCarry),
+        "mingru": (MinGRUParams, GRUCarry),
+        "minlstm": (MinLSTMParams, MinLSTMCarry),
+        "indrnn": (IndRNNParams, RNNCarry),
+        "mgu": (MGUParams, GRUCarry),
+        "slstm": (SLSTMParams, SLSTMCarry),
+        "cornn": (CoRNNParams, CoRNNCarry),
+        "lem": (LEMParams, LEMCarry),
+        "lru": (LRUParams, LRUCarry),
     }
     literals = {name for each in get_overloads(get) for name in get_args(each.__annotations__["name"])}
     assert set(found) == literals <= set(cells.CELLS)

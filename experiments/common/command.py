@@ -59,14 +59,19 @@ class Experiment:
     config: type[RunConfig]
     module: str
 
-    def main(self, arguments: Sequence[str]) -> int:
+    def main(self, arguments: Sequence[str], program: str = "python launch.py") -> int:
         """Runs the experiment from its arguments and returns the exit status.
+
+        Args:
+            arguments: its flags.
+            program: how it was started, as `--help` names it.
 
         That of the run, 2 for bad input or training that cannot go on, with one line on stderr that says what to do,
         and 128 + n when stopped by signal n after saving.
         """
         if any(argument in ("--help", "-h", "-help", "--helpfull") for argument in arguments):
-            print(f"python launch.py {self.name} [--flag=value ...]\n\n{(self.about or '').strip()}\n\nFlags:")
+            about = (self.about or "").strip().replace("python launch.py", program)
+            print(f"{program} {self.name} [--flag=value ...]\n\n{about}\n\nFlags:")
             print(help_text(self.config))
             return 0
         folder: Path | None = None

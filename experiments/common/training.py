@@ -42,8 +42,9 @@ class TrainConfig(RunConfig):
     variational: bool = flag(False, "one dropout mask per sequence instead of one per step")
     backend: str = flag(
         "auto",
-        "how values and gradients are computed; auto: on a CPU native, if compiled "
-        "(python -m rnn_jax.backends.native), else manual where the cell has a rule; cudnn and pallas: for a GPU, auto "
+        "how values and gradients are computed; auto: on a CPU native, compiled at its first "
+        "use where there is a C++ compiler, else manual where the cell has a rule; associative: all steps at once, "
+        "for mingru, minlstm and lru; cudnn and pallas: for a GPU, auto "
         "where they cannot",
         choices=CHOICES,
     )
@@ -188,12 +189,18 @@ def recurrent_options(config: TrainConfig) -> dict[str, Any]:
         "checkpoint_every": config.checkpoint_every,
         "truncate_every": config.truncate_every,
         "init": config.init,
-        "gain": config.gain,
         "zoneout": config.zoneout,
         "dtype": DTYPES[config.dtype],
         "param_dtype": jnp.float64 if config.dtype == "float64" else jnp.float32,
     }
     takes = {name: inspect.signature(cell.init_params).parameters for name, cell in CELLS.items()}
+    if "gain" in takes[config.cell]:
+        options["gain"] = config.gain
+    elif config.gain != 1:
+        raise UsageError(f"--gain={config.gain}: --cell={config.cell} has no recurrent weights that it would multiply")
+    if config.gradient_flow_every is not None and CELLS[config.cell].output is None:
+        reason = f"--cell={config.cell} has outputs that do not follow from its state alone"
+        raise UsageError(f"--gradient_flow_every={config.gradient_flow_every}: {reason}")
     for name, what in (("forget_bias", "forget gate"), ("chrono", "gate with a memory to set")):
         value = getattr(config, name)
         if value is None:

@@ -35,7 +35,7 @@ from rnn_jax.machine import forget_peak, peak_bytes, resident_bytes
 from rnn_jax.segments import split
 from rnn_jax.types import Array, Params
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 BRIEF_SECONDS = 2.0
 """A run shorter than this is timed twice more."""
 

@@ -12,6 +12,7 @@ from experiments.common.fit import make_config_optimizer
 from experiments.memory.flags import Config
 from experiments.memory.problem import Problem
 from rnn_jax import cells
+from rnn_jax.cells.cell import dtype_of
 from rnn_jax.diagnostics.flossing import floss, flossing_loss
 from rnn_jax.training.step import Task
 from rnn_jax.types import Array, Key, Params
@@ -34,7 +35,7 @@ def make_loss(config: Config, problem: Problem) -> Callable[[Params, Key], Array
         indices = jax.random.randint(key, (TRAJECTORIES,), 0, count)
         data = {name: jnp.asarray(array) for name, array in pool.items()}
         xs, _ = problem.take(data, "train", indices, problem.length)
-        dtype = layer.w_hh.dtype
+        dtype = dtype_of(layer)
         carry = cell.init_carry((), config.hidden_size, dtype)
         xs = jnp.swapaxes(xs, 0, 1).astype(dtype)
         return flossing_loss(lambda carry, x: cell.step(layer, carry, x)[0], carry, xs, config.flossing)

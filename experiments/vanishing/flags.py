@@ -55,5 +55,5 @@ class Config(RunConfig):
             for init in self.inits:
                 options = {k: max(*self.lengths, 3) if k == "chrono" else v for k, v in INITS[init].items()}
                 if options.keys() <= takes.keys():
-                    for gain in self.gains:
+                    for gain in self.gains if "gain" in takes else (1.0,):
                         yield cell, init, gain, options

@@ -1,5 +1,6 @@
 """Where the gradient of cells goes at their initialization."""
 
+import inspect
 import math
 import time
 from collections.abc import Sequence
@@ -24,7 +25,7 @@ from rnn_jax.diagnostics import (
     lyapunov_spectrum,
     memory_horizon,
 )
-from rnn_jax.types import Array, Params
+from rnn_jax.types import Array, Carry, Params
 
 GATE_STEPS = 1000
 LONGEST_EXPONENT = 10_000
@@ -36,7 +37,7 @@ class Looks(NamedTuple):
 
     Attributes:
         flow: for each length T, log ||dL/dh_t|| by lag `[T + 1]`, of an LSTM over h and c: the mean over sequences. The
-            loss is the last hidden state along a random direction.
+            loss is the last output along a random direction; where outputs do not follow from the carry, the carry.
         state: the largest Lyapunov exponent, and the activations of the gates.
     """
 
@@ -44,25 +45,32 @@ class Looks(NamedTuple):
     state: Any
 
 
+def read(cell: cells.Cell[Params, Carry], carry: Carry) -> Array:
+    """What a loss sees of a carry: the output that follows from it, or all of its parts side by side, `[..., O]`."""
+    return jnp.concatenate(jax.tree.leaves(carry), axis=-1) if cell.output is None else cell.output(carry)
+
+
 def make_looks(config: Config, cell_name: str, lengths: Sequence[int]) -> Looks:
     """Compiled once per cell and length, for all of its initializations."""
     cell = cells.get(cell_name)
     keys = jax.random.split(jax.random.key(config.seed), 3)
     xs = jax.random.normal(keys[0], (lengths[-1], config.batch_size, config.input_size))
-    direction = jax.random.normal(keys[1], (config.hidden_size,))
-    direction = direction / jnp.linalg.norm(direction)
     carry = cell.init_carry((config.batch_size,), config.hidden_size)
+    direction = jax.random.normal(keys[1], read(cell, carry).shape[-1:])
+    direction = direction / jnp.linalg.norm(direction)
     some = min(lengths[-1], LONGEST_EXPONENT)
 
     def flow(length: int, params: Params) -> Array:
         step, some = cell_step(cell, params), xs[:length]
-        norms = gradient_flow(step, carry, some, lambda after: jnp.sum(after.h[-1] @ direction))
+        norms = gradient_flow(step, carry, some, lambda after: jnp.sum(read(cell, after)[-1] @ direction))
         whole = 0.5 * jax.nn.logsumexp(2 * jnp.stack(jax.tree.leaves(norms)), axis=0)
         return whole[::-1].mean(axis=1)
 
     def state(params: Params) -> tuple[Array, Any]:
         first = jax.tree.map(lambda leaf: leaf[0], carry)
         spectrum = lyapunov_spectrum(cell_step(cell, params), first, xs[:some, 0], num_exponents=1, warmup=some // 10)
+        if cell.activations is None:
+            return spectrum.exponents[0], None
         return spectrum.exponents[0], gate_activations(cell, params, carry, xs[: min(some, GATE_STEPS)])
 
     return Looks({length: jax.jit(partial(flow, length)) for length in lengths}, jax.jit(state))
@@ -89,7 +97,9 @@ def sweep(config: Config, workdir: Path) -> tuple[list[dict[str, Any]], float]:
     for cell_name, init, gain, options in config.settings():
         cell = cells.get(cell_name)
         key = jax.random.fold_in(jax.random.key(config.seed), 1)
-        params = cell.init_params(key, config.input_size, config.hidden_size, gain=gain, **options)
+        if "gain" in inspect.signature(cell.init_params).parameters:  # else there are no weights for it to multiply
+            options = {"gain": gain, **options}
+        params = cell.init_params(key, config.input_size, config.hidden_size, **options)
         if cell_name not in looks:
             started = time.perf_counter()
             looks = {cell_name: compiled(make_looks(config, cell_name, lengths), params)}  # the last cell's may go
@@ -99,7 +109,7 @@ def sweep(config: Config, workdir: Path) -> tuple[list[dict[str, Any]], float]:
         flow = flows[longest]
         label = f"{cell_name}, {init}" + (f", gain {gain:g}" if gain != 1 else "")
         curves[label] = flow / math.log(10)
-        horizon = memory_horizon(flow, 1000)
+        horizon = float(memory_horizon(flow, 1000))
         row = {
             "cell": cell_name,
             "init": init,
@@ -107,9 +117,9 @@ def sweep(config: Config, workdir: Path) -> tuple[list[dict[str, Any]], float]:
             "num_params": sum(leaf.size for leaf in jax.tree.leaves(params)),
             "log10_gradient": {str(n): float((each[-1] - each[0]) / math.log(10)) for n, each in flows.items()},
             "lyapunov_exponent": float(exponent),
-            "horizon_e": memory_horizon(flow),
+            "horizon_e": float(memory_horizon(flow)),
             "horizon_1000": horizon,
-            "gates": gate_statistics(shown),
+            "gates": {} if shown is None else gate_statistics(shown),
             "verdict": verdict(horizon, float(exponent), longest),
         }
         rows.append(row)

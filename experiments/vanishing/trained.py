@@ -8,8 +8,10 @@ import numpy as np
 from tabulate import tabulate
 
 from experiments.common import results
+from experiments.common.flags import UsageError
 from experiments.common.restore import restore
 from experiments.vanishing.flags import Config
+from rnn_jax.cells import CELLS
 from rnn_jax.diagnostics import memory_horizon
 from rnn_jax.models import make_gradient_flow
 from rnn_jax.plotting import gradients
@@ -20,7 +22,7 @@ BATCH = 256
 def verdict(values: np.ndarray) -> tuple[str, float, float]:
     """What log10 norms by lag mean in words, and the lags at which they have fallen by e and by 1,000."""
     known = values[np.isfinite(values)] * np.log(10)
-    by_e, by_1000 = memory_horizon(known), memory_horizon(known, 1000)
+    by_e, by_1000 = float(memory_horizon(known)), float(memory_horizon(known, 1000))
     if np.isinf(by_1000):
         text = f"all {known.size} steps count: the first still has {10 ** (values[known.size - 1] - values[0]):.2g} of "
         return text + "the last one's gradient", by_e, by_1000
@@ -30,6 +32,10 @@ def verdict(values: np.ndarray) -> tuple[str, float, float]:
 def run(name: str, config: Config, workdir: Path) -> None:
     """Measures, writes `results.json` and a plot into `workdir`, prints the table; the run's folder stays as it is."""
     restored = restore(Path(config.run), "run")
+    if CELLS[restored.config.cell].output is None:
+        raise UsageError(
+            f"--run={config.run}: outputs of --cell={restored.config.cell} do not follow from its state alone"
+        )
     look, data = restored.task.look_at(restored.config, BATCH)
     inputs, lengths = look.take(data)
     started = time.perf_counter()

@@ -5,6 +5,7 @@
 | `scan` | everything: the definition | by JAX, forward mode too |
 | `manual` | cells with a rule in `rnn_jax.bptt` | hand-derived |
 | `native` | those cells on a CPU, float32 | hand-derived, in C++ |
+| `associative` | `mingru`, `minlstm` and `lru`, all steps at once | by JAX |
 | `cudnn` | the LSTM on an NVIDIA GPU, float32 | by NVIDIA |
 | `pallas` | those cells on an NVIDIA GPU, while W_hh fits on chip | hand-derived |
 
@@ -18,7 +19,7 @@ from collections.abc import Callable
 from functools import cache
 from typing import NamedTuple
 
-from rnn_jax.backends import cudnn, manual, native, pallas, scan
+from rnn_jax.backends import associative, cudnn, manual, native, pallas, scan
 from rnn_jax.backends.refusals import Refusal
 from rnn_jax.cells.cell import Cell
 from rnn_jax.controls import StepMasks
@@ -44,16 +45,19 @@ BACKENDS: dict[str, Backend] = {
     "scan": Backend(scan.run, scan.refusal),
     "manual": Backend(manual.run, manual.refusal),
     "native": Backend(native.run, native.refusal),
+    "associative": Backend(associative.run, associative.refusal),
     "cudnn": Backend(cudnn.run, cudnn.refusal, vmap=False),
     "pallas": Backend(pallas.run, pallas.refusal),
 }
+"""Every back end, by its name."""
 
 CHOICES = ("auto", *BACKENDS)
 """What `unroll` takes as `backend`."""
 
 AUTO = ("native", "manual", "scan")
 """What `auto` tries, in this order: the fastest first at every shape measured on a CPU (benchmarks/README.md).
-`cudnn` and `pallas` are not measured on a GPU yet, so it does not take them."""
+`cudnn` and `pallas` are not measured on a GPU yet, so it does not take them. `associative` is no faster than `scan` on
+two cores, and for `lru`, whose numbers are complex, mostly slower."""
 
 FALL_BACK = ("native", "cudnn", "pallas")
 """Back ends for some machines and shapes: what they cannot compute is left to `auto`, with a warning."""
@@ -74,7 +78,7 @@ def choose(backend: str, cell: Cell[Params, Carry], params: Params, carry: Carry
         raise ValueError(f"unknown backend {backend!r}: take one of {', '.join(CHOICES)}")
     arguments = (cell, params, carry, xs, masks)
     if backend == "auto":
-        return next(name for name in AUTO if BACKENDS[name].refusal(*arguments) is None)
+        return next(name for name in AUTO if pays(name, xs) and BACKENDS[name].refusal(*arguments) is None)
     refusal = BACKENDS[backend].refusal(*arguments)
     if refusal is None:
         return backend
@@ -83,6 +87,11 @@ def choose(backend: str, cell: Cell[Params, Carry], params: Params, carry: Carry
     instead = choose("auto", *arguments)
     warn_once(f"backend {backend!r} {refusal.reason}: using {instead!r} instead")
     return instead
+
+
+def pays(backend: str, xs: Array) -> bool:
+    """Whether `auto` takes it for xs `[T, *batch, I]`: a single step is over before the loops of `native` begin."""
+    return backend != "native" or xs.shape[0] != 1
 
 
 @cache

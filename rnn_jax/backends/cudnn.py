@@ -22,7 +22,14 @@ import jax.numpy as jnp
 from jax import lax
 
 from rnn_jax.backends import device
-from rnn_jax.backends.refusals import OPTIONS, Refusal, of_nothing_to_run, of_options, of_other_than_float32
+from rnn_jax.backends.refusals import (
+    OPTIONS,
+    Refusal,
+    of_nothing_to_run,
+    of_options,
+    of_other_than_float32,
+    of_symbolic_sizes,
+)
 from rnn_jax.cells import CELLS
 from rnn_jax.cells.cell import Cell
 from rnn_jax.cells.lstm import LSTMCarry, LSTMParams
@@ -44,6 +51,7 @@ def refusal(cell: Cell[Params, Carry], params: Params, carry: Carry, xs: Array, 
         return Refusal("xs", f"takes one batch axis, and xs is {xs.shape}")
     return (
         of_options(masks, OPTIONS)
+        or of_symbolic_sizes(xs)
         or of_nothing_to_run(params, xs)
         or of_other_than_float32(params, carry, xs)
         or of_this_machine()

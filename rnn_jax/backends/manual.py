@@ -7,27 +7,22 @@ recomputing them: on a CPU every array that a loop emits costs about as much as 
 """
 
 from functools import partial
-from typing import Generic, NamedTuple
 
-import jax
 import jax.numpy as jnp
 from jax import lax
 
-from rnn_jax.backends.refusals import Refusal, of_options
-from rnn_jax.bptt import RULES, backward
-from rnn_jax.bptt.rule import HC
-from rnn_jax.cells import CELLS
+from rnn_jax.backends import scan
+from rnn_jax.backends.derivatives import Passes, by_hand
+from rnn_jax.backends.refusals import Refusal, of_options, of_symbolic_sizes
+from rnn_jax.bptt import RULES, backward, rule_of
 from rnn_jax.cells.cell import Cell
 from rnn_jax.controls import StepMasks, controlled_step, select, zeros_like
 from rnn_jax.segments import like, merge, previous, split, widen
-from rnn_jax.types import Array, Carry, P, Params, Projected, tree_map
+from rnn_jax.types import Array, C, Carry, P, Params, Projected, tree_map
 
 LARGEST_CHUNK = 64
-
-
-def has_rule(cell: Cell[Params, Carry]) -> bool:
-    """Whether there is a backward pass for this cell; a changed cell is another cell."""
-    return cell.name in RULES and cell == CELLS[cell.name]
+TIME = slice(0, 1)
+"""Of the sizes of xs, the one that chunks are cut from."""
 
 
 def refusal(cell: Cell[Params, Carry], params: Params, carry: Carry, xs: Array, masks: StepMasks) -> Refusal | None:
@@ -35,10 +30,10 @@ def refusal(cell: Cell[Params, Carry], params: Params, carry: Carry, xs: Array, 
 
     Args: those of `run`, of which shapes and types alone count.
     """
-    del params, carry, xs
-    if not has_rule(cell):
+    del params, carry
+    if rule_of(cell) is None:
         return Refusal("cell", f"has no hand-derived rule for this cell, {cell.name!r}: only for {', '.join(RULES)}")
-    return of_options(masks, ("zoneout", "perturbations"))
+    return of_options(masks, ("zoneout", "perturbations")) or of_symbolic_sizes(xs, TIME)
 
 
 def chunk_length(num_steps: int) -> int:
@@ -53,13 +48,11 @@ def chunk_length(num_steps: int) -> int:
     return max(divisors, default=32)
 
 
-def forward(
-    cell: Cell[P, HC], reverse: bool, params: P, initial: HC, xs: Array, masks: StepMasks
-) -> tuple[HC, Array, HC]:
+def forward(cell: Cell[P, C], reverse: bool, params: P, initial: C, xs: Array, masks: StepMasks) -> tuple[C, Array, C]:
     """The final carry, ys `[T, *batch, H]` and the carry after each step, arrays `[T, *batch, H]`.
 
     Args:
-        cell: a cell whose carry has an h.
+        cell: a cell with an `output`.
         reverse: from the last step to the first.
         params: the cell's parameters.
         initial: the carry before the first step, arrays `[*batch, H]`.
@@ -67,10 +60,10 @@ def forward(
         masks: of all steps.
     """
 
-    def chunk(carry: HC, inputs: tuple[Array, StepMasks]) -> tuple[HC, HC]:
+    def chunk(carry: C, inputs: tuple[Array, StepMasks]) -> tuple[C, C]:
         xs, masks = inputs
 
-        def step(carry: HC, inputs: tuple[Projected, StepMasks]) -> tuple[HC, HC]:
+        def step(carry: C, inputs: tuple[Projected, StepMasks]) -> tuple[C, C]:
             carry, _ = controlled_step(cell, params, carry, *inputs)
             return carry, carry
 
@@ -80,50 +73,55 @@ def forward(
     carry, carries = lax.scan(chunk, initial, chunks, reverse=reverse)
     carry, last_carries = chunk(carry, rest)
     carries = merge(carries, last_carries, reverse)
-    ys = carries.h
+    assert cell.output is not None
+    ys = cell.output(carries)
     if masks.valid is not None:
         ys = select(masks.valid, ys, jnp.zeros_like(ys))
     return carry, ys, carries
 
 
-@partial(jax.custom_vjp, nondiff_argnums=(0, 1))
-def run(cell: Cell[P, HC], reverse: bool, params: P, carry: HC, xs: Array, masks: StepMasks) -> tuple[HC, Array]:
+def run(cell: Cell[P, C], reverse: bool, params: P, carry: C, xs: Array, masks: StepMasks) -> tuple[C, Array]:
     """Runs the cell over xs `[T, *batch, I]`: the final carry and ys `[T, *batch, H]`, with the hand-derived gradient.
 
     The caller has asked `refusal`.
     """
-    return forward(cell, reverse, params, carry, xs, masks)[:2]
+    passes = Passes(partial(definition, cell, reverse), partial(saving, cell, reverse), partial(back, cell, reverse))
+    found: tuple[C, Array] = by_hand(passes, (params, carry, xs), masks)
+    return found
 
 
-class Residuals(NamedTuple, Generic[P, HC]):
-    """What the backward pass needs: the arguments of `run`, and the carry after each step, arrays `[T, *batch, H]`."""
-
-    params: P
-    initial: HC
-    xs: Array
-    masks: StepMasks
-    carries: HC
+def definition(cell: Cell[P, C], reverse: bool, args: tuple[P, C, Array], masks: StepMasks) -> tuple[C, Array]:
+    """What `run` computes, as JAX differentiates it."""
+    return scan.run(cell, reverse, *args, masks)
 
 
-def run_forward(
-    cell: Cell[P, HC], reverse: bool, params: P, carry: HC, xs: Array, masks: StepMasks
-) -> tuple[tuple[HC, Array], Residuals[P, HC]]:
-    """`run`, and what its backward pass needs."""
-    final, ys, carries = forward(cell, reverse, params, carry, xs, masks)
-    return (final, ys), Residuals(params, carry, xs, masks, carries)
+def saving(
+    cell: Cell[P, C], reverse: bool, args: tuple[P, C, Array], masks: StepMasks, save: bool
+) -> tuple[tuple[C, Array], C]:
+    """The outputs of `run`, and what its backward pass needs: the carry after each step, arrays `[T, *batch, H]`."""
+    del save  # a scan's output that nobody reads costs nothing
+    final, ys, carries = forward(cell, reverse, *args, masks)
+    return (final, ys), carries
 
 
-def run_backward(
-    cell: Cell[P, HC], reverse: bool, residuals: Residuals[P, HC], cotangents: tuple[HC, Array]
-) -> tuple[P, HC, Array, None]:
-    """The gradient of every array that `run` takes from a derivative with respect to every output."""
-    params, initial, xs, masks, carries = residuals
+def back(
+    cell: Cell[P, C],
+    reverse: bool,
+    args: tuple[P, C, Array],
+    masks: StepMasks,
+    carries: C,
+    cotangents: tuple[C, Array],
+) -> tuple[P, C, Array]:
+    """The gradient of every array of `args` from a derivative with respect to every output of `run`."""
+    rule = rule_of(cell)
+    assert rule is not None
+    params, initial, xs = args
     dfinal, dys = cotangents
 
-    def chunk(state: tuple[HC, P], inputs: tuple[HC, Array, HC, Array, StepMasks]) -> tuple[tuple[HC, P], Array]:
+    def chunk(state: tuple[C, P], inputs: tuple[C, Array, C, Array, StepMasks]) -> tuple[tuple[C, P], Array]:
         dcarry, dparams = state
         start, xs, carries, dys, masks = inputs
-        gradients = backward(RULES[cell.name], params, xs, start, carries, dys, dcarry, masks, reverse)
+        gradients = backward(rule, params, xs, start, carries, dys, dcarry, masks, reverse)
         return (gradients.carry, tree_map(jnp.add, dparams, like(gradients.params, dparams))), gradients.xs
 
     chunks, rest = split((xs, carries, dys, masks), xs.shape[0], chunk_length(xs.shape[0]), reverse)
@@ -136,7 +134,4 @@ def run_backward(
     state, rest_dxs = chunk(state, (rest_start, *rest))
     (dcarry, dparams), dxs = lax.scan(chunk, state, (starts, *chunks), reverse=not reverse)
     dxs = merge(dxs, rest_dxs, reverse)
-    return like(dparams, params), like(dcarry, initial), dxs.astype(xs.dtype), None
-
-
-run.defvjp(run_forward, run_backward)
+    return like(dparams, params), like(dcarry, initial), dxs.astype(xs.dtype)

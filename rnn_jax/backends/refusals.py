@@ -7,11 +7,18 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 import jax
+from jax.export import is_symbolic_dim
 
 from rnn_jax.controls import StepMasks
 from rnn_jax.types import Array, Carry, GateWeights, Params
 
-OPTIONS = {"resets": "reset", "truncate_every": "truncate", "zoneout": "zoneout", "perturbations": "perturbations"}
+OPTIONS = {
+    "mask": "holes",
+    "resets": "reset",
+    "truncate_every": "truncate",
+    "zoneout": "zoneout",
+    "perturbations": "perturbations",
+}
 """The options of `unroll` that a back end may lack, and the fields of `StepMasks` that they become."""
 
 
@@ -19,8 +26,8 @@ class Refusal(NamedTuple):
     """Why a back end cannot compute a call of `unroll`.
 
     Attributes:
-        argument: what is at fault: an argument of `unroll` (`cell`, `xs`, `resets`, `truncate_every`, `zoneout`,
-            `perturbations`), a property of its arrays (`dtype`, `hidden_size`), or `device`: the machine.
+        argument: what is at fault: an argument of `unroll` (`cell`, `xs`, `mask`, `resets`, `truncate_every`,
+            `zoneout`, `perturbations`), a property of its arrays (`dtype`, `hidden_size`), or `device`: the machine.
         reason: in words that follow "backend 'name' ".
     """
 
@@ -32,6 +39,15 @@ def of_options(masks: StepMasks, lacking: Iterable[str]) -> Refusal | None:
     """The refusal of a back end that lacks some of `OPTIONS`, if the call has one of them."""
     used = [option for option in lacking if getattr(masks, OPTIONS[option]) is not None]
     return Refusal(used[0], f"does not take {', '.join(used)}") if used else None
+
+
+def of_symbolic_sizes(xs: Array, sizes: slice = slice(None)) -> Refusal | None:
+    """The refusal of a back end that needs those `sizes` of xs as numbers, where they are symbols of `jax.export`."""
+    symbols = [str(size) for size in xs.shape[sizes] if is_symbolic_dim(size)]
+    if not symbols:
+        return None
+    shape = ", ".join(map(str, xs.shape))
+    return Refusal("xs", f"needs numbers for sizes, and has {' and '.join(symbols)} in xs [{shape}]")
 
 
 def of_nothing_to_run(params: GateWeights, xs: Array) -> Refusal | None:

@@ -2,7 +2,7 @@
 
 | | |
 |---|---|
-| `RULES` | by the cell's name, the `Rule` of each cell that has one |
+| `RULES`, `rule_of` | by the cell's name, the `Rule` of each cell here that has one; the rule of any cell |
 | `Rule` | what differs from cell to cell: a backward step, and the products around the loop |
 | `backward` | the loop that all cells share, from the derivative in every output to `Gradients` |
 
@@ -14,6 +14,8 @@ from typing import Any
 from rnn_jax.bptt import gru, lstm, rnn
 from rnn_jax.bptt.rule import Rule
 from rnn_jax.bptt.through_time import Gradients, backward
+from rnn_jax.cells import CELLS, Cell
+from rnn_jax.types import C, P
 
 RULES: dict[str, Rule[Any, Any, Any]] = {
     "rnn": rnn.make("tanh"),
@@ -22,6 +24,18 @@ RULES: dict[str, Rule[Any, Any, Any]] = {
     "lstm": lstm.make(),
     "gru": gru.make(),
 }
-"""The rule of each cell that has one, by the cell's name."""
+"""The rule of each cell of this library that has one, by the cell's name."""
 
-__all__ = ["RULES", "Gradients", "Rule", "backward"]
+
+def rule_of(cell: Cell[P, C]) -> Rule[P, C, Any] | None:
+    """The rule that a cell brings along, or that of `RULES` for a cell as it is in `CELLS`; None: it has none.
+
+    A changed cell is another cell, whatever its name.
+    """
+    if cell.rule is not None:
+        rule: Rule[P, C, Any] = cell.rule
+        return rule
+    return RULES.get(cell.name) if cell == CELLS.get(cell.name) else None
+
+
+__all__ = ["RULES", "Gradients", "Rule", "backward", "rule_of"]

@@ -11,25 +11,30 @@ from typing import Generic, NamedTuple, TypeVar
 
 import jax
 
-from rnn_jax.bptt.rule import HC, Local, Rule
+from rnn_jax.bptt.rule import Local, Rule, at_h
 from rnn_jax.controls import StepMasks, select, zeros_like
 from rnn_jax.segments import like, previous, widen
-from rnn_jax.types import Array, Carry, P
+from rnn_jax.types import Array, C, Carry, P
 
 DZ = TypeVar("DZ")
 
 
-class Gradients(NamedTuple, Generic[P, HC]):
+class Gradients(NamedTuple, Generic[P, C]):
     """Derivatives of the loss: of the parameters' shapes, of the initial carry's, and `[T, B, I]`."""
 
     params: P
-    carry: HC
+    carry: C
     xs: Array
 
 
 def controlled_step_back(
-    step: Callable[[Local, HC], tuple[HC, DZ]], dcarry: HC, local: Local, dy: Array, now: StepMasks
-) -> tuple[HC, DZ]:
+    step: Callable[[Local, C], tuple[C, DZ]],
+    dcarry: C,
+    local: Local,
+    dy: Array,
+    now: StepMasks,
+    emit: Callable[[C, Array], C] = at_h,
+) -> tuple[C, DZ]:
     """One step back between its masks: dcarry, as the later steps left it, to that of the step before, and dz.
 
     Args:
@@ -38,10 +43,11 @@ def controlled_step_back(
         local: what `step` needs to know of the forward step.
         dy: dL/dy_t, `[B, H]`.
         now: the masks of this step, `[B]` each.
+        emit: `Rule.emit`.
 
     Returns: dL/dcarry_{t-1}, arrays `[B, H]`, and what `step` gives beside it, dz_t `[B, G*H]`.
     """
-    dafter = dcarry._replace(h=dcarry.h + dy)  # y_t = h_t
+    dafter = emit(dcarry, dy)  # y_t = h_t in most cells
     if now.valid is not None:  # padding took no step: nothing reaches its gates or its weights
         dafter = select(now.valid, dafter, zeros_like(dafter))
     dbefore, dz = step(local, dafter)
@@ -56,28 +62,28 @@ def controlled_step_back(
 
 
 def scan_back(
-    rule: Rule[P, HC, Local], params: P, local: Local, dys: Array, dfinal: HC, masks: StepMasks, reverse: bool
-) -> tuple[HC, Array]:
+    rule: Rule[P, C, Local], params: P, local: Local, dys: Array, dfinal: C, masks: StepMasks, reverse: bool
+) -> tuple[C, Array]:
     """All steps back, in a scan: dL/d(initial carry), arrays `[B, H]`, and dz `[T, B, G*H]`."""
 
-    def step(dcarry: HC, inputs: tuple[Local, Array, StepMasks]) -> tuple[HC, Array]:
-        return controlled_step_back(partial(rule.step, params), dcarry, *inputs)
+    def step(dcarry: C, inputs: tuple[Local, Array, StepMasks]) -> tuple[C, Array]:
+        return controlled_step_back(partial(rule.step, params), dcarry, *inputs, rule.emit)
 
     return jax.lax.scan(step, widen(dfinal), (local, dys, masks), reverse=not reverse)
 
 
 def backward(
-    rule: Rule[P, HC, Local],
+    rule: Rule[P, C, Local],
     params: P,
     xs: Array,
-    initial: HC,
-    carries: HC,
+    initial: C,
+    carries: C,
     dys: Array,
-    dfinal: HC,
+    dfinal: C,
     masks: StepMasks,
     reverse: bool = False,
     loop: Callable[..., tuple[Carry, Array]] = scan_back,
-) -> Gradients[P, HC]:
+) -> Gradients[P, C]:
     """The gradient of a loss through T steps of a cell, from its derivatives with respect to every output.
 
     Args:

@@ -15,12 +15,14 @@ Source: Cho et al., "Learning phrase representations using RNN encoder-decoder f
 initialization: Tallec and Ollivier, "Can recurrent neural networks warp time?", 2018.
 """
 
+from functools import partial
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 
-from rnn_jax.cells.cell import Cell, gates, matmul
+from rnn_jax.cells.cell import Cell, gates, matmul, of_weights
+from rnn_jax.cells.nonlinearities import STANDARD, Nonlinearities, check, cut
 from rnn_jax.initializers import SCHEMES, chrono_bias, gate_keys, init_gates
 from rnn_jax.types import Array, DType, Key
 
@@ -95,21 +97,27 @@ def project(params: GRUParams, xs: Array) -> tuple[Array, ...]:
     return gates(matmul(xs, params.w_ih) + params.b, 3)
 
 
-def activations(params: GRUParams, carry: GRUCarry, projected: tuple[Array, ...]) -> GRUActivations:
+def activations(
+    params: GRUParams, carry: GRUCarry, projected: tuple[Array, ...], by: Nonlinearities = STANDARD
+) -> GRUActivations:
     """The gates and the candidate."""
     x_r, x_z, x_n = projected
     h_r, h_z, h_n = gates(matmul(carry.h, params.w_hh), 3)
-    r, z = jax.nn.sigmoid(x_r + h_r), jax.nn.sigmoid(x_z + h_z)
-    return GRUActivations(r, z, jnp.tanh(x_n + r * (h_n + params.b_hn)))
+    r, z = (by.gate(cut(total, by.clip)) for total in (x_r + h_r, x_z + h_z))
+    return GRUActivations(r, z, by.candidate(cut(x_n + r * (h_n + params.b_hn), by.clip)))
 
 
-def recur(params: GRUParams, carry: GRUCarry, projected: tuple[Array, ...]) -> tuple[GRUCarry, Array]:
+def recur(
+    params: GRUParams, carry: GRUCarry, projected: tuple[Array, ...], by: Nonlinearities = STANDARD
+) -> tuple[GRUCarry, Array]:
     """The part of a step that needs the carry: three `[..., H]` to the new carry and y `[..., H]`."""
-    _, z, n = activations(params, carry, projected)
-    h = ((1 - z) * n + z * carry.h).astype(carry.h.dtype)
+    _, z, n = activations(params, carry, projected, by)
+    h = cut((1 - z) * n + z * carry.h, by.clip_state).astype(carry.h.dtype)
     return GRUCarry(h), h
 
 
-def make() -> Cell[GRUParams, GRUCarry]:
-    """The GRU cell."""
-    return Cell("gru", init_params, init_carry, recur, project, 3, activations)
+def make(by: Nonlinearities = STANDARD) -> Cell[GRUParams, GRUCarry]:
+    """The GRU cell, with nonlinearities and limits `by`. Raises `ValueError` for a limit that is not above 0."""
+    check(by)
+    step, shown = (recur, activations) if by == STANDARD else (partial(recur, by=by), partial(activations, by=by))
+    return of_weights("gru", init_params, init_carry, step, project, 3, shown)

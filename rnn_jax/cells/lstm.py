@@ -18,12 +18,13 @@ network architectures", 2015; chrono initialization: Tallec and Ollivier, "Can r
 2018.
 """
 
+from functools import partial
 from typing import NamedTuple
 
-import jax
 import jax.numpy as jnp
 
-from rnn_jax.cells.cell import Cell, gates, matmul
+from rnn_jax.cells.cell import Cell, gates, matmul, of_weights
+from rnn_jax.cells.nonlinearities import STANDARD, Nonlinearities, check, cut
 from rnn_jax.initializers import chrono_bias, gate_keys, init_gates
 from rnn_jax.types import Array, DType, Key
 
@@ -112,21 +113,27 @@ def project(params: LSTMParams, xs: Array) -> tuple[Array, ...]:
     return gates(matmul(xs, params.w_ih) + params.b, 4)
 
 
-def activations(params: LSTMParams, carry: LSTMCarry, projected: tuple[Array, ...]) -> LSTMActivations:
+def activations(
+    params: LSTMParams, carry: LSTMCarry, projected: tuple[Array, ...], by: Nonlinearities = STANDARD
+) -> LSTMActivations:
     """The gates and the candidate."""
     recurrent = gates(matmul(carry.h, params.w_hh), 4)
-    z_i, z_f, z_g, z_o = (x + r for x, r in zip(projected, recurrent, strict=True))
-    return LSTMActivations(jax.nn.sigmoid(z_i), jax.nn.sigmoid(z_f), jnp.tanh(z_g), jax.nn.sigmoid(z_o))
+    z_i, z_f, z_g, z_o = (cut(x + r, by.clip) for x, r in zip(projected, recurrent, strict=True))
+    return LSTMActivations(by.gate(z_i), by.gate(z_f), by.candidate(z_g), by.gate(z_o))
 
 
-def recur(params: LSTMParams, carry: LSTMCarry, projected: tuple[Array, ...]) -> tuple[LSTMCarry, Array]:
+def recur(
+    params: LSTMParams, carry: LSTMCarry, projected: tuple[Array, ...], by: Nonlinearities = STANDARD
+) -> tuple[LSTMCarry, Array]:
     """The part of a step that needs the carry: four `[..., H]` to the new carry and y `[..., H]`."""
-    i, f, g, o = activations(params, carry, projected)
-    c = (f * carry.c + i * g).astype(carry.c.dtype)
-    h = (o * jnp.tanh(c)).astype(carry.h.dtype)
+    i, f, g, o = activations(params, carry, projected, by)
+    c = cut(f * carry.c + i * g, by.clip_state).astype(carry.c.dtype)
+    h = (o * by.state(c)).astype(carry.h.dtype)
     return LSTMCarry(h, c), h
 
 
-def make() -> Cell[LSTMParams, LSTMCarry]:
-    """The LSTM cell."""
-    return Cell("lstm", init_params, init_carry, recur, project, 4, activations)
+def make(by: Nonlinearities = STANDARD) -> Cell[LSTMParams, LSTMCarry]:
+    """The LSTM cell, with nonlinearities and limits `by`. Raises `ValueError` for a limit that is not above 0."""
+    check(by)
+    step, shown = (recur, activations) if by == STANDARD else (partial(recur, by=by), partial(activations, by=by))
+    return of_weights("lstm", init_params, init_carry, step, project, 4, shown)

@@ -42,7 +42,7 @@ import jax
 import jax.numpy as jnp
 
 from rnn_jax.cells import lstm
-from rnn_jax.cells.cell import Cell, gates, matmul
+from rnn_jax.cells.cell import Cell, gates, matmul, of_weights
 from rnn_jax.cells.lstm import LSTMActivations, LSTMCarry, LSTMParams, init_carry
 from rnn_jax.initializers import chrono_bias, gate_keys, init_gates
 from rnn_jax.types import Array, DType, GateWeights, Key, Params
@@ -286,7 +286,7 @@ def make() -> tuple[Cell[Params, LSTMCarry], ...]:
     """The variants."""
 
     def cell(name: str, num_gates: int, init: Init, recur: Recur, activations: Activations) -> Cell[Params, LSTMCarry]:
-        return Cell(name, init, init_carry, recur, partial(project, num_gates), num_gates, activations)
+        return of_weights(name, init, init_carry, recur, partial(project, num_gates), num_gates, activations)
 
     return (
         cell("lstm_additive", 1, init_additive, additive_recur, additive_activations),

@@ -17,7 +17,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from rnn_jax.cells.cell import Cell, matmul
+from rnn_jax.cells.cell import Cell, matmul, of_weights
 from rnn_jax.initializers import gate_keys, init_gates
 from rnn_jax.types import Array, DType, Key
 
@@ -100,4 +100,4 @@ def make(activation: str = "tanh") -> Cell[RNNParams, RNNCarry]:
         raise ValueError(f"unknown activation {activation!r}: take one of {', '.join(ACTIVATIONS)}")
     name = "rnn" if activation == "tanh" else f"rnn_{activation}"
     step = partial(recur, activation)
-    return Cell(name, init_params, init_carry, step, project, 1, partial(activations, activation))
+    return of_weights(name, init_params, init_carry, step, project, 1, partial(activations, activation))

@@ -1,14 +1,18 @@
-"""Weights from and to PyTorch's `nn.RNN`, `nn.LSTM` and `nn.GRU`.
+"""Weights from and to PyTorch's `nn.RNN`, `nn.LSTM`, with a projection or without, and `nn.GRU`.
 
 Gates stand in the same order on both sides; what differs is the layout and the number of biases. For layer k:
 
 | PyTorch | here |
 |---|---|
-| `weight_ih_lk` `[G*H, I]`, from layer 1 on `[G*H, D*H]` | its transpose, `w_ih` |
-| `weight_hh_lk` `[G*H, H]` | its transpose, `w_hh` |
+| `weight_ih_lk` `[G*H, I]`, from layer 1 on `[G*H, D*O]` | its transpose, `w_ih` |
+| `weight_hh_lk` `[G*H, O]` | its transpose, `w_hh` |
 | `bias_ih_lk` + `bias_hh_lk` `[G*H]` | `b` (`rnn`, `lstm`, and the blocks r and z of `gru`) |
+| `weight_hr_lk` `[P, H]` | its transpose, `w_hr` (`lstm_projection`) |
 | n's block of `bias_ih_lk`, n's block of `bias_hh_lk` | n's block of `b`, `b_hn` (`gru`) |
 | the same names with `_reverse` | `Directions.backward` |
+
+O, the features of the state, is P = `proj_size` with a projection, and else H. A P other than half of H needs
+`rnn_jax.cells.lstm_projection.make(proj_size)` to run.
 
 The functions take and return mappings from PyTorch's names to arrays and do not import PyTorch:
 
@@ -20,23 +24,29 @@ moves their sum twice as far as it moves our one bias.
 """
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
 
 from rnn_jax import cells
-from rnn_jax.cells import GRUParams, LSTMParams, RNNParams
+from rnn_jax.cells import GRUParams, LSTMParams, LSTMProjectionParams, RNNParams
 from rnn_jax.compose import Directions
 from rnn_jax.types import Params
 
-KINDS: dict[str, type] = {"rnn": RNNParams, "rnn_relu": RNNParams, "lstm": LSTMParams, "gru": GRUParams}
+KINDS: dict[str, type] = {
+    "rnn": RNNParams,
+    "rnn_relu": RNNParams,
+    "lstm": LSTMParams,
+    "lstm_projection": LSTMProjectionParams,
+    "gru": GRUParams,
+}
 """The cells that PyTorch has too, and the named tuples of their parameters."""
 
 NUM_GATES = {kind: cells.get(name).num_gates for name, kind in KINDS.items()}
 
-_NAME = re.compile(r"(?:weight|bias)_[ih]h_l(\d+)(_reverse)?")
+_NAME = re.compile(r"(?:(?:weight|bias)_[ih]h|weight_hr)_l(\d+)(_reverse)?")
 _SUFFIXES = ("", "_reverse")
 
 
@@ -44,7 +54,8 @@ def from_torch(cell_name: str, state: Mapping[str, Any]) -> tuple[Params, ...]:
     """Parameters of a stack from the state of a PyTorch module.
 
     Args:
-        cell_name: `rnn`, `rnn_relu`, `lstm` or `gru`. The names in `state` do not tell tanh from relu.
+        cell_name: `rnn`, `rnn_relu`, `lstm`, `lstm_projection` or `gru`. The names in `state` do not tell
+            tanh from relu.
         state: PyTorch's names (`weight_ih_l0`, `bias_hh_l1_reverse`, ...) with anything that `np.asarray` takes, which
             a CPU tensor is (bfloat16 tensors are not). Sizes, layers and directions are read from it. Without biases
             (`bias=False`) ours are zero. The arrays are copied.
@@ -53,7 +64,8 @@ def from_torch(cell_name: str, state: Mapping[str, Any]) -> tuple[Params, ...]:
     parameters or `Directions` of them.
 
     Raises: `ValueError` for another cell; for entries that are unknown, missing, or of a shape or dtype that does not
-    fit, with names and shapes; for an LSTM with a projection; for float64 where JAX would round it to float32.
+    fit, with names and shapes; for a projection that the cell does not have; for float64 where JAX would round it to
+    float32.
 
     Example:
 
@@ -77,14 +89,27 @@ def from_torch(cell_name: str, state: Mapping[str, Any]) -> tuple[Params, ...]:
     return tuple(layers)
 
 
-def to_torch(params: Sequence[Params]) -> dict[str, np.ndarray]:
+def load_torch(module: Any, state: Mapping[str, Any]) -> None:
+    """Gives a module of `rnn_jax.models` the weights of a PyTorch module: `load` of `from_torch`.
+
+    Args:
+        module: a `Recurrent`, of the same cell, sizes, layers and directions.
+        state: of `from_torch`.
+
+    Raises: `ValueError` as `from_torch`, and for other sizes than the module's, with both.
+    """
+    module.load(from_torch(module.cell.name, state))
+
+
+def to_torch(params: Any) -> dict[str, np.ndarray]:
     """The state of the PyTorch module with the same values: the inverse of `from_torch`.
 
     `b` becomes `bias_ih`; `bias_hh` is zero, but for n's block in a GRU, which is `b_hn`. So `from_torch` of the result
     equals `params` exactly. For a module with `bias=False` leave out the names that begin with `bias`.
 
     Args:
-        params: one entry per layer, as `rnn_jax.compose.init_stack` makes them; of a single layer, `(params,)`.
+        params: one entry per layer, as `rnn_jax.compose.init_stack` makes them; of a single layer, `(params,)`; or a
+            `Recurrent` module.
 
     Returns: new arrays by PyTorch's names, of the dtype of `params` (of which `torch.from_numpy` takes no bfloat16).
 
@@ -101,6 +126,8 @@ def to_torch(params: Sequence[Params]) -> dict[str, np.ndarray]:
         >>> len(state), state["weight_ih_l0"].shape, state["weight_hh_l1"].shape
         (8, (20, 3), (20, 5))
     """
+    if hasattr(params, "params"):
+        params = params.params()
     if hasattr(params, "_fields"):
         raise ValueError(f"params must be a tuple of layers: of one layer, (params,), got {type(params).__name__}")
     if not params:
@@ -129,32 +156,38 @@ def _from_entries(kind: type, arrays: Mapping[str, np.ndarray], place: str) -> P
     """The parameters of one layer and direction, `place` being `l0`, `l0_reverse`, ..."""
     # `jnp.array` and not `asarray`, which may share memory with a tensor that goes on being trained in place.
     w_ih, w_hh = (jnp.array(arrays[f"weight_{side}_{place}"].T) for side in ("ih", "hh"))
-    hidden_size, columns = w_hh.shape
+    hidden_size, columns = w_hh.shape  # of a projection P, and nobody asks
     zeros = np.zeros(columns, w_hh.dtype)
     b_ih, b_hh = (jnp.array(arrays.get(f"bias_{side}_{place}", zeros)) for side in ("ih", "hh"))
+    if kind is LSTMProjectionParams:
+        return LSTMProjectionParams(w_ih, w_hh, b_ih + b_hh, jnp.array(arrays[f"weight_hr_{place}"].T))
     if kind is GRUParams:
         return GRUParams(w_ih, w_hh, b_ih + b_hh.at[2 * hidden_size :].set(0), b_hh[2 * hidden_size :])
     return kind(w_ih, w_hh, b_ih + b_hh)
 
 
 def _to_entries(params: Params, place: str) -> dict[str, np.ndarray]:
-    """PyTorch's four arrays of one layer and direction."""
+    """PyTorch's arrays of one layer and direction."""
     b_hh = np.zeros(np.shape(params.b), params.b.dtype)
     if isinstance(params, GRUParams):
         b_hh = np.concatenate((b_hh[: 2 * len(params.w_hh)], params.b_hn))
     # Copies: a view of a JAX array is read-only, which `torch.from_numpy` warns of.
-    return {
+    entries = {
         f"weight_ih_{place}": np.array(params.w_ih.T),
         f"weight_hh_{place}": np.array(params.w_hh.T),
         f"bias_ih_{place}": np.array(params.b),
         f"bias_hh_{place}": b_hh,
     }
+    if isinstance(params, LSTMProjectionParams):
+        entries[f"weight_hr_{place}"] = np.array(params.w_hr.T)
+    return entries
 
 
 def _check(kind: type, arrays: Mapping[str, np.ndarray]) -> tuple[int, bool]:
     """Holds names and shapes against a PyTorch module's: its number of layers, and whether it has two directions."""
-    if projections := [name for name in arrays if name.startswith("weight_hr_l")]:
-        raise ValueError(f"{projections[0]}: an LSTM with a projection (proj_size > 0) has no counterpart here")
+    projected = kind is LSTMProjectionParams
+    if not projected and (projections := [name for name in arrays if name.startswith("weight_hr_l")]):
+        raise ValueError(f"{projections[0]}: an LSTM with a projection (proj_size > 0) is the cell 'lstm_projection'")
     matches = {name: _NAME.fullmatch(name) for name in arrays}
     if unknown := [name for name, match in matches.items() if match is None]:
         raise ValueError(
@@ -165,14 +198,15 @@ def _check(kind: type, arrays: Mapping[str, np.ndarray]) -> tuple[int, bool]:
     num_layers = 1 + max((int(match[1]) for match in found), default=0)
     bidirectional = any(match[2] for match in found)
     biases = any(name.startswith("bias") for name in arrays)
-    for name in ("weight_ih_l0", "weight_hh_l0"):  # the two that tell the sizes
+    for name in ("weight_ih_l0", "weight_hr_l0" if projected else "weight_hh_l0"):  # the two that tell the sizes
         if name not in arrays:
             raise ValueError(f"missing entry {name}")
         if arrays[name].ndim != 2:
             raise ValueError(f"{name} must have 2 axes, got {list(arrays[name].shape)}")
-    input_size, hidden_size = arrays["weight_ih_l0"].shape[1], arrays["weight_hh_l0"].shape[1]
+    input_size = arrays["weight_ih_l0"].shape[1]
+    proj_size, hidden_size = arrays["weight_hr_l0"].shape if projected else (None, arrays["weight_hh_l0"].shape[1])
     expected = []
-    for name, shape in _entries(NUM_GATES[kind], input_size, hidden_size, num_layers, bidirectional, biases):
+    for name, shape in _entries(NUM_GATES[kind], input_size, hidden_size, proj_size, num_layers, bidirectional, biases):
         if name not in arrays:
             raise ValueError(f"missing entry {name}; there are {', '.join(arrays)}")
         if arrays[name].shape != shape:
@@ -187,18 +221,26 @@ def _check(kind: type, arrays: Mapping[str, np.ndarray]) -> tuple[int, bool]:
 
 
 def _entries(
-    num_gates: int, input_size: int, hidden_size: int, num_layers: int, bidirectional: bool, biases: bool
+    num_gates: int,
+    input_size: int,
+    hidden_size: int,
+    proj_size: int | None,
+    num_layers: int,
+    bidirectional: bool,
+    biases: bool,
 ) -> Iterator[tuple[str, tuple[int, ...]]]:
-    """Names and shapes of a PyTorch module."""
-    rows = num_gates * hidden_size
+    """Names and shapes of a PyTorch module, in its order; `proj_size` None: no projection."""
+    rows, output_size = num_gates * hidden_size, hidden_size if proj_size is None else proj_size
     for layer in range(num_layers):
         for suffix in _SUFFIXES[: 1 + bidirectional]:
             yield f"weight_ih_l{layer}{suffix}", (rows, input_size)
-            yield f"weight_hh_l{layer}{suffix}", (rows, hidden_size)
+            yield f"weight_hh_l{layer}{suffix}", (rows, output_size)
             if biases:
                 yield f"bias_ih_l{layer}{suffix}", (rows,)
                 yield f"bias_hh_l{layer}{suffix}", (rows,)
-        input_size = hidden_size * (1 + bidirectional)
+            if proj_size is not None:
+                yield f"weight_hr_l{layer}{suffix}", (proj_size, hidden_size)
+        input_size = output_size * (1 + bidirectional)
 
 
 def _check_dtype(arrays: Mapping[str, np.ndarray]) -> None:

@@ -198,6 +198,7 @@ def outputs(cell: Cell[Params, Carry], case: Case, backend: str, point: Point, i
         inputs.params,
         inputs.xs,
         carry=inputs.carry,
+        hidden_size=HIDDEN,
         lengths=point.lengths,
         resets=point.resets,
         backend=backend,
@@ -228,11 +229,11 @@ def draw_point(cell: Cell[Params, Carry], case: Case, seed: int) -> Point:
     By NumPy, because JAX would compile each of the many small draws. Parameters have the spread of PyTorch's scheme.
     """
     rng = np.random.default_rng(seed)
-    xs = jnp.zeros((case.num_steps, BATCH, INPUTS))
+    xs = jnp.zeros((case.num_steps, BATCH, INPUTS), jnp.float32)
 
     def shapes() -> tuple[Params, Carry, Array]:
         params = compose.init_stack(jax.random.key(0), cell, INPUTS, HIDDEN, case.num_layers, case.bidirectional)
-        return params, *compose.unroll_stack(cell, params, xs)
+        return params, *compose.unroll_stack(cell, params, xs, hidden_size=HIDDEN)
 
     def normal(tree: Tree, scale: float = 1.0) -> Tree:
         return tree_map(lambda a: jnp.asarray(scale * rng.standard_normal(a.shape)), tree)
@@ -249,12 +250,13 @@ def draw_point(cell: Cell[Params, Carry], case: Case, seed: int) -> Point:
     )
 
 
-COMPILER_OPTIONS = {
+COMPILER_OPTIONS: dict[str, Any] = {
     "xla_backend_optimization_level": 0,
     "xla_llvm_disable_expensive_passes": True,
-    "xla_cpu_use_fusion_emitters": False,
     "xla_cpu_parallel_codegen_split_count": 1,
 }
+if jax.__version_info__ < (0, 11):  # later ones have no other emitters of fused operations
+    COMPILER_OPTIONS["xla_cpu_use_fusion_emitters"] = False
 """What runs once is not worth optimizing: compiling is nearly all the time that the check takes."""
 
 # Compiled once per cell and case. The hand-derived gradient is not among them: it is what is under test, and a compiled
@@ -263,11 +265,11 @@ _autodiff = jax.jit(gradient, static_argnums=(0, 1, 2), compiler_options=COMPILE
 _finite = jax.jit(finite_gradient, static_argnums=(0, 1), compiler_options=COMPILER_OPTIONS)
 
 
-def check(cell_name: str, dtype: DType, case: str, seed: int = 0) -> Result:
+def check(cell: Cell[Params, Carry] | str, dtype: DType, case: str, seed: int = 0) -> Result:
     """Compares the three gradients of one cell in one case.
 
     Args:
-        cell_name: a cell of `rnn_jax.cells` with a hand-derived rule.
+        cell: a cell with a hand-derived rule, or the name of one in `rnn_jax.cells`.
         dtype: of the two gradients under comparison, float32 or float64. The finite differences are taken in float64
             at the very same values.
         case: a name in `CASES`.
@@ -276,7 +278,7 @@ def check(cell_name: str, dtype: DType, case: str, seed: int = 0) -> Result:
     Raises: `ValueError` without 64-bit floats, and for an unknown cell, dtype or case.
     """
     require_float64()
-    cell, dtype_name = cells.get(cell_name), jnp.dtype(dtype).name
+    cell, dtype_name = cells.get(cell) if isinstance(cell, str) else cell, jnp.dtype(dtype).name
     if dtype_name not in TOLERANCES:
         raise ValueError(f"no tolerance for dtype {dtype_name!r}: take one of {', '.join(TOLERANCES)}")
     if case not in CASES:
@@ -293,7 +295,7 @@ def check(cell_name: str, dtype: DType, case: str, seed: int = 0) -> Result:
         finite = _finite(cell, under, exact)
     tolerance = TOLERANCES[dtype_name]
     return Result(
-        cell_name,
+        cell.name,
         dtype_name,
         case,
         relative_error(manual, autodiff),

@@ -27,7 +27,7 @@ from jax.flatten_util import ravel_pytree
 
 from rnn_jax.cells import Cell
 from rnn_jax.types import Array, C, DType, Key, P
-from rnn_jax.unroll import unroll
+from rnn_jax.unrolling import unroll
 
 DELAYS = (1, 4, 16, 64)
 

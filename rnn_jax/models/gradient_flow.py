@@ -13,11 +13,11 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from rnn_jax.cells.cell import zero_carry
+from rnn_jax import compose
 from rnn_jax.compose import Directions
 from rnn_jax.diagnostics.steps import log_norm
 from rnn_jax.models.parameters import bind
-from rnn_jax.models.recurrent import BothDirections, Recurrent
+from rnn_jax.models.recurrent import Recurrent
 from rnn_jax.types import Array, Params
 
 Flow = Callable[..., dict[str, Array]]
@@ -34,6 +34,8 @@ def make_gradient_flow(model: nnx.Module, score: Callable[[Array], Array]) -> Fl
     The function returns, for each layer and direction by name, the mean over the batch of log10 ||dy/dh_t|| at lag
     0..T-1; `lengths` `[B]` says where sequences end, and NaN stands where none is that long. A gradient of zero counts
     as the smallest float.
+
+    It raises `ValueError` for a cell without `output`: a perturbation of its carry shows in no output of the same step.
 
     Example:
 
@@ -53,7 +55,11 @@ def make_gradient_flow(model: nnx.Module, score: Callable[[Array], Array]) -> Fl
     def flow(params: Params, *inputs: Any, lengths: Array | None = None) -> dict[str, Array]:
         batch, num_steps = inputs[0].shape[:2]
         recurrent: Recurrent = with_params(params).recurrent
-        perturbations = tuple(_zeros(recurrent, layer, num_steps, batch) for layer in recurrent.layers)
+        if recurrent.cell.output is None:
+            raise ValueError(f"cell {recurrent.cell.name!r} has outputs that do not follow from its carry")
+        perturbations = compose.zero_carries(
+            recurrent.cell, recurrent.params(), (num_steps, batch), recurrent.hidden_size
+        )
         slopes = jax.grad(apply, 1)(params, perturbations, inputs)
         steps = jnp.full(batch, num_steps) if lengths is None else lengths
         found = {}
@@ -68,23 +74,18 @@ def make_gradient_flow(model: nnx.Module, score: Callable[[Array], Array]) -> Fl
     return flow
 
 
-def _zeros(recurrent: Recurrent, layer: Any, num_steps: int, batch: int) -> Any:
-    def of(params: Params) -> Any:
-        return zero_carry(recurrent.cell, params, (num_steps, batch))
-
-    params = layer.tuple(recurrent.dtype)
-    return Directions(*map(of, params)) if isinstance(layer, BothDirections) else of(params)
-
-
 def by_lag(slopes: Any, lengths: Array, reverse: bool = False) -> Array:
-    """The mean over the batch of log10 of the norms of `slopes`, arrays `[T, B, H]`, at lag 0..T-1: `[T]`.
+    """The mean over the batch of log10 of the norms of `slopes`, arrays `[T, B, ...]`, at lag 0..T-1: `[T]`.
 
     Args:
         slopes: a pytree; its arrays are taken together, as one vector per step and sequence.
         lengths: `[B]`: lag 0 is the last step within each length.
         reverse: lag 0 is the first step, where a pass from the end arrives last.
     """
-    leaves = [leaf.astype(jnp.promote_types(leaf.dtype, jnp.float32)) for leaf in jax.tree.leaves(slopes)]
+    leaves = [
+        leaf.astype(jnp.promote_types(leaf.dtype, jnp.float32)).reshape(*leaf.shape[:2], -1)
+        for leaf in jax.tree.leaves(slopes)
+    ]
     norms = log_norm(jnp.concatenate(leaves, axis=-1)) / jnp.log(10.0)
     num_steps = norms.shape[0]
     lags = jnp.arange(num_steps)[:, None]

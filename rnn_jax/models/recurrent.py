@@ -4,6 +4,7 @@
 that `nnx.RNN(FlaxCell(...))` runs our cells in Flax's own loop.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -15,33 +16,46 @@ from rnn_jax.backends import CHOICES
 from rnn_jax.cells import Cell
 from rnn_jax.cells.cell import zero_carry
 from rnn_jax.compose import Directions
-from rnn_jax.types import Array, Carry, DType, Params
+from rnn_jax.types import Array, Carry, DType, Key, Params, same_structure
 
 
 class Weights(nnx.Module):
-    """The parameters of one cell, `params`: an `nnx.Param` for each field of the named tuple, under the same name."""
+    """The parameters of one cell, any pytree `params`: an `nnx.Param` for each array, named after its place in it."""
 
     def __init__(self, params: Params):
-        self.kind = type(params)
-        for name, value in params._asdict().items():
+        leaves, self.structure = jax.tree_util.tree_flatten_with_path(params)
+        self.names = tuple(jax.tree_util.keystr(path, simple=True, separator="_") or "params" for path, _ in leaves)
+        for name, (_, value) in zip(self.names, leaves, strict=True):
             setattr(self, name, nnx.Param(value))
 
-    def tuple(self, dtype: DType | None = None) -> Params:
-        """The named tuple that the pure functions take, cast to `dtype` if one is given."""
-        values = (getattr(self, name)[...] for name in self.kind._fields)
-        return self.kind(*(value if dtype is None else value.astype(dtype) for value in values))
+    def load(self, params: Params) -> None:
+        """Takes the values of a pytree of the same structure and shapes, in the type that is here."""
+        for name, value in zip(self.names, jax.tree.leaves(params), strict=True):
+            param = getattr(self, name)
+            param[...] = jnp.asarray(value, param[...].dtype)
+
+    def tree(self, dtype: DType | None = None) -> Params:
+        """The pytree that the pure functions take, cast to `dtype` if one is given."""
+        values = (getattr(self, name)[...] for name in self.names)
+        cast = [value if dtype is None else value.astype(dtype) for value in values]
+        return jax.tree_util.tree_unflatten(self.structure, cast)
 
 
 class BothDirections(nnx.Module):
-    """The parameters of a layer with two directions, from `Directions` of two named tuples, `params`."""
+    """The parameters of a layer with two directions, from `Directions` of two pytrees, `params`."""
 
     def __init__(self, params: Directions[Params]):
         self.forward = Weights(params.forward)
         self.backward = Weights(params.backward)
 
-    def tuple(self, dtype: DType | None = None) -> Directions[Params]:
-        """`Directions` of the two named tuples, cast to `dtype` if one is given."""
-        return Directions(self.forward.tuple(dtype), self.backward.tuple(dtype))
+    def load(self, params: Directions[Params]) -> None:
+        """Takes the values of both."""
+        self.forward.load(params.forward)
+        self.backward.load(params.backward)
+
+    def tree(self, dtype: DType | None = None) -> Directions[Params]:
+        """`Directions` of the two pytrees, cast to `dtype` if one is given."""
+        return Directions(self.forward.tree(dtype), self.backward.tree(dtype))
 
 
 class Recurrent(nnx.Module):
@@ -50,10 +64,14 @@ class Recurrent(nnx.Module):
     Args:
         cell: a `Cell`, or the name of one.
         input_size: I.
-        hidden_size: H.
+        hidden_size: H, or one for each layer.
         num_layers: L.
-        bidirectional: two directions per layer; the outputs have 2H features.
-        dropout: rate between layers.
+        bidirectional: two directions per layer; the outputs have 2 O features.
+        residual: a layer above the first adds what it reads to its outputs, which must be of that size.
+        layer_norm: outputs are normalized over their features before the next layer reads them.
+        projection: outputs are projected to so many features before the next layer reads them.
+        dropout: rate between layers. In training mode (`module.train()`) a call without random keys is an error, in
+            evaluation mode (`module.eval()`) keys are not used; in neither, the keys decide.
         variational: one dropout mask per sequence instead of one per step.
         zoneout: share of the units that skip a step in training.
         dtype: of the computation; None: that of the parameters.
@@ -84,16 +102,19 @@ class Recurrent(nnx.Module):
         self,
         cell: Cell[Params, Carry] | str,
         input_size: int,
-        hidden_size: int,
+        hidden_size: int | Sequence[int],
         *,
         num_layers: int = 1,
         bidirectional: bool = False,
+        residual: bool = False,
+        layer_norm: bool = False,
+        projection: int | None = None,
         dropout: float = 0.0,
         variational: bool = False,
         zoneout: float = 0.0,
         dtype: DType | None = None,
         param_dtype: DType = jnp.float32,
-        backend: str = "scan",
+        backend: str = "auto",
         checkpoint_every: int | None = None,
         truncate_every: int | None = None,
         rngs: nnx.Rngs,
@@ -104,6 +125,7 @@ class Recurrent(nnx.Module):
         if backend not in CHOICES:
             raise ValueError(f"unknown backend {backend!r}: take one of {', '.join(CHOICES)}")
         self.cell = cells.get(cell) if isinstance(cell, str) else cell
+        self.residual = residual
         self.dropout = dropout
         self.variational = variational
         self.zoneout = zoneout
@@ -111,19 +133,39 @@ class Recurrent(nnx.Module):
         self.backend = backend
         self.checkpoint_every = checkpoint_every
         self.truncate_every = truncate_every
-        self.output_size = hidden_size * (1 + bidirectional)
+        self.deterministic: bool | None = None
+        self.hidden_size = hidden_size if isinstance(hidden_size, int) else tuple(hidden_size)
         params = compose.init_stack(
-            rngs.params(), self.cell, input_size, hidden_size, num_layers, bidirectional, param_dtype, **options
-        )
+            rngs.params(), self.cell, input_size, hidden_size, num_layers, bidirectional, param_dtype,
+            between_size=projection, **options,
+        )  # fmt: skip
         self.layers = nnx.List([BothDirections(p) if isinstance(p, Directions) else Weights(p) for p in params])
+        widths = [
+            compose.output_size(self.cell, input_size, size, **options) * (1 + bidirectional)
+            for size in compose.per_layer(hidden_size, num_layers)
+        ]
+        self.output_size = widths[-1]
+        read = widths[:-1] if projection is None else [projection] * (num_layers - 1)
+        if residual and read != widths[1:]:
+            raise ValueError(
+                f"residual adds what a layer reads to its outputs: they have {read} and {widths[1:]} features"
+            )
+        if layer_norm:
+            self.norms = nnx.List([nnx.LayerNorm(size, param_dtype=param_dtype, rngs=rngs) for size in widths[:-1]])
+        if projection is not None:
+            self.projections = nnx.List(
+                [nnx.Linear(size, projection, param_dtype=param_dtype, rngs=rngs) for size in widths[:-1]]
+            )
 
     def __call__(
         self,
         xs: Array,
         *,
         lengths: Array | None = None,
+        mask: Array | None = None,
         resets: Array | None = None,
         carry: tuple[Carry, ...] | None = None,
+        whole: bool = False,
         time_major: bool = False,
         rngs: nnx.Rngs | None = None,
     ) -> tuple[tuple[Carry, ...], Array]:
@@ -132,33 +174,104 @@ class Recurrent(nnx.Module):
         Args:
             xs: inputs `[B, T, I]`, or `[T, B, I]` with `time_major`.
             lengths: `[B]` integers; past it the carry is held and outputs are zero.
+            mask: `[B, T]` bool (`[T, B]` with `time_major`): False is padding, wherever it is.
             resets: `[B, T]` bool (`[T, B]` with `time_major`): a new segment begins here.
-            carry: one carry per layer, as a call returns them; None: zeros.
+            carry: one carry per layer, as a call returns them; None: zeros. Of two directions, `Directions(forward,
+                None)`.
+            whole: `carry` has one for the backward direction too, since xs is the whole sequence, to its end. Else that
+                is an error: what an earlier chunk left there comes from before the chunk, and not from behind it.
             time_major: says how xs, resets and the outputs are laid out.
             rngs: draws masks from its `dropout` stream; None: evaluation.
 
-        Returns: the final carries, one per layer, and outputs `[B, T, D * H]` (`[T, B, D * H]` with `time_major`).
+        Returns: the final carries, one per layer, and outputs `[B, T, D * O]` (`[T, B, D * O]` with `time_major`).
+
+        Raises: `ValueError` for a backward carry without `whole`, for no `rngs` in training mode where something is
+        drawn, and what `unroll` raises.
         """
+        given = () if carry is None else carry
+        if not whole and any(isinstance(each, Directions) and each.backward is not None for each in given):
+            raise ValueError(
+                "carry has a backward direction, which begins at the end of xs and not where an earlier chunk ended: "
+                "give Directions(forward, None), or whole=True where xs is the whole sequence"
+            )
         if not time_major:
             xs = jnp.swapaxes(xs, 0, 1)
-            resets = None if resets is None else jnp.swapaxes(resets, 0, 1)
+            mask, resets = (None if each is None else jnp.swapaxes(each, 0, 1) for each in (mask, resets))
         carry, ys = compose.unroll_stack(
             self.cell,
-            tuple(layer.tuple(self.dtype) for layer in self.layers),
+            self.params(),
             xs if self.dtype is None else xs.astype(self.dtype),
             carry=carry,
+            hidden_size=self.hidden_size,
             lengths=lengths,
+            mask=mask,
             resets=resets,
             dropout_rate=self.dropout,
             variational=self.variational,
             zoneout_rate=self.zoneout,
-            key=None if rngs is None or not (self.dropout or self.zoneout) else rngs.dropout(),
+            key=self._key(rngs),
+            between=self._between,
             perturbations=self.perturbations,
             backend=self.backend,
             checkpoint_every=self.checkpoint_every,
             truncate_every=self.truncate_every,
         )
         return carry, ys if time_major else jnp.swapaxes(ys, 0, 1)
+
+    def _key(self, rngs: nnx.Rngs | None) -> Key | None:
+        if not (self.dropout or self.zoneout) or self.deterministic:
+            return None
+        if rngs is None and self.deterministic is False:
+            raise ValueError("dropout and zoneout draw in training mode: give rngs, or call eval() on the module")
+        return None if rngs is None else rngs.dropout()
+
+    def _between(self, layer: int, read: Array, ys: Array) -> Array:
+        if self.residual and layer > 0:
+            ys = ys + read
+        if layer == len(self.layers) - 1:
+            return ys
+        if hasattr(self, "norms"):
+            ys = self.norms[layer](ys)
+        return self.projections[layer](ys) if hasattr(self, "projections") else ys
+
+    def load(self, params: tuple[Params, ...]) -> None:
+        """Takes parameters as `params` gives them: `from_torch` of `rnn_jax.convert`, a draw of `init_stack`.
+
+        Raises: `ValueError` for another structure or other shapes, with them; then nothing is changed.
+        """
+        shapes = [jax.tree.map(jnp.shape, each) for each in (self.params(), tuple(params))]
+        if not same_structure(tuple(params), self.params()) or shapes[0] != shapes[1]:
+            raise ValueError(f"parameters must be {shapes[0]}, got {shapes[1]}")
+        for layer, given in zip(self.layers, params, strict=True):
+            layer.load(given)
+
+    def params(self) -> tuple[Params, ...]:
+        """The parameters of each layer, as `compose.unroll_stack` takes them, in the type of the computation."""
+        return tuple(layer.tree(self.dtype) for layer in self.layers)
+
+    def init_carry(self, batch_size: int) -> tuple[Carry, ...]:
+        """The carries before the first step, zeros `[B, H]`, one per layer."""
+        return compose.zero_carries(self.cell, self.params(), (batch_size,), self.hidden_size)
+
+    def step(self, carry: tuple[Carry, ...], x: Array) -> tuple[tuple[Carry, ...], Array]:
+        """One step of all layers, for a stream that is read as it comes; without dropout, and in one direction.
+
+        Args:
+            carry: one per layer, of `init_carry`, of the step before, or of a call over what came before.
+            x: `[B, I]`.
+
+        Returns: the carries after it and y `[B, O]`: what a call over the whole sequence has at that step.
+
+        Raises: `ValueError` for layers of two directions: the second one begins at the end.
+        """
+        if any(isinstance(layer, BothDirections) for layer in self.layers):
+            raise ValueError("a step has one direction, and these layers have two: build them with bidirectional=False")
+        x = x if self.dtype is None else x.astype(self.dtype)
+        carry, ys = compose.unroll_stack(
+            self.cell, self.params(), x[None], carry=carry, hidden_size=self.hidden_size, zoneout_rate=self.zoneout,
+            between=self._between,
+        )  # fmt: skip
+        return carry, ys[0]
 
 
 class RNN(Recurrent):
@@ -233,7 +346,7 @@ class FlaxCell(nnx.RNNCellBase):
 
         `carry_init` is a Flax initializer, `(key, shape, dtype) -> array`, and takes its keys from `rngs`.
         """
-        zeros = zero_carry(self.cell, self.weights.tuple(), input_shape[:-1])
+        zeros = zero_carry(self.cell, self.weights.tree(), input_shape[:-1], self.hidden_size)
         if carry_init is None:
             return zeros
         return jax.tree.map(
@@ -242,7 +355,7 @@ class FlaxCell(nnx.RNNCellBase):
 
     def __call__(self, carry: Carry, inputs: Array) -> tuple[Carry, Array]:
         """One step: inputs `[*batch, I]` to the new carry and y `[*batch, H]`."""
-        return self.cell.step(self.weights.tuple(), carry, inputs)
+        return self.cell.step(self.weights.tree(), carry, inputs)
 
     @property
     def num_feature_axes(self) -> int:

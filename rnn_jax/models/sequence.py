@@ -5,28 +5,56 @@ from typing import Any
 import jax.numpy as jnp
 from flax import nnx
 
+from rnn_jax.cells import Cell
 from rnn_jax.compose import Directions
-from rnn_jax.controls import hidden
 from rnn_jax.models.recurrent import Recurrent
-from rnn_jax.types import Array, Carry
+from rnn_jax.types import Array, Carry, Params
 
 
-def last_output(carry: tuple[Carry, ...], only_backward: bool = False) -> Array:
-    """The last hidden state of the top layer, `[B, D * H]`: both directions where it has two.
+def last_output(
+    cell: Cell[Params, Carry],
+    carry: tuple[Carry, ...],
+    only_backward: bool = False,
+    ys: Array | None = None,
+    lengths: Array | None = None,
+) -> Array:
+    """The last output of the top layer, `[B, D * O]`: both directions where it has two.
 
     Each direction's final carry, not the output at the last step: there the backward pass has read one input only.
     With `only_backward` a layer with two directions gives `[B, H]`, the backward one alone: what `hidden[-1]` is in
     PyTorch, and what the lectures' bidirectional classifiers read without meaning to (docs/errata.md, 5).
 
     Args:
+        cell: their cell.
         carry: the final carries of `Recurrent`, one per layer, arrays `[B, H]`.
         only_backward: see above.
+        ys: the outputs `[T, B, D * O]`, which a cell without `output` is read from: at the last valid step, and of a
+            backward pass at the first.
+        lengths: `[B]`, of `ys`; None: T.
+
+    Raises: `ValueError` for a cell without `output`, where there are no `ys`.
     """
     top = carry[-1]
+    if cell.output is None:
+        if ys is None:
+            raise ValueError(f"cell {cell.name!r} has no output, the function from its carry to y: give ys")
+        return _last_step(ys, lengths, isinstance(top, Directions), only_backward)
     if not isinstance(top, Directions):
-        return hidden(top)
-    backward = hidden(top.backward)
-    return backward if only_backward else jnp.concatenate((hidden(top.forward), backward), axis=-1)
+        return cell.output(top)
+    backward = cell.output(top.backward)
+    return backward if only_backward else jnp.concatenate((cell.output(top.forward), backward), axis=-1)
+
+
+def _last_step(ys: Array, lengths: Array | None, both: bool, only_backward: bool) -> Array:
+    """`last_output` from the outputs; an empty sequence has zeros there."""
+    forward, backward = jnp.split(ys, 2, axis=-1) if both else (ys, ys[..., :0])
+    if only_backward and both:
+        return backward[0]
+    last = forward[-1]
+    if lengths is not None:
+        steps = jnp.maximum(lengths - 1, 0)[None, :, None]
+        last = jnp.take_along_axis(forward, steps, axis=0)[0]
+    return jnp.concatenate((last, backward[0]), axis=-1)
 
 
 class SequenceModel(nnx.Module):
@@ -77,7 +105,7 @@ class SequenceModel(nnx.Module):
         `rngs` draws the masks of dropout and zoneout from its `dropout` stream; None: evaluation.
         """
         carry, ys = self.recurrent(xs, rngs=rngs)
-        summary = ys if self.every_step else last_output(carry)
+        summary = ys if self.every_step else last_output(self.recurrent.cell, carry, ys=jnp.swapaxes(ys, 0, 1))
         outputs = self.head(summary.astype(self.head.kernel[...].dtype))
         if self.residual:
             outputs += xs[..., :1] if self.every_step else xs[:, -1, :1]

@@ -114,7 +114,7 @@ class TextClassifier(nnx.Module):
             xs = jnp.concatenate((xs, features.T.astype(xs.dtype)), axis=-1)
         carry, ys = self.recurrent(xs, lengths=lengths, time_major=True, rngs=rngs)
         if self.pool in FINAL:
-            summary = last_output(carry, only_backward=self.pool == "last_backward")
+            summary = last_output(self.recurrent.cell, carry, self.pool == "last_backward", ys, lengths)
         else:
             summary = pool_steps(ys, lengths, self.pool)
         summary = summary.astype(self.head.kernel[...].dtype)

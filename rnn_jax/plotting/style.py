@@ -13,6 +13,8 @@ from matplotlib.figure import Figure
 __all__ = ["COLOURS", "STYLE", "colormaps", "rc_context", "save", "subplots"]
 
 COLOURS = ("#1b6ca8", "#d1495b", "#8a8a8a", "#66a182", "#edae49", "#5c4d7d")
+"""Of the curves of a plot, in the order in which they are drawn."""
+
 STYLE: Any = {
     "figure.dpi": 120,
     "axes.spines.top": False,
@@ -22,6 +24,7 @@ STYLE: Any = {
     "axes.titlelocation": "left",
     "legend.frameon": False,
 }
+"""Settings of Matplotlib for every plot, for `rc_context`."""
 
 
 def subplots(rows: int = 1, columns: int = 1, *, figsize: tuple[float, float], **options: Any) -> tuple[Figure, Any]:

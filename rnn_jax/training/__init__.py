@@ -13,3 +13,7 @@ Nothing here knows a cell or a model: a `Task` hands over pure functions.
     interrupt    Ctrl-C and SIGTERM as a request to save and end
     errors       what can end a training early
 """
+
+from rnn_jax.extras import need
+
+need(__name__, "orbax", "tqdm")

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from rnn_jax.extras import need
 from rnn_jax.files import write_whole
 
 
@@ -28,6 +29,7 @@ class TrainingLog:
         self.file = self.path.open("a", encoding="utf-8")
         self.events = None
         if tensorboard:
+            need(__name__, "tensorboardX")
             from tensorboardX import SummaryWriter  # not everywhere where the library runs
 
             self.events = SummaryWriter(str(workdir / "events"), purge_step=first_step + 1)

@@ -57,6 +57,17 @@ def test_the_scan_computes_everything(name):
     assert refusal("scan", name, masks) is None
 
 
+def test_the_associative_back_end_computes_linear_cells_alone():
+    assert refusal("associative", "minlstm", masks=StepMasks(valid=CUT, reset=CUT)) is None
+    assert refusal("associative", "gru").argument == "cell"
+    assert refusal("associative", "lru", masks=StepMasks(zoneout=ZONEOUT)).argument == "zoneout"
+    cell = cells.get("mingru")
+    params, xs, carry = draw(cell, 0, (B,))
+    final, ys = unroll(cell, params, xs, carry=carry, backend="associative")
+    assert ys.shape == (0, B, H)
+    assert (final.h == carry.h).all()
+
+
 def test_what_cannot_run_gives_way_and_says_so_once():
     cell = cells.get("lstm")
     params, xs, _ = draw(cell, T, (B,))
@@ -211,9 +222,10 @@ def test_what_vmap_goes_through(monkeypatch, name):
     """`Backend.vmap` says whether a call can be batched, traced here and not run: cuDNN needs a GPU."""
     if name == "cudnn":
         monkeypatch.setattr(device, "kind", lambda: "cuda")
-    elif refusal(name, **F32) is not None:
-        pytest.skip(refusal(name, **F32).reason)
-    cell, params, carry, xs, masks = arguments(**F32)
+    of = "mingru" if name == "associative" else "lstm"
+    if name != "cudnn" and refusal(name, of, **F32) is not None:
+        pytest.skip(refusal(name, of, **F32).reason)
+    cell, params, carry, xs, masks = arguments(of, **F32)
     replicas = jax.tree.map(lambda a: jax.ShapeDtypeStruct((2, *a.shape), a.dtype), (params, carry, xs))
     run = jax.vmap(lambda params, carry, xs: BACKENDS[name].run(cell, False, params, carry, xs, masks))
     if BACKENDS[name].vmap:

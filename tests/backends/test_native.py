@@ -14,6 +14,7 @@ from numpy.testing import assert_array_equal
 
 from rnn_jax import cells, unroll
 from rnn_jax.backends import BACKENDS, choose, device
+from rnn_jax.backends.native import backend
 from rnn_jax.backends.native import library as native
 from rnn_jax.controls import StepMasks
 
@@ -175,7 +176,10 @@ def test_a_changed_cell_and_another_device_are_refused(monkeypatch):
 
 def test_not_compiled(monkeypatch):
     monkeypatch.setattr(native, "vector_width", lambda: None)
-    assert refusal() == ("device", "is not compiled: python -m rnn_jax.backends.native")
+    assert refusal() == (
+        "device",
+        "is not compiled: install g++ or clang++, or see what python -m rnn_jax.backends.native says",
+    )
 
 
 def test_auto_takes_it():
@@ -192,3 +196,46 @@ def test_a_compiler_that_fails_is_one_message(compiler, tmp_path, monkeypatch):
     assert done.stderr.startswith(compiler)
     assert "Traceback" not in done.stderr
     assert not list(tmp_path.rglob("*.so"))
+
+
+class TestFirstUse:
+    """Compiled where it is missing, in one line; where it cannot be, the other back ends compute the same."""
+
+    @pytest.fixture
+    def path(self, tmp_path, monkeypatch):
+        path = tmp_path / "native.so"
+        monkeypatch.setattr(native, "library_path", lambda: path)
+        return path
+
+    def test_compiles_once_and_says_so(self, path, monkeypatch, capsys):
+        monkeypatch.setattr(native, "build", lambda: path.write_text("made") and path)
+        assert native.found_or_built() == path
+        assert capsys.readouterr().err == f"rnn_jax: compiling loops for this processor, once, to {path}\n"
+        assert native.found_or_built() == path
+        assert capsys.readouterr().err == ""
+
+    @pytest.mark.parametrize("reason", ["no compiler", "not wanted"])
+    def test_nothing_is_said_where_it_cannot_be(self, path, monkeypatch, capsys, reason):
+        if reason == "no compiler":
+            monkeypatch.setattr(native, "compiler", lambda: None)
+        else:
+            monkeypatch.setenv("RNN_JAX_NATIVE", "0")
+        assert native.found_or_built() is None
+        assert capsys.readouterr().err == ""
+
+    def test_a_compiler_that_fails(self, path, monkeypatch):
+        monkeypatch.setenv("CXX", "false")
+        with pytest.warns(RuntimeWarning, match="rnn_jax goes on without backend 'native': false -O3"):
+            assert native.found_or_built() is None
+
+
+@pytest.mark.parametrize("name", ["lstm", "gru"])
+def test_the_loops_have_nothing_to_do_for_no_sequence(name):
+    """`unroll` never asks them to; the C++ must not divide by their number."""
+    cell = cells.get(name)
+    params = cell.init_params(jax.random.key(0), 3, 5, jnp.float32)
+    args = (params, cell.init_carry((0,), 5, jnp.float32), jnp.zeros((7, 0, 3), jnp.float32))
+    lengths = jnp.zeros(0, jnp.int32)
+    outputs, saved = jax.jit(lambda *args: backend.forward(cell, False, args, lengths, True))(*args)
+    gradients = jax.jit(lambda *args: backend.backward(cell, False, args, lengths, saved, outputs))(*args)
+    assert not any(leaf.any() for leaf in jax.tree.leaves(gradients[0]))

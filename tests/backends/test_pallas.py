@@ -17,8 +17,8 @@ from rnn_jax import bptt, cells, unroll
 from rnn_jax.backends import device
 from rnn_jax.backends.pallas import backend, tiles
 from rnn_jax.backends.pallas.steps import STEPS, OnChip
-from rnn_jax.cells.cell import gates
-from rnn_jax.controls import StepMasks, hidden
+from rnn_jax.cells.cell import gates, hidden
+from rnn_jax.controls import StepMasks
 from rnn_jax.diagnostics import gradcheck
 
 

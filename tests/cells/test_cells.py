@@ -8,12 +8,14 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from helpers import reference
+from helpers.unrolls import THOROUGH
 from numpy.testing import assert_allclose, assert_array_equal
 
 from rnn_jax import cells, initializers
 from rnn_jax.cells import rnn
 
-CELLS = tuple(cells.CELLS)
+CELLS = THOROUGH
+"""The others are in test_further_cells."""
 SCHEMES = tuple(initializers.SCHEMES)
 I, H = 3, 5  # noqa: E741  # the letters of the axes
 
@@ -149,7 +151,7 @@ def test_bfloat16_keeps_its_dtypes_and_comes_close(name):
 
 
 ERRORS = {
-    "cell": (lambda: cells.get("elman"), f"unknown cell 'elman': take one of {', '.join(PARAMS)}"),
+    "cell": (lambda: cells.get("elman"), f"unknown cell 'elman': take one of {', '.join(cells.CELLS)}"),
     "activation": (lambda: rnn.make("sin"), "unknown activation 'sin': take one of tanh, relu, identity"),
     "scheme": (
         lambda: cells.get("lstm").init_params(jax.random.key(0), I, H, init="he"),

@@ -17,7 +17,7 @@ FILES = {"rnn": "rnn_tanh", "rnn_relu": "rnn_relu", "lstm": "lstm", "gru": "gru"
 
 @pytest.mark.parametrize("backend", ["manual", "scan"])
 @pytest.mark.parametrize("case", ["full", "packed"])
-@pytest.mark.parametrize("cell_name", KINDS)
+@pytest.mark.parametrize("cell_name", FILES)
 def test_values_and_gradients_of_pytorch(cell_name, case, backend):
     with np.load(GOLDEN / f"torch_{FILES[cell_name]}.npz") as golden:
         state = {name.removeprefix("state/"): golden[name] for name in golden if name.startswith("state/")}
@@ -53,7 +53,7 @@ def test_round_trip_is_exact(cell_name, num_layers, bidirectional, dtype):
         np.testing.assert_array_equal(got, want)
 
 
-@pytest.mark.parametrize("cell_name", KINDS)
+@pytest.mark.parametrize("cell_name", FILES)
 def test_second_round_trip_keeps_what_pytorch_computes(cell_name):
     """From PyTorch and back, only how the sum falls into two biases is lost."""
     with np.load(GOLDEN / f"torch_{FILES[cell_name]}.npz") as golden:
@@ -108,7 +108,7 @@ def state_of(cell_name: str, num_layers: int = 1, bidirectional: bool = False, *
 @pytest.mark.parametrize(
     ("cell_name", "state", "message"),
     [
-        ("rnn_identity", {}, "no cell 'rnn_identity'.*rnn, rnn_relu, lstm, gru"),
+        ("rnn_identity", {}, "no cell 'rnn_identity'.*rnn, rnn_relu, lstm, lstm_projection, gru"),
         ("elman", {}, "no cell 'elman'"),
         ("lstm", {}, "missing entry weight_ih_l0"),
         ("lstm", state_of("lstm", weight_hr_l0=np.zeros((2, 3))), "weight_hr_l0: an LSTM with a projection"),
@@ -152,7 +152,7 @@ def test_float64_is_never_rounded_silently():
         ((), "no layers"),
         (init("gru")[0], r"of one layer, \(params,\), got GRUParams"),
         (init("gru", bidirectional=True)[0], "got Directions"),
-        ((np.zeros(3),), "no counterpart of ndarray: only of RNNParams, LSTMParams, GRUParams"),
+        ((np.zeros(3),), "no counterpart of ndarray: only of RNNParams, LSTMParams, LSTMProjectionParams, GRUParams"),
         ((*init("gru"), *init("lstm", sizes=(3, 3))), "l0 has GRUParams, l1 LSTMParams"),
         ((*init("gru"), *init("gru", 1, True, sizes=(3, 3))), "missing entry weight_ih_l0_reverse"),
         ((*init("gru"), *init("gru", sizes=(4, 3))), r"weight_ih_l1 must be \[9, 3\].*got \[9, 4\]"),

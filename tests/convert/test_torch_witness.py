@@ -24,9 +24,11 @@ def module_of(
     **options,
 ):
     torch.manual_seed(0)
-    kind = {"lstm": torch.nn.LSTM, "gru": torch.nn.GRU}.get(cell_name, torch.nn.RNN)
+    kind = {"lstm": torch.nn.LSTM, "lstm_projection": torch.nn.LSTM, "gru": torch.nn.GRU}.get(cell_name, torch.nn.RNN)
     if cell_name == "rnn_relu":
         options["nonlinearity"] = "relu"
+    if cell_name == "lstm_projection":
+        options["proj_size"] = sizes[1] // 2
     return kind(*sizes, num_layers, bidirectional=bidirectional, dtype=dtype, **options)
 
 
@@ -43,19 +45,20 @@ def compare(cell_name: str, module, lengths, states: bool, backend: str) -> dict
     def draw(*shape):
         return torch.randn(*shape, generator=generator, dtype=dtype)
 
-    state_shape = (module.num_layers * directions, BATCH, HIDDEN_SIZE)
-    parts = 2 if cell_name == "lstm" else 1
+    output_size = module.proj_size or HIDDEN_SIZE
+    parts = (output_size, HIDDEN_SIZE) if cell_name.startswith("lstm") else (HIDDEN_SIZE,)
+    state_shapes = [(module.num_layers * directions, BATCH, size) for size in parts]
     xs = draw(NUM_STEPS, BATCH, INPUT_SIZE)
-    initial = [draw(*state_shape) for _ in range(parts)] if states else []
-    d_ys, *d_finals = draw(NUM_STEPS, BATCH, directions * HIDDEN_SIZE), *(draw(*state_shape) for _ in range(parts))
+    initial = [draw(*shape) for shape in state_shapes] if states else []
+    d_ys, *d_finals = draw(NUM_STEPS, BATCH, directions * output_size), *(draw(*shape) for shape in state_shapes)
 
     weights = dict(module.named_parameters())
     arguments = [*weights.values(), xs.requires_grad_(), *(state.requires_grad_() for state in initial)]
     sequence = xs if lengths is None else packed.pack_padded_sequence(xs, torch.tensor(lengths), enforce_sorted=False)
-    ys, finals = module(sequence, None if not states else tuple(initial) if parts == 2 else initial[0])
+    ys, finals = module(sequence, None if not states else tuple(initial) if len(parts) == 2 else initial[0])
     if lengths is not None:
         ys, _ = packed.pad_packed_sequence(ys, total_length=NUM_STEPS)
-    finals = finals if parts == 2 else (finals,)
+    finals = finals if len(parts) == 2 else (finals,)
     gradients = numpy(torch.autograd.grad([ys, *finals], arguments, [d_ys, *d_finals]))
 
     def carries(states):
@@ -84,22 +87,25 @@ def compare(cell_name: str, module, lengths, states: bool, backend: str) -> dict
 CASES = {"full_from_zeros_manual": (None, False, "manual"), "packed_from_states_scan": (LENGTHS, True, "scan")}
 
 
+PLAIN = [name for name in KINDS if name != "lstm_projection"]
+
+
 @pytest.mark.parametrize("case", CASES)
 @pytest.mark.parametrize(("num_layers", "bidirectional"), [(1, False), (3, True)], ids=["one_way", "3_layers_two_ways"])
-@pytest.mark.parametrize("cell_name", KINDS)
+@pytest.mark.parametrize("cell_name", PLAIN)
 def test_float64(cell_name, num_layers, bidirectional, case):
     errors = compare(cell_name, module_of(cell_name, num_layers, bidirectional), *CASES[case])
     assert max(errors.values()) < 1e-12, errors
 
 
 @pytest.mark.parametrize("backend", ["scan", "manual", "native", "pallas"])
-@pytest.mark.parametrize("cell_name", KINDS)
+@pytest.mark.parametrize("cell_name", PLAIN)
 def test_float32(cell_name, backend):
     errors = compare(cell_name, module_of(cell_name, 2, True, torch.float32), LENGTHS, True, backend)
     assert max(errors.values()) < 1e-5, errors
 
 
-@pytest.mark.parametrize("cell_name", KINDS)
+@pytest.mark.parametrize("cell_name", PLAIN)
 @pytest.mark.parametrize("options", [{}, {"bias": False}, {"hidden": 1}], ids=str)
 def test_weights_both_ways(cell_name, options):
     """Ours in PyTorch's module compute what ours compute, and come back as they were; without warnings."""
@@ -117,6 +123,16 @@ def test_weights_both_ways(cell_name, options):
         assert relative_error(back, params) == 0
     _, ours = compose.unroll_stack(cells.get(cell_name), back, jnp.array(xs))
     assert relative_error(ours, module(torch.from_numpy(xs))[0].detach().numpy()) < 1e-12
+
+
+def test_a_projection():
+    """Values and gradients of two layers, from states and packed, and its weights both ways."""
+    module = module_of("lstm_projection", 2, True)
+    errors = compare("lstm_projection", module, LENGTHS, True, "scan")
+    assert max(errors.values()) < 1e-12, errors
+    state = to_torch(from_torch("lstm_projection", module.state_dict()))
+    assert list(state) == list(module.state_dict())
+    module.load_state_dict({name: torch.from_numpy(array) for name, array in state.items()})
 
 
 def test_forget_bias_is_the_sum_of_two():
@@ -143,5 +159,5 @@ def test_training_the_tensors_on_leaves_the_parameters_alone():
 
 
 def test_refuses_a_projection():
-    with pytest.raises(ValueError, match="weight_hr_l0: an LSTM with a projection"):
+    with pytest.raises(ValueError, match=r"weight_hr_l0: an LSTM with a projection .* is the cell 'lstm_projection'"):
         from_torch("lstm", torch.nn.LSTM(3, 5, proj_size=2).state_dict())

@@ -1,5 +1,6 @@
 """Gradient flow, Jacobian products and terms of the gradient, where theory or brute force gives the number."""
 
+import dataclasses
 import itertools
 import math
 from functools import partial
@@ -8,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from helpers.unrolls import THOROUGH
 from jax.flatten_util import ravel_pytree
 from numpy.testing import assert_allclose
 
@@ -49,7 +51,7 @@ def products_to_the_end(factors):
     return np.stack(products[::-1])
 
 
-@pytest.mark.parametrize("name", cells.CELLS)
+@pytest.mark.parametrize("name", THOROUGH)
 def test_gradient_flow_equals_jacobians_by_brute_force(name):
     """A loss that reads the last state and, a little, every state before."""
     cell, params, carry, xs = draw(name)
@@ -205,7 +207,7 @@ def test_effective_rank():
     assert_allclose(effective_rank(jnp.log(7 * shares)), math.exp(-(shares * np.log(shares)).sum()))
 
 
-@pytest.mark.parametrize("name", cells.CELLS)
+@pytest.mark.parametrize("name", THOROUGH)
 def test_terms_add_up_to_the_gradient_and_each_is_what_its_step_alone_does(name):
     cell, params, carry, xs = draw(name)
     weights = jax.random.normal(jax.random.key(2), (T, H))
@@ -234,6 +236,12 @@ def test_terms_add_up_to_the_gradient_and_each_is_what_its_step_alone_does(name)
     assert_allclose(norms, (np.asarray(terms.b) ** 2).reshape(T, -1).sum(1), rtol=1e-12)
 
 
+def test_memory_horizon_of_jacobian_norms_in_a_jitted_function():
+    cell, params, carry, xs = draw("rnn")
+    norms = jacobian_norms(cell_step(cell, params), carry, xs)
+    assert jax.jit(memory_horizon)(norms) == memory_horizon(np.asarray(norms.whole))
+
+
 def test_memory_horizon():
     decay = np.arange(101) * math.log(0.9)
     assert memory_horizon(decay) == math.floor(1 / -math.log(0.9)) + 1
@@ -259,4 +267,4 @@ def test_gate_statistics():
     shown = gate_activations(cell, params, carry, xs)
     assert shown.f.shape == (T, B, H)
     with pytest.raises(ValueError, match="cell 'mute' shows no activations"):
-        gate_activations(cells.Cell("mute", None, None, None), (), (), xs)
+        gate_activations(dataclasses.replace(cell, activations=None, name="mute"), (), (), xs)

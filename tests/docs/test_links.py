@@ -5,7 +5,7 @@ import re
 import pytest
 from helpers.markdown import ROOT, anchors, links, pages, spans
 
-ROOMS = ("rnn_jax", "experiments", "benchmarks", "docs", "tests")
+ROOMS = ("rnn_jax", "experiments", "benchmarks", "examples", "docs", "tests")
 PATH = re.compile(rf"(?:{'|'.join(ROOMS)})/[\w./]+")
 DOTTED = re.compile(r"(?:rnn_jax|experiments|benchmarks|docs)(?:\.\w+)+")
 OTHER_NAMES = {"docs/adding.md", "CHANGELOG.md"}

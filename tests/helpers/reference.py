@@ -114,6 +114,97 @@ def gru_step(params, carry, x):
     return (h,), h
 
 
+def projection_step(params, carry, x):
+    h, c = carry
+    z = x @ params.w_ih + h @ params.w_hh + params.b
+    z_i, z_f, z_g, z_o = np.split(z, 4, -1)
+    c = sigmoid(z_f) * c + sigmoid(z_i) * np.tanh(z_g)
+    h = (sigmoid(z_o) * np.tanh(c)) @ params.w_hr
+    return (h, c), h
+
+
+def reset_before_step(params, carry, x):
+    (h,) = carry
+    x_r, x_z, x_n = np.split(x @ params.w_ih + params.b, 3, -1)
+    w_r, w_z, w_n = np.split(params.w_hh, 3, -1)
+    r, z = sigmoid(x_r + h @ w_r), sigmoid(x_z + h @ w_z)
+    n = np.tanh(x_n + (r * h) @ w_n)
+    h = (1 - z) * n + z * h
+    return (h,), h
+
+
+def mingru_step(params, carry, x):
+    (h,) = carry
+    z, n = np.split(x @ params.w_ih + params.b, 2, -1)
+    h = h + sigmoid(z) * (n - h)
+    return (h,), h
+
+
+def minlstm_step(params, carry, x):
+    (h,) = carry
+    z_i, z_f, g = np.split(x @ params.w_ih + params.b, 3, -1)
+    i, f = sigmoid(z_i), sigmoid(z_f)
+    h = (f * h + i * g) / (f + i)
+    return (h,), h
+
+
+def indrnn_step(params, carry, x):
+    (h,) = carry
+    h = relu(x @ params.w_ih + params.w_hh * h + params.b)
+    return (h,), h
+
+
+def mgu_step(params, carry, x):
+    (h,) = carry
+    x_f, x_n = np.split(x @ params.w_ih + params.b, 2, -1)
+    w_f, w_n = np.split(params.w_hh, 2, -1)
+    f = sigmoid(x_f + h @ w_f)
+    h = (1 - f) * h + f * np.tanh(x_n + (f * h) @ w_n)
+    return (h,), h
+
+
+def slstm_step(params, carry, x):
+    h, c, n, m = carry
+    z_i, z_f, z_g, z_o = np.split(x @ params.w_ih + h @ params.w_hh + params.b, 4, -1)
+    log_f = np.log(sigmoid(z_f))
+    kept = np.where(n.real == 0, False, (log_f + m).real > z_i.real)
+    new_m = np.where(kept, log_f + m, z_i)
+    i, f = np.exp(z_i - new_m), np.where(n.real == 0, 1, np.exp(log_f + m - new_m))
+    c, n = f * c + i * np.tanh(z_g), f * n + i
+    h = sigmoid(z_o) * c / n
+    return (h, c, n, new_m), h
+
+
+def cornn_step(params, carry, x):
+    h, z = carry
+    force = np.tanh(x @ params.w_ih + h @ params.w_hh + z @ params.w_zh + params.b)
+    z = z + 0.042 * (force - 2.7 * h - 4.7 * z)
+    h = h + 0.042 * z
+    return (h, z), h
+
+
+def lem_step(params, carry, x):
+    h, z = carry
+    x_a, x_b, x_z, x_h = np.split(x @ params.w_ih + params.b, 4, -1)
+    h_a, h_b, h_z = np.split(h @ params.w_hh, 3, -1)
+    a, b = sigmoid(x_a + h_a), sigmoid(x_b + h_b)
+    z = z + a * (np.tanh(x_z + h_z) - z)
+    h = h + b * (np.tanh(x_h + z @ params.w_zh) - h)
+    return (h, z), h
+
+
+def lru_step(params, carry, x):
+    """Complex numbers as pairs: the complex step has an imaginary unit of its own."""
+    re, im = carry
+    modulus, angle, gamma = np.exp(-np.exp(params.nu_log)), np.exp(params.theta_log), np.exp(params.gamma_log)
+    real, imaginary = modulus * np.cos(angle), modulus * np.sin(angle)
+    re, im = (
+        real * re - imaginary * im + gamma * (x @ params.b_re),
+        real * im + imaginary * re + gamma * (x @ params.b_im),
+    )
+    return (re, im), re @ params.c_re - im @ params.c_im + x @ params.d
+
+
 STEPS = {
     "rnn": rnn_step(np.tanh),
     "rnn_relu": rnn_step(relu),
@@ -126,18 +217,39 @@ STEPS = {
     "lstm_without_dc": without_dc_step,
     "lstm_peephole": peephole_step,
     "lstm_layer_norm": layer_norm_step,
+    "lstm_projection": projection_step,
+    "gru_reset_before": reset_before_step,
+    "mingru": mingru_step,
+    "minlstm": minlstm_step,
+    "indrnn": indrnn_step,
+    "mgu": mgu_step,
+    "slstm": slstm_step,
+    "cornn": cornn_step,
+    "lem": lem_step,
+    "lru": lru_step,
 }
 NUM_CARRIES = {name: 2 if name.startswith("lstm") else 1 for name in STEPS}
+STATES = {  # the sizes of the carry's parts, where they are not all the rows of w_hh
+    "lstm_projection": lambda params: params.w_hr.shape[::-1],
+    "mingru": lambda params: [params.b.size // 2],
+    "minlstm": lambda params: [params.b.size // 3],
+    "slstm": lambda params: [params.w_hh.shape[0]] * 4,
+    "cornn": lambda params: [params.b.size] * 2,
+    "lem": lambda params: [params.w_zh.shape[0]] * 2,
+    "lru": lambda params: [params.nu_log.size] * 2,
+}
 
 
-def zeros(name, batch_shape, hidden_size):
-    return tuple(np.zeros((*batch_shape, hidden_size)) for _ in range(NUM_CARRIES[name]))
+def zeros(name, params, batch_shape):
+    """The initial carry."""
+    sizes = STATES[name](params) if name in STATES else [params.w_hh.shape[0]] * NUM_CARRIES[name]
+    return tuple(np.zeros((*batch_shape, size)) for size in sizes)
 
 
 def unroll(name, params, xs, carry=None, lengths=None, resets=None, reverse=False, truncate_every=None):
     """The final carry, and ys stacked over time."""
-    num_steps, batch_shape, hidden_size = len(xs), xs.shape[1:-1], params.w_hh.shape[0]
-    start = zeros(name, batch_shape, hidden_size)
+    num_steps, batch_shape = len(xs), xs.shape[1:-1]
+    start = zeros(name, params, batch_shape)
     carry = start if carry is None else carry
     lengths = np.full(batch_shape, num_steps) if lengths is None else np.asarray(lengths)
     resets = np.zeros((num_steps, *batch_shape), bool) if resets is None else np.asarray(resets)
@@ -152,7 +264,7 @@ def unroll(name, params, xs, carry=None, lengths=None, resets=None, reverse=Fals
         taken = taken + (t < lengths)
         carry = tuple(np.where(valid, new, old) for new, old in zip(stepped, carry, strict=True))
         ys[t] = np.where(valid, y, 0)
-    return carry, np.stack(ys) if ys else np.zeros((0, *batch_shape, hidden_size))
+    return carry, np.stack(ys) if ys else np.zeros((0, *start[0].shape))
 
 
 def bidirectional(name, params, xs, carry=(None, None), resets=None, **options):

@@ -25,7 +25,7 @@ def gradients_of(cell_name: str, named: dict[str, np.ndarray]):
     """
     counted = dict(named)
     for name in named:
-        if name.startswith("bias_hh"):
+        if name.startswith("bias_hh"):  # of a GRU the last third stays
             summed = len(named[name]) * (2 if cell_name == "gru" else 3) // 3
             counted[name] = np.concatenate((np.zeros_like(named[name][:summed]), named[name][summed:]))
     return from_torch(cell_name, counted)

@@ -20,6 +20,13 @@ LENGTHS = [T, 0, 4, 1]  # full, empty, between, one
 FULL = {"lengths": LENGTHS, "resets": True, "carry": True}
 
 
+THOROUGH = ("rnn", "rnn_relu", "rnn_identity", "lstm", "gru", "lstm_additive", "lstm_no_forget", "lstm_coupled")
+THOROUGH += ("lstm_without_dc", "lstm_peephole", "lstm_layer_norm")
+"""Cells that go through every table."""
+FURTHER = tuple(name for name in cells.CELLS if name not in THOROUGH)
+"""Cells of which one case that has everything at once says as much: the controls stand around the step."""
+
+
 def case(num_steps: int = T, batch: tuple[int, ...] = (B,), **options: Any) -> SimpleNamespace:
     return SimpleNamespace(num_steps=num_steps, batch=batch, options=options)
 
@@ -81,7 +88,8 @@ def problem(name: str, case: SimpleNamespace):
     if "resets" in options:
         options["resets"] = draw_resets(case.num_steps, case.batch)
     arguments = (params, xs, carry) if options.pop("carry", False) else (params, xs)
-    ys = jnp.zeros((case.num_steps, *case.batch, H), xs.dtype)
+    shape = jax.eval_shape(cell.step, params, carry, jax.ShapeDtypeStruct((*case.batch, I), xs.dtype))[1].shape
+    ys = jnp.zeros((case.num_steps, *shape), xs.dtype)
     return arguments, options, draw_like((carry, ys), seed=2)
 
 

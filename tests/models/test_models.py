@@ -27,7 +27,7 @@ class TestForecaster:
     def test_reads_the_last_hidden_state(self, cell, num_layers):
         model = make(cell, num_layers=num_layers)
         xs = draw(B, T, F)
-        params = tuple(layer.tuple() for layer in model.recurrent.layers)
+        params = tuple(layer.tree() for layer in model.recurrent.layers)
         ys = compose.unroll_stack(cells.get(cell), params, jnp.swapaxes(xs, 0, 1))[1]
         expected = ys[-1] @ model.head.kernel[...] + model.head.bias[...]
         np.testing.assert_allclose(model(xs), expected, rtol=1e-12)
@@ -37,9 +37,13 @@ class TestForecaster:
         model = make("gru", bidirectional=True)
         xs = draw(B, T, F)
         carry, ys = model.recurrent(xs)
-        np.testing.assert_array_equal(last_output(carry), jnp.concatenate((ys[:, -1, :H], ys[:, 0, H:]), axis=-1))
+        np.testing.assert_array_equal(
+            last_output(model.recurrent.cell, carry), jnp.concatenate((ys[:, -1, :H], ys[:, 0, H:]), axis=-1)
+        )
         for feature in (0, -1):
-            sensitivity = jax.grad(lambda xs, f=feature: last_output(model.recurrent(xs)[0])[0, f])(xs)[0]
+            sensitivity = jax.grad(
+                lambda xs, f=feature: last_output(model.recurrent.cell, model.recurrent(xs)[0])[0, f]
+            )(xs)[0]
             assert float(jnp.abs(sensitivity).max(axis=-1).min()) > 0, "each direction has read every step"
 
     def test_residual_adds_the_last_value_of_the_target(self):

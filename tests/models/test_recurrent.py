@@ -9,6 +9,7 @@ from flax import nnx
 
 from rnn_jax import cells, compose, unroll
 from rnn_jax.compose import Directions
+from rnn_jax.convert import load_torch, to_torch
 from rnn_jax.models.recurrent import GRU, LSTM, RNN, FlaxCell, Recurrent, Weights
 
 B, T, F, H = 4, 7, 3, 5  # all different, so that no axis can be taken for another
@@ -32,7 +33,7 @@ def make(kind, seed=0, **options):
 
 
 def params_of(module):
-    return tuple(layer.tuple() for layer in module.layers)
+    return tuple(layer.tree() for layer in module.layers)
 
 
 def assert_close(got, want, rtol=1e-12):
@@ -72,7 +73,7 @@ class TestAgainstThePureFunctions:
             nnx.Rngs(4).params(), cells.get("lstm"), F, H, 2, True, forget_bias=3.0, init="identity"
         )
         chex.assert_trees_all_equal(params_of(module), expected)
-        assert isinstance(module.layers[1].tuple(), Directions)
+        assert isinstance(module.layers[1].tree(), Directions)
         for layer in params_of(module):
             for direction in layer:
                 assert direction.b[H : 2 * H].tolist() == [3.0] * H
@@ -94,7 +95,7 @@ class TestAgainstThePureFunctions:
             Recurrent("lstmm", F, H, rngs=nnx.Rngs(0))
         with pytest.raises(ValueError, match="num_layers must be at least 1, got 0"):
             LSTM(F, H, num_layers=0, rngs=nnx.Rngs(0))
-        with pytest.raises(ValueError, match="has 3 features, w_ih"):
+        with pytest.raises(ValueError, match="has 3 features, the parameters of 'lstm' take 4"):
             LSTM(4, H, rngs=nnx.Rngs(0))(draw(B, T, F))
         with pytest.raises(ValueError, match="unknown backend 'cuda'"):
             LSTM(F, H, backend="cuda", rngs=nnx.Rngs(0))(draw(B, T, F))
@@ -156,7 +157,104 @@ class TestCarry:
             module(draw(B, T, F), carry=between[:1])
 
 
+class TestChunksOfTwoDirections:
+    def test_a_backward_carry_of_an_earlier_chunk_is_refused(self):
+        module, xs = make("lstm", num_layers=2, bidirectional=True), draw(B, T, F)
+        between, _ = module(xs)
+        with pytest.raises(ValueError, match=r"carry has a backward direction.*Directions\(forward, None\)"):
+            module(xs, carry=between)
+        forward_alone = tuple(Directions(each.forward, None) for each in between)
+        whole, _ = module(xs, carry=between, whole=True)
+        assert_close(whole[0].forward, module(xs, carry=forward_alone)[0][0].forward)
+
+    def test_a_reset_in_the_padding_begins_nothing(self):
+        """At t = length it would wipe what the backward direction begins with."""
+        module = make("gru", bidirectional=True)
+        xs, resets = draw(B, T, F), jnp.zeros((B, T), bool).at[:, 4].set(True)
+        carry = jax.tree.map(jnp.ones_like, module.init_carry(B))
+        found, expected = (
+            module(xs, lengths=jnp.full(B, 4), resets=each, carry=carry, whole=True) for each in (resets, None)
+        )
+        assert_close(found, expected)
+
+
+class TestStreaming:
+    @pytest.mark.parametrize("options", [{}, {"residual": True, "layer_norm": True, "zoneout": 0.2}])
+    def test_step_by_step_is_the_call(self, options):
+        module = make("lstm", num_layers=2, **options)
+        xs = draw(B, T, F)
+        final, ys = module(xs)
+        carry = module.init_carry(B)
+        for t in range(T):
+            carry, y = module.step(carry, xs[:, t])
+            assert_close(y, ys[:, t], rtol=1e-9)
+        assert_close(carry, final, rtol=1e-9)
+
+    def test_two_directions_cannot(self):
+        module = make("lstm", bidirectional=True)
+        with pytest.raises(ValueError, match="a step has one direction"):
+            module.step(module.init_carry(B), draw(B, F))
+
+
+class TestBetweenLayers:
+    def test_sizes_norms_projections_and_residuals(self):
+        """By hand, layer by layer."""
+        module = Recurrent(
+            "gru", F, (4, 6, 6), num_layers=3, layer_norm=True, projection=6, residual=True, rngs=nnx.Rngs(0)
+        )
+        xs = draw(B, T, F, dtype=jnp.float32)
+        assert [layer.w_hh.shape[0] for layer in module.layers] == [4, 6, 6]
+        read, cell = jnp.swapaxes(xs, 0, 1), cells.get("gru")
+        for number, params in enumerate(module.params()):
+            _, ys = unroll(cell, params, read)
+            ys = ys + read if number else ys
+            if number < 2:
+                centred = ys - ys.mean(-1, keepdims=True)
+                ys = centred / jnp.sqrt((centred**2).mean(-1, keepdims=True) + 1e-6)
+                ys = ys @ module.projections[number].kernel[...]
+            read = ys
+        np.testing.assert_allclose(module(xs)[1], jnp.swapaxes(read, 0, 1), rtol=1e-3, atol=1e-4)
+        assert module.output_size == 6
+
+    @pytest.mark.parametrize(
+        ("options", "message"),
+        [
+            ({"residual": True, "hidden_size": (4, 5)}, r"they have \[4\] and \[5\] features"),
+            ({"hidden_size": (4, 5, 6)}, r"hidden_size \(4, 5, 6\) is for 3 layers, num_layers is 2"),
+        ],
+    )
+    def test_sizes_that_do_not_fit(self, options, message):
+        with pytest.raises(ValueError, match=message):
+            Recurrent("rnn", F, num_layers=2, rngs=nnx.Rngs(0), **options)
+
+
+class TestLoad:
+    @pytest.mark.parametrize("bidirectional", [False, True])
+    def test_from_and_to_pytorch(self, bidirectional):
+        one, other = (LSTM(F, H, num_layers=2, bidirectional=bidirectional, rngs=nnx.Rngs(n)) for n in (0, 1))
+        load_torch(other, to_torch(one))
+        chex.assert_trees_all_equal(other.params(), one.params())
+
+    def test_of_other_sizes(self):
+        module = LSTM(F, H, rngs=nnx.Rngs(0))
+        before = module.params()
+        with pytest.raises(ValueError, match=r"parameters must be .*\(3, 20\).*, got .*\(3, 24\)"):
+            load_torch(module, to_torch(LSTM(F, H + 1, rngs=nnx.Rngs(0))))
+        chex.assert_trees_all_equal(module.params(), before)
+
+
 class TestDropout:
+    def test_training_mode_without_keys_is_an_error(self):
+        module = make("lstm", num_layers=2, dropout=0.5)
+        xs, rngs = draw(B, T, F), nnx.Rngs(dropout=1)
+        evaluated = module(xs)[1]
+        module.train()
+        with pytest.raises(ValueError, match="draw in training mode: give rngs"):
+            module(xs)
+        assert float(jnp.abs(module(xs, rngs=rngs)[1] - evaluated).max()) > 1e-3
+        module.eval()
+        assert_close(module(xs, rngs=rngs)[1], evaluated)
+
     @pytest.mark.parametrize("variational", [False, True])
     def test_only_with_rngs(self, variational):
         module = make("lstm", num_layers=2, dropout=0.5, variational=variational)
@@ -277,7 +375,7 @@ class TestFlaxCell:
     def test_in_the_loop_of_flax(self, kind, lengths):
         cell = FlaxCell(kind, F, H, dtype=jnp.float64, rngs=nnx.Rngs(0))
         module = make(kind)
-        for name, value in cell.weights.tuple()._asdict().items():
+        for name, value in cell.weights.tree()._asdict().items():
             getattr(module.layers[0], name)[...] = value
         xs, lengths = draw(B, T, F), None if lengths is None else jnp.array(lengths)
         carry, ys = nnx.RNN(cell, return_carry=True)(xs, seq_lengths=lengths)
@@ -290,7 +388,7 @@ class TestFlaxCell:
         cell = FlaxCell("gru", F, H, dtype=jnp.float64, rngs=nnx.Rngs(0))
         xs = draw(B, T, F)
         ys = nnx.RNN(cell, reverse=True, keep_order=True)(xs)
-        expected = unroll(cell.cell, cell.weights.tuple(), jnp.swapaxes(xs, 0, 1), reverse=True)[1]
+        expected = unroll(cell.cell, cell.weights.tree(), jnp.swapaxes(xs, 0, 1), reverse=True)[1]
         assert_close(ys, jnp.swapaxes(expected, 0, 1))
 
     def test_one_step(self):
@@ -298,7 +396,7 @@ class TestFlaxCell:
         x = draw(B, F)
         carry = cell.initialize_carry((B, F))
         chex.assert_trees_all_equal(carry, cells.get("lstm").init_carry((B,), H, jnp.float64))
-        assert_close(cell(carry, x), cells.get("lstm").step(cell.weights.tuple(), carry, x))
+        assert_close(cell(carry, x), cells.get("lstm").step(cell.weights.tree(), carry, x))
         assert cell.weights.b[...][H : 2 * H].tolist() == [2.0] * H
         assert cell.num_feature_axes == 1
 
@@ -313,7 +411,7 @@ class TestFlaxCell:
         cell = FlaxCell("gru", F, H, dtype=jnp.float64, rngs=nnx.Rngs(0))
         xs = draw(B, T, F)
         gradient = nnx.grad(lambda c: jnp.sum(nnx.RNN(c)(xs) ** 2))(cell)
-        params = cell.weights.tuple()
+        params = cell.weights.tree()
         expected = jax.grad(lambda p: jnp.sum(unroll(cell.cell, p, jnp.swapaxes(xs, 0, 1))[1] ** 2))(params)
         for name, value in expected._asdict().items():
             np.testing.assert_allclose(gradient["weights"][name][...], value, rtol=1e-10, atol=1e-12)
@@ -324,6 +422,6 @@ class TestWeights:
     def test_there_and_back(self, kind):
         params = cells.get(kind).init_params(jax.random.key(0), F, H, jnp.float32)
         weights = Weights(params)
-        assert type(weights.tuple()) is type(params)
-        chex.assert_trees_all_equal(weights.tuple(), params)
-        assert {leaf.dtype for leaf in weights.tuple(jnp.bfloat16)} == {jnp.dtype("bfloat16")}
+        assert type(weights.tree()) is type(params)
+        chex.assert_trees_all_equal(weights.tree(), params)
+        assert {leaf.dtype for leaf in weights.tree(jnp.bfloat16)} == {jnp.dtype("bfloat16")}

@@ -99,7 +99,10 @@ class TestTextClassifier:
         assert both.head.kernel.shape == (2 * H, C)
         assert one.head.kernel.shape == (H, C)
         carry, _ = both.recurrent(both.embedding(jnp.asarray(TOKENS)), lengths=jnp.asarray(LENGTHS))
-        joined, backward = last_output(carry), last_output(carry, only_backward=True)
+        joined, backward = (
+            last_output(both.recurrent.cell, carry),
+            last_output(both.recurrent.cell, carry, only_backward=True),
+        )
         np.testing.assert_array_equal(joined[:, H:], backward)
         assert (joined[0, :H] != backward[0]).any()
 

@@ -1,7 +1,7 @@
 """`backend="native"`: both passes of a cell over time in C++, for CPUs and float32.
 
 backend.py                what `unroll` calls: shapes, residuals, derivatives
-library.py                compiles the loops on the machine that uses them: `python -m rnn_jax.backends.native`
+library.py                compiles the loops on the machine that uses them, at the first use
 vectors.h                 vectors of floats, exp, sigmoid, tanh
 product.h                 the innermost loop: a product of a few rows with a packed matrix
 cells.h                   a step of each cell, forward and backward, for one vector of units

@@ -35,7 +35,7 @@ struct Backward {
   Sums run(const Group& group) const {
     int64_t vectors = gate_columns().vectors(), rows = group.rows.size();
     Sums sums{zeros(sizes.inputs * vectors), zeros(sizes.hidden * vectors), zeros(columns().vectors())};
-    int64_t steps = std::max<int64_t>(1, kDepth / rows);
+    int64_t steps = std::max<int64_t>(1, kDepth / std::max<int64_t>(1, rows));
     Chunk chunk{zeros(ceil_divide(steps * rows * columns().count, kWidth)), {}, {}, {}, {}};
     Vectors panel = zeros(steps * rows * kPanel);
     for (int64_t end = sizes.steps; end > 0; end -= steps) {

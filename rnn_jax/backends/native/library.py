@@ -1,6 +1,6 @@
 """The C++ loops of `backend="native"`: compiled on the machine that uses them, once, with the compiler that is there.
 
-    python -m rnn_jax.backends.native
+At the first use, or ahead of it by `python -m rnn_jax.backends.native`.
 
 XLA runs a loop over time a step at a time: each step is several operations, each of which reads and writes whole arrays
 and, if it is large, waits for all threads. Here a thread takes some sequences of the batch from the first step to the
@@ -19,7 +19,9 @@ import os
 import platform
 import shutil
 import subprocess
+import sys
 import tempfile
+import warnings
 from pathlib import Path
 
 import jax
@@ -45,6 +47,11 @@ def library_path() -> Path:
     return cache / "rnn_jax" / f"native-{hashlib.sha256(b''.join(parts)).hexdigest()[:16]}.so"
 
 
+def compiler() -> str | None:
+    """$CXX, g++ or clang++, whichever is there."""
+    return os.environ.get("CXX") or shutil.which("g++") or shutil.which("clang++")
+
+
 def build() -> Path:
     """Compiles the library, unless it is there, and returns its path. Takes about ten seconds.
 
@@ -53,13 +60,21 @@ def build() -> Path:
     path = library_path()
     if path.exists():
         return path
-    compiler = os.environ.get("CXX") or shutil.which("g++") or shutil.which("clang++")
-    if compiler is None:
+    with_compiler = compiler()
+    if with_compiler is None:
         raise RuntimeError("no C++ compiler: install g++ or clang++, or name one in $CXX")
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=path.parent) as folder:  # so that nobody loads half a file
         made = Path(folder) / path.name
-        command = [compiler, *FLAGS, "-isystem", jax.ffi.include_dir(), str(SOURCES / "native.cc"), "-o", str(made)]
+        command = [
+            with_compiler,
+            *FLAGS,
+            "-isystem",
+            jax.ffi.include_dir(),
+            str(SOURCES / "native.cc"),
+            "-o",
+            str(made),
+        ]
         try:
             subprocess.run(command, capture_output=True, text=True, check=True)
         except (OSError, subprocess.CalledProcessError) as error:
@@ -69,11 +84,30 @@ def build() -> Path:
     return path
 
 
+def found_or_built() -> Path | None:
+    """The library's path; compiles it, and says so in a line, where it is not there; None where that cannot be.
+
+    Without a compiler, or with RNN_JAX_NATIVE=0 in the environment, nothing is said: the other back ends compute the
+    same.
+    """
+    path = library_path()
+    if path.exists():
+        return path
+    if os.environ.get("RNN_JAX_NATIVE") == "0" or compiler() is None:
+        return None
+    print(f"rnn_jax: compiling loops for this processor, once, to {path}", file=sys.stderr, flush=True)
+    try:
+        return build()
+    except RuntimeError as error:
+        warnings.warn(f"rnn_jax goes on without backend 'native': {error}", RuntimeWarning, stacklevel=2)
+        return None
+
+
 @functools.cache
 def vector_width() -> int | None:
-    """Makes the library known to JAX and returns how many floats its vectors have; None if it is not built."""
-    path = library_path()
-    if not path.exists():
+    """Makes the library known to JAX and returns how many floats its vectors have; None where there is none."""
+    path = found_or_built()
+    if path is None:
         return None
     library = ctypes.CDLL(str(path))
     for name in (FORWARD, BACKWARD):

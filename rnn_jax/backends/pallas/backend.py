@@ -13,7 +13,7 @@ gates again and the gradients of weights and inputs after, by the same rules of 
 
 Values and gradients are those of the other back ends: padding, resets, cuts, reverse, initial carry; bfloat16 with sums
 and c in float32. Products follow `jax_default_matmul_precision` as anywhere in JAX: unset, a GPU rounds the factors of
-float32 to TF32, and "highest" keeps them. The backward pass has itself no derivative: second derivatives need `scan`.
+float32 to TF32, and "highest" keeps them.
 
 Tested in interpret mode, in which a CPU runs the kernels as ordinary operations, slowly; a test lowers them to Triton;
 and Triton and ptxas have compiled them for compute capability 9.0. They have not run on a GPU yet, so `auto` does not
@@ -32,17 +32,18 @@ import jax
 import jax.numpy as jnp
 
 from rnn_jax.backends import device, manual
-from rnn_jax.backends.manual import Residuals
+from rnn_jax.backends.derivatives import Passes, by_hand
 from rnn_jax.backends.pallas.steps import STEPS, OnChip
 from rnn_jax.backends.pallas.tiles import blocks, pad, pad_masks, padded_size, unpad
-from rnn_jax.backends.refusals import Refusal, of_nothing_to_run, of_options
+from rnn_jax.backends.refusals import Refusal, of_nothing_to_run, of_options, of_symbolic_sizes
 from rnn_jax.bptt import RULES, Rule, backward
 from rnn_jax.bptt.products import join
-from rnn_jax.bptt.rule import HC, Local
-from rnn_jax.cells.cell import Cell
-from rnn_jax.controls import StepMasks, hidden, select
+from rnn_jax.bptt.rule import Local
+from rnn_jax.cells import CELLS
+from rnn_jax.cells.cell import Cell, hidden
+from rnn_jax.controls import StepMasks, select
 from rnn_jax.segments import like
-from rnn_jax.types import Array, Carry, GateWeights, Params, Tree, tree_map
+from rnn_jax.types import Array, C, Carry, GateWeights, Params, Tree, tree_map
 
 W = TypeVar("W", bound=GateWeights)
 
@@ -55,10 +56,11 @@ def refusal(cell: Cell[Params, Carry], params: Params, carry: Carry, xs: Array, 
 
     Args: those of `run`, of which shapes and types alone count.
     """
-    if cell.name not in STEPS or not manual.has_rule(cell):
+    if cell.name not in STEPS or cell.name not in RULES or cell != CELLS[cell.name]:
         return Refusal("cell", f"has no kernel for this cell, {cell.name!r}: only for {', '.join(STEPS)}")
     return (
         of_options(masks, ("zoneout", "perturbations"))
+        or of_symbolic_sizes(xs)
         or of_nothing_to_run(params, xs)
         or of_types(cell, params, carry, xs)
         or of_the_room_on_chip(cell, params)
@@ -109,53 +111,55 @@ def interpreted() -> bool:
     return device.kind() == "cpu"
 
 
-def run(cell: Cell[W, HC], reverse: bool, params: W, carry: HC, xs: Array, masks: StepMasks) -> tuple[HC, Array]:
+def run(cell: Cell[W, C], reverse: bool, params: W, carry: C, xs: Array, masks: StepMasks) -> tuple[C, Array]:
     """Runs the cell over xs `[T, *batch, I]`: the final carry and ys `[T, *batch, H]`, with the hand-derived gradient.
 
     The caller has asked `refusal`.
     """
     num_steps, *batch, _ = xs.shape
+    masks = masks._replace(holes=None)  # the kernel takes any `valid`
     if masks.truncate is not None and masks.truncate.ndim == 1:
         shape = (num_steps, *(1,) * len(batch))
         masks = masks._replace(truncate=jnp.broadcast_to(masks.truncate.reshape(shape), (num_steps, *batch)))
     flat = tree_map(lambda c: c.reshape(-1, c.shape[-1]), carry)
     masks = tree_map(lambda mask: mask.reshape(num_steps, -1), masks)
-    size = flat.h.shape[0]
-    final, ys = run_flat(cell, reverse, params, flat, xs.reshape(num_steps, size, -1), masks)
+    size = hidden(flat).shape[0]
+    passes = Passes(
+        partial(manual.definition, cell, reverse), partial(saving, cell, reverse), partial(gradient, cell, reverse)
+    )
+    final, ys = by_hand(passes, (params, flat, xs.reshape(num_steps, size, -1)), masks)
     return tree_map(lambda f: f.reshape(*batch, -1), final), ys.reshape(num_steps, *batch, -1)
 
 
-@partial(jax.custom_vjp, nondiff_argnums=(0, 1))
-def run_flat(cell: Cell[W, HC], reverse: bool, params: W, carry: HC, xs: Array, masks: StepMasks) -> tuple[HC, Array]:
-    """`run` for one batch axis."""
-    final, h = forward(cell, reverse, params, carry, xs, masks, keep=hidden)
-    return final, outputs(h, masks)
+def saving(
+    cell: Cell[W, C], reverse: bool, args: tuple[W, C, Array], masks: StepMasks, save: bool
+) -> tuple[tuple[C, Array], C | Array]:
+    """The outputs for one batch axis, and with `save` the carry after each step, arrays `[T, B, H]`."""
+    if not save:
+        final, h = forward(cell, reverse, *args, masks, keep=hidden)
+        return (final, outputs(h, masks)), h
+    final, carries = forward(cell, reverse, *args, masks, keep=whole)
+    return (final, outputs(hidden(carries), masks)), carries
 
 
-def run_forward(
-    cell: Cell[W, HC], reverse: bool, params: W, carry: HC, xs: Array, masks: StepMasks
-) -> tuple[tuple[HC, Array], Residuals[W, HC]]:
-    """`run_flat`, and what its backward pass needs."""
-    final, carries = forward(cell, reverse, params, carry, xs, masks, keep=whole)
-    return (final, outputs(carries.h, masks)), Residuals(params, carry, xs, masks, carries)
-
-
-def run_backward(
-    cell: Cell[W, HC], reverse: bool, residuals: Residuals[W, HC], cotangents: tuple[HC, Array]
-) -> tuple[W, HC, Array, None]:
-    """The gradient of every array that `run_flat` takes from a derivative with respect to every output."""
-    params, initial, xs, masks, carries = residuals
+def gradient(
+    cell: Cell[W, C],
+    reverse: bool,
+    args: tuple[W, C, Array],
+    masks: StepMasks,
+    carries: C,
+    cotangents: tuple[C, Array],
+) -> tuple[W, C, Array]:
+    """The gradient of every array of `args` from a derivative with respect to every output."""
+    params, initial, xs = args
     dfinal, dys = cotangents
     rule = RULES[cell.name]
     loop = partial(back, cell)
     gradients = backward(rule, params, xs, initial, carries, dys, dfinal, masks, reverse, loop)
-    return like(gradients.params, params), like(gradients.carry, initial), like(gradients.xs, xs), None
+    return like(gradients.params, params), like(gradients.carry, initial), like(gradients.xs, xs)
 
 
-run_flat.defvjp(run_forward, run_backward)
-
-
-def whole(carry: HC) -> HC:
+def whole(carry: C) -> C:
     """All of a carry: the backward pass wants c too."""
     return carry
 
@@ -166,8 +170,8 @@ def outputs(h: Array, masks: StepMasks) -> Array:
 
 
 def forward(
-    cell: Cell[W, HC], reverse: bool, params: W, initial: HC, xs: Array, masks: StepMasks, keep: Callable[[HC], Tree]
-) -> tuple[HC, Tree]:
+    cell: Cell[W, C], reverse: bool, params: W, initial: C, xs: Array, masks: StepMasks, keep: Callable[[C], Tree]
+) -> tuple[C, Tree]:
     """The final carry, and what `keep` takes of the carry after each step, arrays `[T, B, H]`."""
     from rnn_jax.backends.pallas import kernels  # Pallas, for those who use it
 
@@ -182,15 +186,15 @@ def forward(
 
 
 def back(
-    cell: Cell[W, HC],
-    rule: Rule[W, HC, Local],
+    cell: Cell[W, C],
+    rule: Rule[W, C, Local],
     params: W,
     local: Local,
     dys: Array,
-    dfinal: HC,
+    dfinal: C,
     masks: StepMasks,
     reverse: bool,
-) -> tuple[HC, Array]:
+) -> tuple[C, Array]:
     """`rnn_jax.bptt.through_time.scan_back` in one kernel."""
     from rnn_jax.backends.pallas import kernels
 

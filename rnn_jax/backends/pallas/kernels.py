@@ -22,12 +22,12 @@ from jax.experimental import pallas as pl
 
 from rnn_jax.backends.pallas.steps import STEPS, OnChip
 from rnn_jax.backends.pallas.tiles import TILE
-from rnn_jax.bptt.rule import HC, Local
+from rnn_jax.bptt.rule import Local
 from rnn_jax.bptt.through_time import controlled_step_back
-from rnn_jax.cells.cell import Cell
+from rnn_jax.cells.cell import Cell, hidden
 from rnn_jax.controls import StepMasks, controlled_step
 from rnn_jax.segments import widen
-from rnn_jax.types import Array, Params, Projected, Tree, tree_map
+from rnn_jax.types import Array, C, Params, Projected, Tree, tree_map
 
 Whole = TypeVar("Whole")
 States = TypeVar("States")
@@ -37,15 +37,15 @@ Final = TypeVar("Final")
 
 
 def forward(
-    cell: Cell[Params, HC],
+    cell: Cell[Params, C],
     reverse: bool,
     weights: OnChip,
-    initial: HC,
+    initial: C,
     projected: Projected,
     masks: StepMasks,
-    keep: Callable[[HC], Tree],
+    keep: Callable[[C], Tree],
     interpret: bool,
-) -> tuple[HC, Tree]:
+) -> tuple[C, Tree]:
     """The final carry, arrays `[B, H]`, and what `keep` takes of the carry after each step, arrays `[T, B, H]`.
 
     Args:
@@ -61,12 +61,12 @@ def forward(
     num_steps = jax.tree.leaves(projected)[0].shape[0]
     kernel_cell = replace(cell, recur=STEPS[cell.name].recur)
 
-    def kernel(inputs: tuple[OnChip, HC, tuple[Projected, StepMasks]], outputs: tuple[HC, Tree]) -> None:
+    def kernel(inputs: tuple[OnChip, C, tuple[Projected, StepMasks]], outputs: tuple[C, Tree]) -> None:
         weights_refs, initial_refs, (projected_refs, masks_refs) = inputs
         final_refs, kept_refs = outputs
         weights = load(weights_refs)
 
-        def step(index: Array, carry: HC) -> HC:
+        def step(index: Array, carry: C) -> C:
             t = num_steps - 1 - index if reverse else index
             now = as_bools(load(masks_refs, t))
             carry, _ = controlled_step(kernel_cell, weights, carry, load(projected_refs, t), now)
@@ -80,15 +80,15 @@ def forward(
 
 
 def back(
-    cell: Cell[Params, HC],
+    cell: Cell[Params, C],
     reverse: bool,
     blocks: tuple[Array, ...],
-    dfinal: HC,
+    dfinal: C,
     local: Local,
     dys: Array,
     masks: StepMasks,
     interpret: bool,
-) -> tuple[HC, tuple[Array, ...]]:
+) -> tuple[C, tuple[Array, ...]]:
     """dL/d(initial carry), arrays `[B, H]`, and dz, G arrays `[T, B, H]`: all in float32 or wider.
 
     Args:
@@ -104,13 +104,13 @@ def back(
     num_steps = dys.shape[0]
 
     def kernel(
-        inputs: tuple[tuple[Array, ...], HC, tuple[Local, Array, StepMasks]], outputs: tuple[HC, tuple[Array, ...]]
+        inputs: tuple[tuple[Array, ...], C, tuple[Local, Array, StepMasks]], outputs: tuple[C, tuple[Array, ...]]
     ) -> None:
         blocks_refs, dfinal_refs, (local_refs, dys_ref, masks_refs) = inputs
         dinitial_refs, dz_refs = outputs
         step_of_cell = partial(STEPS[cell.name].step, load(blocks_refs))
 
-        def step(index: Array, dcarry: HC) -> HC:
+        def step(index: Array, dcarry: C) -> C:
             t = index if reverse else num_steps - 1 - index
             now = as_bools(load(masks_refs, t))
             dcarry, dz = controlled_step_back(step_of_cell, dcarry, load(local_refs, t), dys_ref[t], now)
@@ -120,7 +120,7 @@ def back(
         store(dinitial_refs, lax.fori_loop(np.int32(0), np.int32(num_steps), step, load(dfinal_refs)))
 
     dfinal = widen(dfinal)
-    dz = tree_map(lambda _: jax.ShapeDtypeStruct(dys.shape, dfinal.h.dtype), blocks)
+    dz = tree_map(lambda _: jax.ShapeDtypeStruct(dys.shape, hidden(dfinal).dtype), blocks)
     return over_tiles(kernel, blocks, dfinal, (local, dys, as_integers(masks)), (dfinal, dz), interpret)
 
 

@@ -15,12 +15,12 @@ import jax.numpy as jnp
 
 from rnn_jax.bptt.gru import GRULocal
 from rnn_jax.bptt.lstm import LSTMLocal
-from rnn_jax.bptt.rule import HC, Local
+from rnn_jax.bptt.rule import Local
 from rnn_jax.cells.cell import matmul
 from rnn_jax.cells.gru import GRUCarry
 from rnn_jax.cells.lstm import LSTMCarry
 from rnn_jax.cells.rnn import ACTIVATIONS, RNNCarry
-from rnn_jax.types import Array, Carry, Projected
+from rnn_jax.types import Array, C, Carry, Projected
 
 
 class OnChip(NamedTuple):
@@ -30,7 +30,7 @@ class OnChip(NamedTuple):
     b_hn: Array | None = None
 
 
-class Steps(NamedTuple, Generic[HC, Local]):
+class Steps(NamedTuple, Generic[C, Local]):
     """A cell's two steps.
 
     Attributes:
@@ -38,8 +38,8 @@ class Steps(NamedTuple, Generic[HC, Local]):
         step: `(transposed blocks of W_hh, local, dcarry) -> (dbefore, dz)`, as `Rule.step`; dz is G arrays `[B, H]`.
     """
 
-    recur: Callable[[OnChip, HC, Projected], tuple[HC, Array]]
-    step: Callable[[tuple[Array, ...], Local, HC], tuple[HC, tuple[Array, ...]]]
+    recur: Callable[[OnChip, C, Projected], tuple[C, Array]]
+    step: Callable[[tuple[Array, ...], Local, C], tuple[C, tuple[Array, ...]]]
 
 
 def back_through(dz: tuple[Array, ...], blocks: tuple[Array, ...]) -> Array:

@@ -9,9 +9,12 @@ from os import PathLike
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from rnn_jax.data.errors import DataError
+from rnn_jax.extras import need
 
 if TYPE_CHECKING:
     from rnn_jax.data.series.series import Series
+
+need(__name__, "pandas")
 
 PROTOCOLS = ("clean", "lecture")
 """How rows are ordered and split: `clean`, honestly in time; `lecture`, as the lectures of the source material did."""

@@ -29,6 +29,8 @@ from rnn_jax.data.text.reviews import CLASSES, ReviewData, Reviews, from_files
 __all__ = ["CLASSES", "NAME", "OFFICIAL", "Download", "read"]
 
 NAME = "imdb"
+"""Of the data set, as its texts and results carry it."""
+
 FOLDER = "aclImdb"
 ARCHIVES = ("aclImdb_v1.tar.gz", "aclImdb_labelled.tar.xz")
 # The archive also holds 50,000 reviews without a label, which are left out.
@@ -59,6 +61,7 @@ OFFICIAL = Download(
     84_125_825,
     "c40f74a18d3b61f90feba1e17730e0d38e8b97c05fde7008942e91923d1658fe",
 )
+"""The archive on its authors' page."""
 
 
 def read(data_dir: str | PathLike[str], *, download: Download = OFFICIAL, per_folder: int = PER_FOLDER) -> ReviewData:

@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+from rnn_jax.extras import need
+
 # A word, with its apostrophe (don't), or a single mark: "!" and "?" say much about a review.
 TOKEN = r"\w+(?:'\w+)?|[^\w\s]"
 
@@ -87,6 +89,7 @@ class NBSVM:
 
         Raises: `ValueError` for labels that are not N, not 0 or 1 or all the same, or where no n-gram is left.
         """
+        need(__name__, "sklearn")
         from sklearn.feature_extraction.text import CountVectorizer  # optional, and slow to import
         from sklearn.svm import LinearSVC
 

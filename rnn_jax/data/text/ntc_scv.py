@@ -23,6 +23,8 @@ from rnn_jax.data.text.reviews import CLASSES, ReviewData, Reviews, from_files, 
 __all__ = ["CLASSES", "NAME", "read", "vietnamese"]
 
 NAME = "ntc_scv"
+"""Of the data set, as its texts and results carry it."""
+
 FOLDER = "ntc-scv"
 ARCHIVES = ("ntc-scv.tar.xz", "ntc-scv.tar.gz")
 MEMBERS = re.compile(r"ntc-scv/(?:data_train/train|data_train/test|data_test/test)/(?:neg|pos)/[^/]+\.txt")

@@ -20,6 +20,7 @@ from rnn_jax.data.text.reviews import CLASSES, ReviewData, Reviews
 __all__ = ["CLASSES", "NAME", "NEGATIVE", "POSITIVE", "generate", "read"]
 
 NAME = "synthetic_reviews"
+"""Of the data set, as its texts and results carry it."""
 
 POSITIVE = (
     "brilliant",
@@ -33,6 +34,8 @@ POSITIVE = (
     "warm",
     "witty",
 )
+"""Words that praise."""
+
 NEGATIVE = (
     "awful",
     "boring",
@@ -45,6 +48,8 @@ NEGATIVE = (
     "stale",
     "tedious",
 )
+"""Words that complain."""
+
 EARLY = ("at first", "initially", "early on", "to begin with", "for a while")
 LATE = ("in the end", "finally", "later on", "by the close", "after that")
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from rnn_jax.data.text import TRUNCATE
+from rnn_jax.extras import need
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -61,6 +62,7 @@ def build(texts: Sequence[str], vocab_size: int, min_freq: int = 1) -> "Tokenize
     >>> vocabulary.get_vocab_size(), vocabulary.encode("a good film").tokens
     (4, ['<unk>', 'good', 'film'])
     """
+    need(__name__, "tokenizers")
     from tokenizers import Regex, Tokenizer, models, pre_tokenizers, trainers
 
     if vocab_size < len(SPECIAL) + 1:
@@ -78,6 +80,7 @@ def build(texts: Sequence[str], vocab_size: int, min_freq: int = 1) -> "Tokenize
 
 def load(file: str | PathLike[str]) -> "Tokenizer":
     """The vocabulary that `Tokenizer.save` wrote. Raises `ValueError` for a file that is none."""
+    need(__name__, "tokenizers")
     from tokenizers import Tokenizer
 
     try:

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import pytest
 from flax import nnx
 from helpers.running import as_in_a_new_process, refused
+from helpers.unrolls import THOROUGH
 
 from experiments import EXPERIMENTS, launchable
 from experiments.common.flags import UsageError, parse
@@ -42,12 +43,21 @@ class TestContradictions:
             (
                 ["--cell=gru", "--forget_bias=1"],
                 "--forget_bias=1.0: --cell=gru has no forget gate; take one of lstm, lstm_without_dc, lstm_peephole, "
-                "lstm_layer_norm",
+                "lstm_layer_norm, lstm_projection, minlstm, slstm",
+            ),
+            (
+                ["--cell=mingru", "--gain=2"],
+                "--gain=2.0: --cell=mingru has no recurrent weights that it would multiply",
+            ),
+            (
+                ["--cell=lru", "--gradient_flow_every=7"],
+                "--gradient_flow_every=7: --cell=lru has outputs that do not follow from its state alone",
             ),
             (
                 ["--cell=rnn", "--chrono=9"],
                 "--chrono=9: --cell=rnn has no gate with a memory to set; take one of lstm, gru, lstm_coupled, "
-                "lstm_without_dc, lstm_peephole, lstm_layer_norm",
+                "lstm_without_dc, lstm_peephole, lstm_layer_norm, lstm_projection, gru_reset_before, mingru, minlstm, "
+                "mgu, slstm",
             ),
             (
                 ["--cell=lstm", "--forget_bias=1", "--chrono=9"],
@@ -115,7 +125,8 @@ def test_only_the_back_end_says_what_it_can_compute(backend):
     """For every cell, type and option: refused exactly where the back end refuses, and not for the machine at hand."""
     outcomes = set()
     options = [*itertools.product((0.0, 0.1), (None, 2), [None]), (0.0, None, 7)]
-    for cell, dtype, (zoneout, truncate, flow) in itertools.product(CELLS, DTYPES, options):
+    names = (*THOROUGH, "lstm_projection", "mingru")  # a projected state, and no recurrent weights
+    for cell, dtype, (zoneout, truncate, flow) in itertools.product(names, DTYPES, options):
         config = Small(
             backend=backend, cell=cell, dtype=dtype, zoneout=zoneout, truncate_every=truncate, gradient_flow_every=flow,
             hidden_size=HIDDEN, batch_size=BATCH,
@@ -150,7 +161,8 @@ class TestBackEnds:
         """Several in one program, where the back end has no `vmap`."""
         with as_in_a_new_process():
             for backend, entry in BACKENDS.items():
-                config = Small(backend=backend, num_seeds=2, hidden_size=HIDDEN)
+                cell = "mingru" if backend == "associative" else "lstm"
+                config = Small(backend=backend, num_seeds=2, hidden_size=HIDDEN, cell=cell)
                 if entry.vmap:
                     config.check(frozenset())
                     continue
@@ -180,7 +192,7 @@ class TestBackEnds:
             calls.append(call)
             return "scan"
 
-        monkeypatch.setattr(importlib.import_module("rnn_jax.unroll"), "choose", choose)
+        monkeypatch.setattr(importlib.import_module("rnn_jax.unrolling"), "choose", choose)
         experiment = launchable(name)
         arguments = [*arguments, "--zoneout=0.1", "--truncate_every=3", "--batch_size=3", f"--dtype={dtype}"]
         with as_in_a_new_process():

@@ -11,7 +11,9 @@ import pytest
 from helpers import reference
 from helpers.unrolls import (
     CASES,
+    FURTHER,
     LENGTHS,
+    THOROUGH,
     XS,
     B,
     H,
@@ -35,7 +37,6 @@ from rnn_jax import Cell, cells, unroll
 from rnn_jax.backends.native import vector_width
 from rnn_jax.bptt import RULES
 
-CELLS = tuple(cells.CELLS)
 LONG = ("scan", "manual")
 """Back ends for many steps: a CPU interprets pallas, slowly. `cudnn` needs a GPU: see test_cudnn."""
 BACKENDS = (*LONG, "pallas")
@@ -44,7 +45,10 @@ BACKENDS = (*LONG, "pallas")
 STEP = ("carry", "everything")
 ONCE = ("plain", "reverse_lengths_resets", "truncate_3", "one_step", "no_batch_axis", "two_batch_axes")
 TABLE = [("lstm", case, "scan") for case in CASES]
-TABLE += [(name, case, "scan") for name in CELLS if name != "lstm" for case in STEP]
+TABLE += [(name, case, "scan") for name in THOROUGH if name != "lstm" for case in STEP]
+TABLE += [(name, "everything", "scan") for name in FURTHER]
+TABLE += [(name, "reverse_lengths_resets", "associative") for name in ("mingru", "minlstm", "lru")]
+TABLE += [("mingru", "checkpoint_not_dividing", "associative")]
 # Here the gradient passes every control by hand, and each rule says what it keeps.
 TABLE += [("lstm", case, "manual") for case in CASES]
 TABLE += [(name, case, "manual") for name in ("rnn", "gru") for case in (*STEP, "lengths_resets", "two_batch_axes")]
@@ -385,8 +389,8 @@ def counter(dtype) -> Cell:
     """Counts its steps; y is the count before the step."""
     return Cell(
         "counter",
-        init_params=lambda key, input_size, hidden_size: (),
-        init_carry=lambda batch_shape, hidden_size: jnp.zeros((*batch_shape, hidden_size), dtype),
+        init_params=lambda key, input_size, hidden_size, dtype=None: (),
+        init_carry=lambda batch_shape, hidden_size, _=None: jnp.zeros((*batch_shape, hidden_size), dtype),
         recur=lambda params, carry, x: (carry + 1, carry),
     )
 
@@ -412,12 +416,16 @@ def test_a_cell_may_carry_any_pytree():
     """A decaying sum and its largest value so far, with a decay that learns."""
     cell = Cell(
         "leaky",
-        init_params=lambda key, input_size, hidden_size: {"decay": jnp.ones(hidden_size)},
-        init_carry=lambda batch_shape, hidden_size: {},
+        init_params=lambda key, input_size, hidden_size, dtype=jnp.float32: {"decay": jnp.ones(hidden_size, dtype)},
+        init_carry=lambda batch, hidden_size, dtype=jnp.float32: {
+            "sum": jnp.zeros((*batch, hidden_size), dtype),
+            "largest": jnp.full((*batch, hidden_size), -10.0, dtype),
+        },
         recur=lambda p, c, x: (
             {"sum": p["decay"] * c["sum"] + x, "largest": jnp.maximum(c["largest"], x)},
             p["decay"] * c["sum"] + x,
         ),
+        trial=(3, 3),
     )
     _, xs, _ = draw(cells.get("rnn"), T, (B,))
     start = {"sum": jnp.ones((B, I)), "largest": jnp.full((B, I), -10.0)}
@@ -502,12 +510,12 @@ def test_the_gradient_is_a_sum_over_time(name):
 ERRORS = {
     "backend": (
         {"backend": "fast"},
-        "unknown backend 'fast': take one of auto, scan, manual, native, cudnn, pallas",
+        "unknown backend 'fast': take one of auto, scan, manual, native, associative, cudnn, pallas",
     ),
     "checkpoint_every": ({"checkpoint_every": 0}, "checkpoint_every must be at least 1, got 0"),
     "truncate_every": ({"truncate_every": -2}, "truncate_every must be at least 1, got -2"),
     "xs_rank": ({"xs": jnp.zeros(I)}, r"xs must be \[T, \*batch, I\], got shape \(3,\)"),
-    "features": ({"xs": jnp.zeros((T, B, I + 1))}, r"xs \(7, 4, 4\) has 4 features, w_ih \(3, 20\) takes 3"),
+    "features": ({"xs": jnp.zeros((T, B, I + 1))}, r"xs \(7, 4, 4\) has 4 features, the parameters of 'lstm' take 3"),
     "lengths_shape": ({"lengths": jnp.zeros(3, int)}, r"lengths must be integers \[4\], got int64\[3\]"),
     "lengths_dtype": ({"lengths": jnp.zeros(B)}, r"lengths must be integers \[4\], got float64\[4\]"),
     "lengths_too_long": ({"lengths": jnp.array([1, 8, 2, 3])}, r"lengths must be in 0\.\.7, got 1\.\.8"),
@@ -545,7 +553,7 @@ def test_error_no_rule():
 
 
 def test_error_no_size():
-    message = "give the initial carry: the parameters of 'counter' do not tell its size"
+    message = "give carry or hidden_size: cell 'counter' has no sizes, so its parameters do not tell them"
     with pytest.raises(ValueError, match=message):
         unroll(counter(jnp.float32), (), XS)
 
@@ -574,3 +582,121 @@ def test_lengths_may_be_a_list():
     final, ys = unroll(cells.get("gru"), params, jnp.ones((T, 2, I), jnp.float32), lengths=[T, 2])
     assert not ys[2:, 1].any()
     assert_allclose(final.h[1], ys[1, 1], rtol=0)
+
+
+class TestMask:
+    """Padding anywhere: what is masked, NaN included, is as if it were not there."""
+
+    MASK = np.array(
+        [[1, 1, 1, 1, 1, 1, 1], [0, 0, 1, 1, 1, 1, 1], [1, 0, 1, 0, 0, 1, 1], [0, 0, 0, 0, 0, 0, 0]], bool
+    ).T
+
+    @pytest.mark.parametrize("reverse", [False, True])
+    @pytest.mark.parametrize("backend", ["scan", "manual", "pallas"])
+    def test_holes(self, backend, reverse):
+        cell = cells.get("lstm")
+        params, xs, carry = draw(cell, T, (B,))
+        resets = jnp.zeros((T, B), bool).at[3, 2].set(True).at[5, 1].set(True)  # the first lies in a hole
+        filled = jnp.where(self.MASK[..., None], xs, jnp.nan)
+
+        def loss(params, xs, carry):
+            final, ys = unroll(
+                cell, params, xs, carry=carry, mask=self.MASK, resets=resets, truncate_every=3, reverse=reverse,
+                backend=backend,
+            )  # fmt: skip
+            return jnp.sum(jnp.sin(ys)) + jnp.sum(final.h * final.c), (final, ys)
+
+        (_, (final, ys)), gradients = jax.jit(jax.value_and_grad(loss, (0, 1), has_aux=True))(params, filled, carry)
+        assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(gradients))
+        for b in range(B):
+            steps = np.flatnonzero(self.MASK[:, b])
+            alone, ys_alone = unroll(
+                cell, params, xs[steps, b], carry=jax.tree.map(lambda c, b=b: c[b], carry), resets=resets[steps, b],
+                reverse=reverse, backend="scan",
+            )  # fmt: skip
+            assert_allclose(ys[steps, b], ys_alone, rtol=1e-12)
+            assert_allclose(final.c[b], alone.c, rtol=1e-12)
+        assert not np.any(np.asarray(ys)[~self.MASK])
+        assert not np.any(np.asarray(gradients[1])[~self.MASK])
+
+    def test_with_lengths_a_step_needs_both(self):
+        cell = cells.get("gru")
+        params, xs, _ = draw(cell, T, (B,))
+        both = self.MASK & (np.arange(T)[:, None] < np.array(LENGTHS))
+        expected = unroll(cell, params, xs, mask=both)
+        found = unroll(cell, params, xs, mask=self.MASK, lengths=jnp.array(LENGTHS))
+        jax.tree.map(assert_array_equal, found, expected)
+
+    def test_cuts_count_steps_that_are_taken(self):
+        cell, params = identity_cell(1.0)
+        mask = jnp.array([True, False, True, True, False, True])[:, None]
+
+        def last(carry):
+            return unroll(cell, params, jnp.zeros((6, 1, I)), carry=carry, mask=mask, truncate_every=3)[1][:, 0, 0]
+
+        slopes = jax.jacobian(last)(cells.RNNCarry(jnp.ones((1, H)))).h[:, 0, 0]
+        assert_array_equal(slopes, [1, 0, 1, 1, 0, 0])
+
+
+class TestStatesOfAnyRank:
+    """A matrix for a state: controls see its batch axes and nothing else, also where B is as large as a state axis."""
+
+    CELL = Cell(
+        "outer",
+        init_params=lambda key, i, h, dtype=jnp.float32: jnp.ones((i, h), dtype),
+        init_carry=lambda batch, h, dtype=jnp.float32: jnp.zeros((*batch, h, h), dtype),
+        recur=lambda p, c, x: ((new := 0.5 * c + (x @ p)[..., None]), new.sum(-1) + 1),
+        output=lambda c: c.sum(-1) + 1,
+    )
+
+    @pytest.mark.parametrize("control", ["lengths", "resets"])
+    def test_each_sequence_alone(self, control):
+        xs = draw(cells.get("rnn"), T, (H,))[1]  # as many sequences as units
+        params = jnp.asarray(np.random.default_rng(0).normal(size=(I, H)))
+        options = {
+            "lengths": jnp.array([7, 0, 3, 1, 5]),
+            "resets": jnp.asarray(np.random.default_rng(1).random((T, H)) < 0.4),
+        }
+        given = {control: options[control]}
+        final, ys = unroll(self.CELL, params, xs, hidden_size=H, **given)
+        for b in range(H):
+            one = {name: value[..., b] for name, value in given.items()}
+            alone = unroll(self.CELL, params, xs[:, b], hidden_size=H, **one)
+            assert_allclose(final[b], alone[0], rtol=1e-12)
+            assert_allclose(ys[:, b], alone[1], rtol=1e-12)
+
+    @pytest.mark.parametrize("output", [None, CELL.output])
+    def test_no_zoneout_and_no_perturbation_change_nothing(self, output):
+        cell = dataclasses.replace(self.CELL, output=output)
+        xs, params = draw(cells.get("rnn"), T, (B,))[1], jnp.ones((I, H))
+        expected = unroll(cell, params, xs, hidden_size=H)
+        nothing = jnp.zeros((T, B, H, H))
+        for options in ({"zoneout": nothing}, {"perturbations": nothing}):
+            jax.tree.map(assert_array_equal, unroll(cell, params, xs, hidden_size=H, **options), expected)
+
+    def test_a_perturbation_shows_in_an_output_of_the_carry(self):
+        xs, params = draw(cells.get("rnn"), T, (B,))[1], jnp.ones((I, H))
+        one = jnp.zeros((T, B, H, H)).at[2, 1, 3, 0].set(1.0)
+        (_, ys), (_, moved) = (
+            unroll(self.CELL, params, xs, hidden_size=H, **options) for options in ({}, {"perturbations": one})
+        )
+        assert_allclose((moved - ys)[:, 1, 3], [0, 0, 1, 0.5, 0.25, 0.125, 0.0625], atol=1e-12)
+
+
+def test_integers_take_the_fast_path():
+    cell = cells.get("lstm")
+    params = cell.init_params(jax.random.key(0), I, H)
+    xs = jnp.asarray(np.random.default_rng(0).integers(-2, 3, (T, B, I)))
+    program = jax.jit(partial(unroll, cell)).lower(params, xs).as_text()
+    assert ("rnn_jax_forward" in program) == (vector_width() is not None)
+    expected = unroll(cell, params, xs.astype(jnp.float32), backend="scan")
+    jax.tree.map(partial(assert_allclose, rtol=1e-5, atol=1e-6), unroll(cell, params, xs), expected)
+
+
+def test_one_step_is_not_worth_the_loops():
+    cell = cells.get("lstm")
+    params = cell.init_params(jax.random.key(0), I, H)
+    inputs = (jnp.ones((n, B, I), jnp.float32) for n in (1, 2))
+    one, two = (jax.jit(partial(unroll, cell)).lower(params, xs).as_text() for xs in inputs)
+    assert "rnn_jax_forward" not in one
+    assert ("rnn_jax_forward" in two) == (vector_width() is not None)
