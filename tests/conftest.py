@@ -1,6 +1,7 @@
 """Strictness for every test: 64-bit types exist (tests name their dtypes), plots need no display."""
 
 import contextlib
+import ctypes
 import gc
 import os
 from importlib.metadata import version
@@ -44,6 +45,8 @@ def _programs_of_one_file_at_a_time():
     yield
     jax.clear_caches()
     gc.collect()
+    with contextlib.suppress(OSError, AttributeError):  # glibc keeps what was let go, unless it is asked
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 @pytest.fixture
