@@ -22,6 +22,7 @@ import jax
 import jax.numpy as jnp
 
 from rnn_jax.cells.cell import Cell, matmul, of_weights
+from rnn_jax.cells.rnn import project
 from rnn_jax.initializers import SCHEMES, gate_keys, init_gates
 from rnn_jax.types import Array, DType, Key
 
@@ -70,11 +71,6 @@ def init_carry(batch_shape: tuple[int, ...], hidden_size: int, dtype: DType = jn
     """Zeros `[*batch_shape, H]`, H being `hidden_size`, of `dtype`, or float32 where that is narrower."""
     zeros = jnp.zeros((*batch_shape, hidden_size), jnp.promote_types(dtype, jnp.float32))
     return CoRNNCarry(zeros, zeros)
-
-
-def project(params: CoRNNParams, xs: Array) -> Array:
-    """x W_ih + b: `[..., I]` to `[..., H]`."""
-    return matmul(xs, params.w_ih) + params.b
 
 
 def recur(constants: Constants, params: CoRNNParams, carry: CoRNNCarry, projected: Array) -> tuple[CoRNNCarry, Array]:

@@ -22,7 +22,7 @@ import jax
 import jax.numpy as jnp
 
 from rnn_jax.cells.cell import Cell, gates, matmul, of_weights
-from rnn_jax.cells.gru import GRUActivations, GRUCarry, init_carry
+from rnn_jax.cells.gru import GRUActivations, GRUCarry, init_carry, project
 from rnn_jax.initializers import chrono_bias, gate_keys, init_gates
 from rnn_jax.types import Array, DType, Key
 
@@ -51,11 +51,6 @@ def init_params(
     if chrono is not None:
         b = b.at[hidden_size : 2 * hidden_size].set(chrono_bias(keys.chrono, hidden_size, chrono, b.dtype))
     return GRUResetBeforeParams(w_ih, w_hh, b)
-
-
-def project(params: GRUResetBeforeParams, xs: Array) -> tuple[Array, ...]:
-    """x W_ih + b: `[..., I]` to three arrays `[..., H]`."""
-    return gates(matmul(xs, params.w_ih) + params.b, 3)
 
 
 def activations(params: GRUResetBeforeParams, carry: GRUCarry, projected: tuple[Array, ...]) -> GRUActivations:

@@ -18,8 +18,8 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from rnn_jax.cells.cell import Cell, Sizes, matmul, of_weights
-from rnn_jax.cells.rnn import RNNActivations, RNNCarry, init_carry
+from rnn_jax.cells.cell import Cell, Sizes, of_weights
+from rnn_jax.cells.rnn import RNNActivations, RNNCarry, init_carry, project
 from rnn_jax.initializers import gate_keys, init_gates
 from rnn_jax.types import Array, DType, Key
 
@@ -56,11 +56,6 @@ def init_params(
     if init != "identity":
         u = jax.random.uniform(keys.chrono, (hidden_size,), dtype)
     return IndRNNParams(w_ih, u * jnp.asarray(gain, dtype), b)
-
-
-def project(params: IndRNNParams, xs: Array) -> Array:
-    """x W_ih + b: `[..., I]` to `[..., H]`."""
-    return matmul(xs, params.w_ih) + params.b
 
 
 def activations(params: IndRNNParams, carry: RNNCarry, projected: Array) -> RNNActivations:

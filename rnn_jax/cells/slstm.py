@@ -28,7 +28,7 @@ import jax
 import jax.numpy as jnp
 
 from rnn_jax.cells.cell import Cell, gates, matmul, of_weights
-from rnn_jax.cells.lstm import LSTMActivations, gate_biases
+from rnn_jax.cells.lstm import LSTMActivations, gate_biases, project
 from rnn_jax.initializers import gate_keys, init_gates
 from rnn_jax.types import Array, DType, Key
 
@@ -72,11 +72,6 @@ def init_carry(batch_shape: tuple[int, ...], hidden_size: int, dtype: DType = jn
     shape = (*batch_shape, hidden_size)
     wide = jnp.zeros(shape, jnp.promote_types(dtype, jnp.float32))
     return SLSTMCarry(jnp.zeros(shape, dtype), wide, wide, wide)
-
-
-def project(params: SLSTMParams, xs: Array) -> tuple[Array, ...]:
-    """x W_ih + b: `[..., I]` to four arrays `[..., H]`."""
-    return gates(matmul(xs, params.w_ih) + params.b, 4)
 
 
 def stabilized(params: SLSTMParams, carry: SLSTMCarry, projected: tuple[Array, ...]) -> tuple[LSTMActivations, Array]:
