@@ -1,6 +1,5 @@
 """Where the gradient of cells goes at their initialization."""
 
-import inspect
 import math
 import time
 from collections.abc import Sequence
@@ -97,7 +96,7 @@ def sweep(config: Config, workdir: Path) -> tuple[list[dict[str, Any]], float]:
     for cell_name, init, gain, options in config.settings():
         cell = cells.get(cell_name)
         key = jax.random.fold_in(jax.random.key(config.seed), 1)
-        if "gain" in inspect.signature(cell.init_params).parameters:  # else there are no weights for it to multiply
+        if gain != 1:  # a cell without weights for it to multiply has only this one, see `Config.settings`
             options = {"gain": gain, **options}
         params = cell.init_params(key, config.input_size, config.hidden_size, **options)
         if cell_name not in looks:
