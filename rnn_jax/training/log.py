@@ -1,6 +1,7 @@
 """The log of a training run: JSON lines, and the same numbers as TensorBoard events."""
 
 import json
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -29,10 +30,7 @@ class TrainingLog:
         self.file = self.path.open("a", encoding="utf-8")
         self.events = None
         if tensorboard:
-            need(__name__, "tensorboardX")
-            from tensorboardX import SummaryWriter  # not everywhere where the library runs
-
-            self.events = SummaryWriter(str(workdir / "events"), purge_step=first_step + 1)
+            self.events = _summary_writer()(str(workdir / "events"), purge_step=first_step + 1)
 
     def _keep_until(self, step: int) -> None:
         kept = [record for record in read_log(self.path) if record["step"] <= step]
@@ -55,6 +53,23 @@ class TrainingLog:
         self.file.close()
         if self.events is not None:
             self.events.close()
+
+
+def _summary_writer() -> Any:
+    """That of tensorboardX, which would import PyTorch where it is installed, seconds for the name of a type.
+
+    It does without where that import fails, as it does in Python for a module that stands as None in `sys.modules`.
+    """
+    need(__name__, "tensorboardX")
+    here = "torch" in sys.modules
+    if not here:
+        sys.modules["torch"] = None  # type: ignore[assignment]
+    try:
+        from tensorboardX import SummaryWriter  # not everywhere where the library runs
+    finally:
+        if not here:
+            del sys.modules["torch"]
+    return SummaryWriter
 
 
 def read_log(path: Path) -> list[dict[str, Any]]:

@@ -1,14 +1,31 @@
 """The log: what it holds after a restart, whatever the restart found, and the TensorBoard events beside it."""
 
 import json
+import os
 import struct
+import subprocess
+import sys
+from pathlib import Path
 
 import pandas as pd
 import pytest
 from tensorboardX.crc32c import crc32c
 from tensorboardX.proto.event_pb2 import Event, SessionLog
 
+import rnn_jax
 from rnn_jax.training.log import TrainingLog, read_log
+
+WITH_TORCH = """
+import sys
+from pathlib import Path
+if sys.argv[2] == "before":
+    import torch
+from rnn_jax.training.log import TrainingLog
+log = TrainingLog(Path(sys.argv[1]), 0)
+assert ("torch" in sys.modules) == (sys.argv[2] == "before"), "imported for the log"
+import torch
+assert torch.Tensor is int, "not to be had any more"
+"""
 
 
 def write(folder, first_step, steps, **options):
@@ -119,3 +136,14 @@ class TestEvents:
     def test_none_without_tensorboard(self, tmp_path):
         write(tmp_path, 0, [10], tensorboard=False)
         assert not (tmp_path / "events").exists()
+
+    @pytest.mark.parametrize("when", ["before", "after"])
+    def test_pytorch_is_not_imported_for_them(self, tmp_path, when):
+        """And who imports it, before or after, has it."""
+        (tmp_path / "torch.py").write_text("Tensor = int\n")
+        path = os.pathsep.join([str(tmp_path), str(Path(rnn_jax.__file__).parents[1])])
+        command = [sys.executable, "-c", WITH_TORCH, str(tmp_path), when]
+        ran = subprocess.run(
+            command, env={**os.environ, "PYTHONPATH": path}, capture_output=True, text=True, check=False
+        )
+        assert ran.returncode == 0, ran.stderr
