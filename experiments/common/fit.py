@@ -1,6 +1,7 @@
 """The training run of every experiment: from a task, a model and data to trained parameters and a record of them."""
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,6 +16,7 @@ from experiments.common import results
 from experiments.common.flags import UsageError
 from experiments.common.training import TrainConfig, backend_in_use, num_devices
 from rnn_jax import models
+from rnn_jax.plotting import style
 from rnn_jax.training.checkpoints import save_params
 from rnn_jax.training.loop import Probe, Schedule, steps_per_dispatch, train
 from rnn_jax.training.optimizers import learning_rate_schedule, make_optimizer
@@ -128,7 +130,9 @@ def fit(
     schedule = Schedule(steps_per_epoch, config.epochs, dispatch, config.keep)
     results.note_data(workdir, fingerprint)
     probe = make_probe(config, model, look)
-    trained = train(functions, config.seeds, data, schedule, workdir, learning_rate, probe)
+    with ThreadPoolExecutor(max_workers=1) as beside:
+        beside.submit(style.load)  # while XLA compiles; whoever trains draws when that is done
+        trained = train(functions, config.seeds, data, schedule, workdir, learning_rate, probe)
     fitted = Fitted(
         trained.states.best_params,
         {

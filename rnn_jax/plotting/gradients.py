@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from rnn_jax.plotting.style import STYLE, colormaps, rc_context, save, subplots
+from rnn_jax.plotting.style import STYLE, rc_context, save, subplots
 
 
 def by_lag(path: Path, title: str, curves: Mapping[str, tuple[np.ndarray, np.ndarray]], ylabel: str) -> None:
@@ -20,6 +20,8 @@ def by_lag(path: Path, title: str, curves: Mapping[str, tuple[np.ndarray, np.nda
         curves: name to lags `[K]` and the log10 of the norms there `[K]`, -inf where the gradient is zero.
         ylabel: what the norm is of.
     """
+    from matplotlib import colormaps  # with the first figure, see `rnn_jax.plotting.style`
+
     with rc_context(STYLE):
         figure, axes = subplots(figsize=(9, 5))
         colours = colormaps["viridis" if len(curves) > 10 else "tab10"]

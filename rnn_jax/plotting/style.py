@@ -1,16 +1,17 @@
 """What all plots share: colours, style, and how a figure becomes a PNG file.
 
 Figures are made without `pyplot`: nothing here chooses a matplotlib back end, opens a window or keeps a figure alive.
+Matplotlib is imported with the first figure, as whoever trains before would wait for it.
 """
 
+from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from matplotlib import colormaps, rc_context
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
-__all__ = ["COLOURS", "STYLE", "colormaps", "rc_context", "save", "subplots"]
+__all__ = ["COLOURS", "STYLE", "load", "rc_context", "save", "subplots"]
 
 COLOURS = ("#1b6ca8", "#d1495b", "#8a8a8a", "#66a182", "#edae49", "#5c4d7d")
 """Of the curves of a plot, in the order in which they are drawn."""
@@ -27,7 +28,21 @@ STYLE: Any = {
 """Settings of Matplotlib for every plot, for `rc_context`."""
 
 
-def subplots(rows: int = 1, columns: int = 1, *, figsize: tuple[float, float], **options: Any) -> tuple[Figure, Any]:
+def load() -> None:
+    """Imports Matplotlib and has it read its fonts, about a second: for a thread beside work that Python waits for."""
+    figure, axes = subplots(figsize=(1, 1))
+    axes.set(yscale="log", title="1")  # a power of ten in the labels takes the parser of formulas
+    figure.draw_without_rendering()
+
+
+def rc_context(settings: Any) -> AbstractContextManager[None]:
+    """Settings of Matplotlib, by name, for what is drawn inside its `with`: `matplotlib.rc_context`."""
+    import matplotlib
+
+    return matplotlib.rc_context(settings)
+
+
+def subplots(rows: int = 1, columns: int = 1, *, figsize: tuple[float, float], **options: Any) -> tuple["Figure", Any]:
     """A figure and its axes, as `pyplot.subplots`; call it inside `rc_context(STYLE)`.
 
     Args:
@@ -35,13 +50,17 @@ def subplots(rows: int = 1, columns: int = 1, *, figsize: tuple[float, float], *
         figsize: in inches.
         options: of `Figure.subplots` (`sharex`, `height_ratios`, ...).
     """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
     figure = Figure(figsize=figsize)
     FigureCanvasAgg(figure)
     return figure, figure.subplots(rows, columns, **options)
 
 
-def save(figure: Figure, path: Path) -> None:
+def save(figure: "Figure", path: Path) -> None:
     """Writes the figure as a PNG to this path; makes the folder. Raises `OSError` where that cannot be."""
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.tight_layout()
+    figure.set_layout_engine(None)  # as long as there is one, even one that is through, `savefig` draws twice
     figure.savefig(path)

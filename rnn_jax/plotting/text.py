@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from matplotlib.ticker import MaxNLocator
 
 from rnn_jax.plotting.style import COLOURS, STYLE, rc_context, save, subplots
 
@@ -28,6 +27,8 @@ def accuracy_curves(path: Path, records: Sequence[Mapping[str, Any]], levels: Ma
 
     Raises: `ValueError` where no record has an accuracy.
     """
+    from matplotlib.ticker import MaxNLocator  # with the first figure, see `rnn_jax.plotting.style`
+
     frame = pd.DataFrame(records)
     curves = {name: frame.dropna(subset=[name]) for name in CURVES if name in frame}
     curves = {name: part for name, part in curves.items() if len(part)}

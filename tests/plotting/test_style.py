@@ -1,11 +1,14 @@
 """Plots leave the settings of a program that draws its own as they are."""
 
 import os
+import pkgutil
 import subprocess
 import sys
 
 import pytest
+from helpers.imports import third_party_imports
 
+from rnn_jax import plotting
 from rnn_jax.plotting import style
 
 PROGRAM = """
@@ -31,6 +34,13 @@ def test_nothing_is_switched(tmp_path):
     assert imported == "forecast gradients long_sequences memory_tasks style text training False"
     assert drawn == "False svg"
     assert (tmp_path / "errors.png").read_bytes()[:4] == b"\x89PNG"
+
+
+def test_matplotlib_comes_with_the_first_figure():
+    """Not with the plots' modules: who trains before would wait for it."""
+    modules = [f"rnn_jax.plotting.{module.name}" for module in pkgutil.iter_modules(plotting.__path__)]
+    assert "matplotlib" in third_party_imports("rnn_jax.plotting.style", "matplotlib.figure"), "it is not noticed"
+    assert "matplotlib" not in third_party_imports(*modules)
 
 
 def test_style_is_that_of_the_figure_alone(tmp_path, figures):
