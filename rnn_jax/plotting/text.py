@@ -119,7 +119,9 @@ def accuracy_by_length(
         found = [100 * row[3] for rows in models.values() for row in rows if row[2]]
         if found:  # the curves take the upper half of the picture, the bars the lower
             span = max(max(found) - min(found), 1.0)
-            axes.set_ylim(min(found) - 1.1 * span, max(found) + 0.2 * span)
+            low, high = min(found) - 1.1 * span, max(found) + 0.2 * span
+            axes.set_ylim(low, high)
+            axes.set_yticks([tick for tick in axes.get_yticks() if max(low, 0) <= tick <= min(high, 100)])
         axes.set_xticks(places, [_group(low, high) for low, high, _ in shared])
         axes.set(xlabel=f"length, {unit} (bars: number of texts)", ylabel="accuracy, %", title="Accuracy by length")
         axes.legend(loc="upper left", bbox_to_anchor=(1, 1))

@@ -71,6 +71,14 @@ class TestAccuracyByLength:
         assert [bar.get_height() for bar in behind.patches] == [2, 1, 0, 1]
         assert axes.get_zorder() > behind.get_zorder()
 
+    def test_no_accuracy_below_0_or_above_100(self, tmp_path, figures):
+        """Far apart, the curves leave room for the bars where no accuracy can be."""
+        rows = {"a": [(0, 10, 5, 0.0), (10, 20, 5, 1.0)]}
+        plotting_text.accuracy_by_length(tmp_path / "l.png", rows)
+        axes = next(each for each in figures[0].axes if each.lines)
+        assert axes.get_yticks().min() == 0
+        assert axes.get_yticks().max() == 100
+
     def test_no_texts(self, tmp_path, figures):
         plotting_text.accuracy_by_length(tmp_path / "l.png", {"a": [(0, 10, 0, math.nan)]})
         assert np.isnan(figures[0].axes[0].lines[0].get_ydata()).all()
