@@ -19,8 +19,9 @@ import chex
 import jax
 import pytest
 
+from rnn_jax import unrolling
 from rnn_jax.backends import native
-from rnn_jax.machine import peak_bytes
+from rnn_jax.machine import peak_bytes, resident_bytes
 
 jax.config.update("jax_enable_x64", True)
 # Tracing and lowering take most of what is left: fewer notes of where a line came from, and fewer rounds for garbage.
@@ -39,10 +40,16 @@ def pytest_configure(config):
             native.build()
 
 
+MUCH = 3 * 2**29
+"""Bytes from which on a process gives back what it can; one file takes up to a GiB more, and a worker may have 3."""
+
+
 @pytest.fixture(autouse=True, scope="module")
-def _programs_of_one_file_at_a_time():
-    """JAX keeps every program that it has compiled: over all files that would be gigabytes."""
+def _programs_of_few_files_at_a_time():
+    """JAX keeps every program that it has compiled, and what one file has compiled the next may use."""
     yield
+    if resident_bytes() < MUCH:
+        return
     jax.clear_caches()
     gc.collect()
     with contextlib.suppress(OSError, AttributeError):  # glibc keeps what was let go, unless it is asked
@@ -52,6 +59,14 @@ def _programs_of_one_file_at_a_time():
 @pytest.fixture
 def traced_anew():
     """For a test that puts another rule or step into a table: an unroll is traced once for each cell and shape."""
+    unrolling._run.clear_cache()
+    yield
+    unrolling._run.clear_cache()
+
+
+@pytest.fixture
+def all_traced_anew():
+    """Where functions around the unroll are traced once too."""
     jax.clear_caches()
     yield
     jax.clear_caches()
