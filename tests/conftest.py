@@ -5,6 +5,7 @@ import ctypes
 import gc
 import os
 from importlib.metadata import version
+from pathlib import Path
 
 os.environ["MPLBACKEND"] = "Agg"  # before anything imports matplotlib
 # Compiling is most of the time of these tests, and what it makes is run once: unoptimized, in one module, and where XLA
@@ -29,6 +30,13 @@ jax.config.update("jax_traceback_in_locations_limit", 0)
 gc.set_threshold(100_000)
 pytest.register_assert_rewrite("helpers")
 
+LONGEST = (
+    "test_unrolling.py", "experiments/common/test_results.py", "docs/test_adding.py", "test_examples.py",
+    "experiments/text/test_text.py", "experiments/forecast/test_killed.py", "backends/test_derivatives.py",
+    "bptt/test_faults.py", "diagnostics/test_gradcheck.py",
+)  # fmt: skip
+"""These begin first: a file stays with one process, and one that takes a minute must not be the last to begin."""
+
 PEAKS: dict[str, float] = {}
 """The most memory that each process of the tests has held, in GiB."""
 
@@ -42,6 +50,13 @@ def pytest_configure(config):
 
 MUCH = 3 * 2**29
 """Bytes from which on a process gives back what it can; one file takes up to a GiB more, and a worker may have 3."""
+
+
+def pytest_collection_modifyitems(items):
+    """In the order of `LONGEST`; all others as they were."""
+    here = Path(__file__).parent
+    places = {here / name: place for place, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: places.get(item.path, len(places)))
 
 
 @pytest.fixture(autouse=True, scope="module")
