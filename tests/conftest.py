@@ -5,6 +5,7 @@ import ctypes
 import gc
 import os
 from importlib.metadata import version
+from pathlib import Path
 
 os.environ["MPLBACKEND"] = "Agg"  # before anything imports matplotlib
 # Compiling is most of the time of these tests, and what it makes is run once: unoptimized, in one module, and where XLA
@@ -19,14 +20,22 @@ import chex
 import jax
 import pytest
 
+from rnn_jax import unrolling
 from rnn_jax.backends import native
-from rnn_jax.machine import peak_bytes
+from rnn_jax.machine import peak_bytes, resident_bytes
 
 jax.config.update("jax_enable_x64", True)
 # Tracing and lowering take most of what is left: fewer notes of where a line came from, and fewer rounds for garbage.
 jax.config.update("jax_traceback_in_locations_limit", 0)
 gc.set_threshold(100_000)
 pytest.register_assert_rewrite("helpers")
+
+LONGEST = (
+    "test_unrolling.py", "experiments/common/test_results.py", "docs/test_adding.py", "test_examples.py",
+    "experiments/text/test_text.py", "experiments/forecast/test_killed.py", "backends/test_derivatives.py",
+    "bptt/test_faults.py", "diagnostics/test_gradcheck.py",
+)  # fmt: skip
+"""These begin first: a file stays with one process, and one that takes a minute must not be the last to begin."""
 
 PEAKS: dict[str, float] = {}
 """The most memory that each process of the tests has held, in GiB."""
@@ -39,10 +48,23 @@ def pytest_configure(config):
             native.build()
 
 
+MUCH = 3 * 2**29
+"""Bytes from which on a process gives back what it can; one file takes up to a GiB more, and a worker may have 3."""
+
+
+def pytest_collection_modifyitems(items):
+    """In the order of `LONGEST`; all others as they were."""
+    here = Path(__file__).parent
+    places = {here / name: place for place, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: places.get(item.path, len(places)))
+
+
 @pytest.fixture(autouse=True, scope="module")
-def _programs_of_one_file_at_a_time():
-    """JAX keeps every program that it has compiled: over all files that would be gigabytes."""
+def _programs_of_few_files_at_a_time():
+    """JAX keeps every program that it has compiled, and what one file has compiled the next may use."""
     yield
+    if resident_bytes() < MUCH:
+        return
     jax.clear_caches()
     gc.collect()
     with contextlib.suppress(OSError, AttributeError):  # glibc keeps what was let go, unless it is asked
@@ -52,6 +74,14 @@ def _programs_of_one_file_at_a_time():
 @pytest.fixture
 def traced_anew():
     """For a test that puts another rule or step into a table: an unroll is traced once for each cell and shape."""
+    unrolling._run.clear_cache()
+    yield
+    unrolling._run.clear_cache()
+
+
+@pytest.fixture
+def all_traced_anew():
+    """Where functions around the unroll are traced once too."""
     jax.clear_caches()
     yield
     jax.clear_caches()

@@ -20,20 +20,24 @@ HEAVY = {
 """What reads data, trains or draws: nobody who asks for help waits for it."""
 
 HELP = """
-import contextlib, io, json, runpy, sys
-import launch
+import contextlib, importlib, io, json, runpy, sys
 
-name, module = sys.argv[1:]
-out = io.StringIO()
-with contextlib.redirect_stdout(out):
-    status = launch.main([name, "--help"])
-packages = sorted({each.partition(".")[0] for each in sys.modules})
+def asked(name, module):
+    for each in [each for each in sys.modules if each.partition(".")[0] in ("launch", "experiments", "rnn_jax")]:
+        del sys.modules[each]  # each experiment is the first that is asked; JAX alone is imported once
+    launch = importlib.import_module("launch")
+    out = io.StringIO()
+    with contextlib.redirect_stdout(out):
+        status = launch.main([name, "--help"])
+    packages = sorted({each.partition(".")[0] for each in sys.modules})
 
-sys.argv[1:] = ["--help"]
-as_module = io.StringIO()
-with contextlib.redirect_stdout(as_module), contextlib.suppress(SystemExit):
-    runpy.run_module(module, run_name="__main__", alter_sys=True)
-print(json.dumps([status, out.getvalue(), as_module.getvalue(), packages]))
+    sys.argv[1:] = ["--help"]
+    as_module = io.StringIO()
+    with contextlib.redirect_stdout(as_module), contextlib.suppress(SystemExit):
+        runpy.run_module(module, run_name="__main__", alter_sys=True)
+    return status, out.getvalue(), as_module.getvalue(), packages
+
+print(json.dumps({name: asked(name, module) for name, module in json.loads(sys.argv[1]).items()}))
 """
 
 
@@ -42,15 +46,20 @@ def program(*arguments):
     return subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=False)
 
 
-@pytest.mark.parametrize("name", EXPERIMENTS)
-def test_help(name):
-    """The same by either command, without the packages that the experiment itself takes."""
-    module = EXPERIMENTS[name].module.removesuffix(".__main__")
-    if name != "benchmark":
-        assert module == f"experiments.{name}"
-    ran = program("-c", HELP, name, module)
+@pytest.fixture(scope="module")
+def helps():
+    """What each says by either command, and the packages that were then imported."""
+    modules = {name: entry.module.removesuffix(".__main__") for name, entry in EXPERIMENTS.items()}
+    assert all(module == f"experiments.{name}" for name, module in modules.items() if name != "benchmark")
+    ran = program("-c", HELP, json.dumps(modules))
     assert ran.returncode == 0, ran.stderr
-    status, out, as_module, packages = json.loads(ran.stdout)
+    return json.loads(ran.stdout)
+
+
+@pytest.mark.parametrize("name", EXPERIMENTS)
+def test_help(helps, name):
+    """The same by either command, without the packages that the experiment itself takes."""
+    status, out, as_module, packages = helps[name]
     assert status == 0
     assert out.startswith(f"python launch.py {name} [--flag=value ...]\n")
     assert as_module == out

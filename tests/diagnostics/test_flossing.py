@@ -42,10 +42,15 @@ class TestOrthonormalize:
         """Where those of `jnp.linalg.qr` are NaN or beyond all measure."""
 
         def largest(lengths):
-            return float(jnp.abs(jax.grad(lambda m: jnp.log(lengths(m)).sum())(matrix)).max())
+            return float(jnp.abs(jax.jit(jax.grad(lambda m: jnp.log(lengths(m)).sum()))(matrix)).max())
 
         assert largest(lambda m: orthonormalize(m)[1]) < 10 / SMALLEST
         assert not largest(lambda m: jnp.abs(jnp.diag(jnp.linalg.qr(m)[1]))) < 10 / SMALLEST
+
+
+def exponents(step, carry, xs, k):
+    """`largest_exponents`, compiled in one."""
+    return jax.jit(lambda carry, xs: largest_exponents(step, carry, xs, k))(carry, xs)
 
 
 class TestExponents:
@@ -53,7 +58,7 @@ class TestExponents:
         """The logarithms of the moduli of its eigenvalues, here of a matrix that is not normal."""
         basis, rates = normal(0, 4, 4), jnp.array([1.3, 0.9, 0.5, 0.2])
         matrix = basis @ jnp.diag(rates) @ jnp.linalg.inv(basis)
-        found = largest_exponents(lambda h, x: matrix @ h + x, jnp.zeros(4), jnp.zeros((2000, 4)), 4)
+        found = exponents(lambda h, x: matrix @ h + x, jnp.zeros(4), jnp.zeros((2000, 4)), 4)
         np.testing.assert_allclose(found, np.log(rates), atol=5e-3)
 
     @pytest.mark.parametrize("name", ["rnn", "gru", "lstm"])
@@ -61,18 +66,19 @@ class TestExponents:
         cell = cells.get(name)
         params = cell.init_params(jax.random.key(0), 3, 5, jnp.float64)
         xs, carry = normal(1, 40, 3), cell.init_carry((), 5, jnp.float64)
-        found = largest_exponents(lambda c, x: cell.step(params, c, x)[0], carry, xs, 4)
+        found = exponents(lambda c, x: cell.step(params, c, x)[0], carry, xs, 4)
 
         flat, unravel = jax.flatten_util.ravel_pytree(carry)
         start = jax.random.normal(jax.random.key(0), (flat.size, 4), jnp.float64)
-        jacobians = []
+
+        @jax.jit
+        def step(state, x):
+            return jax.flatten_util.ravel_pytree(cell.step(params, unravel(state), x)[0])[0]
+
+        jacobian, jacobians = jax.jit(jax.jacfwd(step)), []
         for x in xs:
-
-            def step(state, x=x):
-                return jax.flatten_util.ravel_pytree(cell.step(params, unravel(state), x)[0])[0]
-
-            jacobians.append(np.asarray(jax.jacfwd(step)(flat)))
-            flat = step(flat)
+            jacobians.append(np.asarray(jacobian(flat, x)))
+            flat = step(flat, x)
         np.testing.assert_allclose(found, by_qr(jacobians, start), rtol=1e-6)
 
     def test_sizes(self):
@@ -87,24 +93,29 @@ def tanh_loss(weights, xs, k=3):
     return flossing_loss(lambda h, x: jnp.tanh(weights @ h + x), jnp.zeros(len(weights)), xs, k)
 
 
+value_and_gradient = jax.jit(jax.value_and_grad(tanh_loss))
+
+
 class TestLoss:
     def test_is_the_mean_over_the_batch_of_the_sum_of_squares(self):
         weights, xs = normal(0, 4, 4), normal(1, 12, 5, 4)
-        each = [largest_exponents(lambda h, x: jnp.tanh(weights @ h + x), jnp.zeros(4), xs[:, b], 3) for b in range(5)]
+        run = jax.jit(lambda xs: largest_exponents(lambda h, x: jnp.tanh(weights @ h + x), jnp.zeros(4), xs, 3))
+        each = [np.asarray(run(xs[:, b])) for b in range(5)]
         assert float(tanh_loss(weights, xs)) == pytest.approx(float(np.mean([np.sum(e**2) for e in each])))
 
     def test_derivative_against_finite_differences(self):
         weights, xs, direction = 1.2 * normal(0, 4, 4), normal(1, 12, 2, 4), normal(2, 4, 4)
         step = 1e-6
-        ahead, behind = (tanh_loss(weights + sign * step * direction, xs) for sign in (1, -1))
-        along = jnp.vdot(jax.grad(tanh_loss)(weights, xs), direction)
+        loss = jax.jit(tanh_loss)
+        ahead, behind = (loss(weights + sign * step * direction, xs) for sign in (1, -1))
+        along = jnp.vdot(jax.jit(jax.grad(tanh_loss))(weights, xs), direction)
         assert float(along) == pytest.approx(float((ahead - behind) / (2 * step)), rel=1e-5)
 
     @pytest.mark.parametrize("dtype", [jnp.float32, jnp.float64])
     @pytest.mark.parametrize("weights", [jnp.zeros((4, 4)), jnp.ones((4, 4)), jnp.diag(jnp.array([1e3, 1.0, 0, 0]))])
     def test_derivative_is_finite_where_steps_lose_directions(self, weights, dtype):
         xs = normal(1, 50, 2, 4).astype(dtype)
-        value, gradient = jax.value_and_grad(tanh_loss)(weights.astype(dtype), xs)
+        value, gradient = value_and_gradient(weights.astype(dtype), xs)
         assert jnp.isfinite(gradient).all()
         assert 0 <= value <= 3 * np.log(SMALLEST) ** 2 + 100
 
@@ -129,6 +140,7 @@ def test_flossing_moves_exponents_to_zero(scale):
 
     flossed, losses = jax.jit(lambda w: floss(loss, w, Descent(), 60, jax.random.key(1)))(weights)
     assert losses.shape == (60,)
-    before, after = (float(loss(w, jax.random.key(99))) for w in (weights, flossed))
-    assert float(losses[0]) == pytest.approx(float(loss(weights, jax.random.fold_in(jax.random.key(1), 0))))
+    of = jax.jit(loss)
+    before, after = (float(of(w, jax.random.key(99))) for w in (weights, flossed))
+    assert float(losses[0]) == pytest.approx(float(of(weights, jax.random.fold_in(jax.random.key(1), 0))))
     assert after < 0.5 * before  # of the chaotic one rounding decides how far it comes

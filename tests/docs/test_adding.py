@@ -2,7 +2,6 @@
 
 import os
 import re
-import shlex
 import shutil
 import subprocess
 import sys
@@ -18,6 +17,24 @@ COPIED = ("rnn_jax", "experiments", "benchmarks", "tests", "launch.py", "pyproje
 SECTION = re.compile(r"^## (.+)$", re.M)
 EDIT = re.compile(r"^`([\w/.]+)`(?:, before `{1,2}(.+?)`{1,2})?\n\n```python\n(.*?)^```", re.M | re.S)
 COMMANDS = re.compile(r"^```bash\n(.*?)^```", re.M | re.S)
+
+
+# One process for the commands of a section, since JAX and what else it takes take seconds to import.
+ONE_AFTER_ANOTHER = """
+import runpy, shlex, sys
+for command in sys.argv[1:]:
+    python, *sys.argv = shlex.split(command)
+    assert python == "python", command
+    try:
+        if sys.argv[0] == "-m":
+            sys.argv = sys.argv[1:]
+            runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
+        else:
+            runpy.run_path(sys.argv[0], run_name="__main__")
+    except SystemExit as ended:
+        if ended.code:
+            sys.exit(f"{command}: ended with status {ended.code}")
+"""
 
 
 class Part(NamedTuple):
@@ -84,7 +101,6 @@ def test_followed_to_the_letter(tmp_path, name):
             assert text.count(f"\n{before}") == 1, f"{file} has no single line {before!r}"
             path.write_text(text.replace(f"\n{before}", f"\n{code}{before}"), encoding="utf-8")
     environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
-    for command in PARTS[name].commands:
-        words = [sys.executable if word == "python" else word for word in shlex.split(command)]
-        ran = subprocess.run(words, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
-        assert ran.returncode == 0, f"{command}\n{ran.stdout[-2000:]}\n{ran.stderr[-2000:]}"
+    commands = [sys.executable, "-c", ONE_AFTER_ANOTHER, *PARTS[name].commands]
+    ran = subprocess.run(commands, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    assert ran.returncode == 0, f"{ran.stdout[-2000:]}\n{ran.stderr[-2000:]}"

@@ -75,7 +75,7 @@ def test_again_it_only_prints(made):
     assert contents(made.folder) == before
 
 
-@pytest.mark.usefixtures("traced_anew")
+@pytest.mark.usefixtures("all_traced_anew")
 def test_a_broken_gradient_does_not_get_there(tmp_path, monkeypatch):
     """Nothing passes from step to step; for the LSTM, nothing along the cell state. Both still learn something."""
 

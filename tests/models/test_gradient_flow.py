@@ -20,7 +20,7 @@ def test_of_a_forecaster_it_is_the_derivative_with_respect_to_the_carry_of_each_
     model = SequenceModel("lstm", 3, H, output_size=2, backend="auto", param_dtype=jnp.float64, rngs=nnx.Rngs(0))
     xs = jax.random.normal(jax.random.key(0), (B, T, 3), jnp.float64)
     _, params = pure(model)
-    found = make_gradient_flow(model, lambda y: y.sum(axis=-1))(params, xs)
+    found = jax.jit(make_gradient_flow(model, lambda y: y.sum(axis=-1)))(params, xs)
     assert list(found) == ["layer 0"]
     lstm = cells.get("lstm")
     weights = cells.LSTMParams(**params["recurrent"]["layers"][0])
@@ -32,7 +32,7 @@ def test_of_a_forecaster_it_is_the_derivative_with_respect_to_the_carry_of_each_
             return (carry.h @ params["head"]["kernel"] + params["head"]["bias"]).sum()
 
         carry, _ = unroll(lstm, weights, jnp.swapaxes(xs, 0, 1)[:first])
-        slopes = jax.grad(rest)(carry)
+        slopes = jax.jit(jax.grad(rest))(carry)
         norms = np.sqrt((np.asarray(slopes.h) ** 2 + np.asarray(slopes.c) ** 2).sum(-1))
         assert_allclose(found["layer 0"][lag], np.log10(norms).mean(), rtol=1e-10)
 
