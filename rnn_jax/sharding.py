@@ -17,7 +17,7 @@ import jax
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 from rnn_jax.controls import StepMasks
-from rnn_jax.types import Array, C, P, Tree, tree_map
+from rnn_jax.types import Array, C, DType, P, Tree, tree_map
 
 Arguments = TypeVar("Arguments", bound=tuple[Any, ...])
 
@@ -33,6 +33,14 @@ def _varying(array: Array) -> frozenset[str]:
     return axes
 
 
+def shaped(shape: tuple[int, ...], dtype: DType, like: Array) -> jax.ShapeDtypeStruct:
+    """The type of an array that differs along the mesh axes along which `like` does."""
+    kind = jax.typeof(like)
+    name = "manual_axis_type" if hasattr(kind, "manual_axis_type") else "vma"
+    found: jax.ShapeDtypeStruct = jax.ShapeDtypeStruct(shape, dtype, **{name: getattr(kind, name)})
+    return found
+
+
 def vary(tree: Tree, axes: frozenset[str]) -> Tree:
     """`tree` with arrays whose type lets them differ along these mesh axes; their derivatives are sums over the axes.
 
@@ -46,6 +54,17 @@ def vary(tree: Tree, axes: frozenset[str]) -> Tree:
         return jax.lax.pcast(array, missing, to="varying") if missing else array
 
     return tree_map(cast, tree) if axes else tree
+
+
+def has_checks(tree: object) -> bool:
+    """Whether an unroll of these arrays is inside a `jax.shard_map` that checks types, the one of `per_device` too."""
+    return bool(varying(tree)) or _explicit_mesh(tree) is not None
+
+
+def _explicit_mesh(tree: object) -> Any:
+    """The mesh of a pytree's arrays where it has an explicit axis, or None."""
+    meshes = (jax.typeof(leaf).sharding.mesh for leaf in jax.tree.leaves(tree))
+    return next((mesh for mesh in meshes if AxisType.Explicit in (mesh.axis_types or ())), None)
 
 
 def alike(tree: Tree) -> Tree:
@@ -69,7 +88,7 @@ def per_device(
     Returns: what `run` does, spread as the batch is.
     """
     types = [jax.typeof(leaf).sharding for leaf in jax.tree.leaves((params, carry, xs, masks))]
-    mesh = next((kind.mesh for kind in types if AxisType.Explicit in (kind.mesh.axis_types or ())), None)
+    mesh = _explicit_mesh((params, carry, xs, masks))
     # Inside a `shard_map` over other axes of the mesh there is nothing to do unless these spread something.
     done = mesh is not None and AxisType.Manual in mesh.axis_types and not any(any(kind.spec) for kind in types)
     if mesh is None or done:

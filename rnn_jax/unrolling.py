@@ -213,9 +213,17 @@ def _initial_carry(cell: Cell[P, C], params: P, xs: Array, carry: C | None, hidd
     if got != want:
         raise ValueError(f"carry must be {want}, got {got}")
     carry = tree_map(jnp.asarray, carry)
-    if not all(jnp.issubdtype(c.dtype, jnp.floating) for c in jax.tree.leaves(carry)):
-        raise ValueError(f"carry must be floating point, got {jax.tree.map(lambda c: c.dtype.name, carry)}")
+    dtypes = [[part.dtype for part in jax.tree.leaves(each)] for each in (carry, expected)]
+    if list(map(_kind, dtypes[0])) != list(map(_kind, dtypes[1])):
+        floats = all(jnp.issubdtype(dtype, jnp.floating) for dtype in dtypes[1])
+        names, wanted = (jax.tree.map(lambda part: part.dtype.name, each) for each in (carry, expected))
+        raise ValueError(f"carry must be {'floating point' if floats else wanted}, got {names}")
     return carry
+
+
+def _kind(dtype: np.dtype) -> object:
+    kinds = (jnp.floating, jnp.complexfloating, jnp.integer)
+    return next((kind for kind in kinds if jnp.issubdtype(dtype, kind)), dtype)
 
 
 def _check_per_step(name: str, values: object, carry: object, num_steps: int) -> None:

@@ -12,8 +12,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from helpers.unrolls import B, H, I, assert_trees_close, draw, draw_like, draw_resets, quick_jit, value_and_vjp
+from jax.sharding import AxisType, NamedSharding
+from jax.sharding import PartitionSpec as P
 
-from rnn_jax import bptt, cells, unroll
+from rnn_jax import backends, bptt, cells, unroll
 from rnn_jax.backends import device
 from rnn_jax.backends.pallas import backend, tiles
 from rnn_jax.backends.pallas.steps import STEPS, OnChip
@@ -124,6 +126,34 @@ def test_the_kernels_lower_for_cuda(monkeypatch, name, dtype, x64):
         traced = jax.jit(jax.value_and_grad(loss)).trace(params, *arrays)
         text = traced.lower(lowering_platforms=("cuda",)).as_text()
     assert text.count("xla.gpu.triton") == 2
+
+
+@pytest.mark.parametrize("kind", [AxisType.Auto, AxisType.Explicit], ids=lambda kind: kind.name)
+def test_a_batch_that_is_spread(monkeypatch, kind):
+    """The kernels' types say along which axes arrays differ; their interpreter cannot, and `auto` takes its place."""
+    gru = cells.get("gru")
+    params, xs, _ = draw(gru, 4, (B,), jnp.float32)
+    mesh = jax.make_mesh((1,), ("d",), axis_types=(kind,), devices=jax.devices()[:1])
+    specs = (P(), P(None, "d"))
+
+    def loss(params, xs, backend="pallas"):
+        return (unroll(gru, params, xs, backend=backend)[1] ** 2).sum()
+
+    spread = loss
+    if kind == AxisType.Auto:
+        spread = jax.shard_map(lambda *a: jax.lax.psum(loss(*a), "d"), mesh=mesh, in_specs=specs, out_specs=P())
+    there = [jax.device_put(each, NamedSharding(mesh, spec)) for each, spec in zip((params, xs), specs, strict=True)]
+    backends.warn_once.cache_clear()
+    with pytest.warns(
+        UserWarning, match=r"'pallas' is interpreted on a CPU, and .* the checks of jax.shard_map: using"
+    ):
+        found = quick_jit(jax.value_and_grad(spread, (0, 1)))(*there)
+    assert_trees_close(
+        found, jax.value_and_grad(partial(loss, backend="scan"), (0, 1))(params, xs), rtol=1e-4, atol=1e-6
+    )
+
+    monkeypatch.setattr(backend, "of_the_interpreter", lambda *_: None)
+    assert str(jax.make_jaxpr(jax.value_and_grad(spread))(*there)).count("pallas_call[") == 2
 
 
 def test_padding():

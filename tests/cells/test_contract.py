@@ -75,6 +75,34 @@ def test_unroll_stacks_and_modules_take_it():
     assert nnx.RNN(FlaxCell(OWN, I, H, rngs=nnx.Rngs(0)))(jnp.ones((B, T, I), jnp.float32)).shape == (B, T, O)
 
 
+def test_a_carry_may_count():
+    """A part that is no float: it is reset, held and handed on as the others are, and a carry of floats is refused."""
+
+    def one_more(params, carry, x):
+        h, count = carry
+        h = jnp.tanh(x @ params + h / (1 + count[..., None]))
+        return (h, count + 1), h
+
+    counting = Cell(
+        "counting",
+        lambda key, i, h, dtype=jnp.float32: jax.random.normal(key, (i, h), dtype),
+        lambda batch, h, dtype=jnp.float32: (jnp.zeros((*batch, h), dtype), jnp.zeros(batch, jnp.int32)),
+        one_more,
+        sizes=lambda params: Sizes(*params.shape),
+    )
+    params, xs = counting.init_params(jax.random.key(0), I, H), jnp.ones((T, 2, I), jnp.float32)
+    start, resets = (jnp.ones((2, H), jnp.float32), jnp.array([4, 4])), jnp.zeros((T, 2), bool).at[2, 0].set(True)
+    (_, count), _ = unroll(counting, params, xs, carry=start, lengths=jnp.array([T, 3]), resets=resets)
+    assert count.tolist() == [T - 2, 4 + 3]
+    with pytest.raises(ValueError, match=r"carry must be \('float32', 'int32'\), got \('float32', 'float32'\)"):
+        unroll(counting, params, xs, carry=(start[0], start[0][:, 0]))
+
+    module, xs = Recurrent(counting, I, H, num_layers=2, rngs=nnx.Rngs(0)), jnp.ones((2, T, I), jnp.float32)
+    carry, ys = module(xs, carry=module.init_carry(2))
+    assert carry[1][1].tolist() == [T, T]
+    assert_allclose(module.step(module(xs[:, :-1])[0], xs[:, -1])[1], ys[:, -1], rtol=1e-5)
+
+
 def test_models_and_diagnostics_take_it():
     model = SequenceModel(OWN, I, H, output_size=1, every_step=True, rngs=nnx.Rngs(0))
     xs = jnp.ones((B, T, I), jnp.float32)

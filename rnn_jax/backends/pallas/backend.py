@@ -43,6 +43,7 @@ from rnn_jax.cells import CELLS
 from rnn_jax.cells.cell import Cell, hidden
 from rnn_jax.controls import StepMasks, select
 from rnn_jax.segments import like
+from rnn_jax.sharding import has_checks
 from rnn_jax.types import Array, C, Carry, GateWeights, Params, Tree, tree_map
 
 W = TypeVar("W", bound=GateWeights)
@@ -65,6 +66,7 @@ def refusal(cell: Cell[Params, Carry], params: Params, carry: Carry, xs: Array, 
         or of_types(cell, params, carry, xs)
         or of_the_room_on_chip(cell, params)
         or of_this_machine()
+        or of_the_interpreter(params, carry, xs)
     )
 
 
@@ -103,6 +105,13 @@ def of_this_machine() -> Refusal | None:
         return Refusal("device", f"needs an NVIDIA GPU, or a CPU to interpret it, and this is {device.kind()}")
     if not interpreted() and importlib.util.find_spec("jax.experimental.pallas.triton") is None:
         return Refusal("device", "needs a JAX that lowers Pallas to Triton")
+    return None
+
+
+def of_the_interpreter(params: Params, carry: Carry, xs: Array) -> Refusal | None:
+    """Why the kernels cannot be interpreted for these arrays, or None."""
+    if interpreted() and has_checks((params, carry, xs)):
+        return Refusal("device", "is interpreted on a CPU, and that does not pass the checks of jax.shard_map")
     return None
 
 

@@ -27,6 +27,7 @@ from rnn_jax.bptt.through_time import controlled_step_back
 from rnn_jax.cells.cell import Cell, hidden
 from rnn_jax.controls import StepMasks, controlled_step
 from rnn_jax.segments import widen
+from rnn_jax.sharding import alike, shaped
 from rnn_jax.types import Array, C, Params, Projected, Tree, tree_map
 
 Whole = TypeVar("Whole")
@@ -142,7 +143,7 @@ def over_tiles(
         outputs: a pair of pytrees of shapes, like `states` and like `per_step`.
         interpret: see above.
     """
-    inputs, structure = jax.tree.flatten((whole, states, per_step))
+    inputs, structure = jax.tree.flatten(alike((whole, states, per_step)))
     shapes, output_structure = jax.tree.flatten(outputs)
 
     def flat_kernel(*refs: Array) -> None:
@@ -157,7 +158,7 @@ def over_tiles(
         grid=(shapes[0].shape[0] // TILE,),
         in_specs=in_specs,
         out_specs=out_specs,
-        out_shape=[jax.ShapeDtypeStruct(s.shape, s.dtype) for s in shapes],
+        out_shape=[shaped(s.shape, s.dtype, inputs[0]) for s in shapes],
         interpret=interpret,
         compiler_params=None if interpret else compiler_params(whole),
     )
