@@ -90,6 +90,7 @@ def fit(
     look: Look | None = None,
     average_decay: float | None = None,
     wrap_optimizer: WrapOptimizer = lambda optimizer: optimizer,
+    finish: Callable[[Params, Any], Params] | None = None,
 ) -> Fitted:
     """Trains a replica for each seed, or goes on where the run stands, and keeps the best parameters of the first.
 
@@ -104,6 +105,7 @@ def fit(
         look: what `--gradient_flow_every` looks at; None where the model has no recurrent layer.
         average_decay: of averaged parameters, see `rnn_jax.training.step.make_functions`.
         wrap_optimizer: what else happens around a step of the optimizer.
+        finish: `(params, data) -> params`, what is done to the best parameters of each seed when training is over.
 
     Returns: `Fitted`, whose record has `experiment`, `cell`, `backend`, `num_params`, `seeds`, `best_epochs`, `steps`,
     `compile_seconds` and `train_seconds`.
@@ -147,6 +149,8 @@ def fit(
             "train_seconds": trained.train_seconds,
         },
     )
+    if finish is not None:
+        fitted = fitted._replace(params=fitted.of_each_seed(finish, data))
     save_params(workdir / results.MODEL, fitted.first)
     return fitted
 

@@ -44,12 +44,12 @@ def spread(values: Sequence[float]) -> dict[str, Any]:
     return {"mean": float(array.mean()), "std": std, "values": array.tolist()}
 
 
-def _finite(value: Any) -> Any:
+def finite(value: Any) -> Any:
     """JSON has no NaN and no infinity: null stands for a figure that is not defined, like the skill against 0."""
     if isinstance(value, Mapping):
-        return {key: _finite(each) for key, each in value.items()}
+        return {key: finite(each) for key, each in value.items()}
     if isinstance(value, list | tuple):
-        return [_finite(each) for each in value]
+        return [finite(each) for each in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
@@ -61,7 +61,7 @@ def write(folder: Path, found: Mapping[str, Any]) -> None:
     if missing := [key for key in KEYS if key not in found]:
         raise KeyError(f"results of {found.get('experiment')} lack {', '.join(missing)}")
     whole = {**found, "device": device_name(), "versions": versions()}
-    write_whole(folder / "results.json", json.dumps(_finite(whole), indent=2, allow_nan=False) + "\n")
+    write_whole(folder / "results.json", json.dumps(finite(whole), indent=2, allow_nan=False) + "\n")
 
 
 def read(folder: Path) -> dict[str, Any] | None:

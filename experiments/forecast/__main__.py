@@ -12,7 +12,7 @@ import sys
 from experiments.common.command import Experiment
 from experiments.forecast.flags import Config
 
-EXPERIMENT = Experiment("forecast", __doc__, Config, "experiments.forecast.task")
+EXPERIMENT = Experiment("forecast", __doc__, Config, "experiments.forecast.run")
 
 if __name__ == "__main__":
     sys.exit(EXPERIMENT.main(sys.argv[1:]))

@@ -1,7 +1,6 @@
-"""A series as windows, and forecasting them as pure functions."""
+"""Forecasting as pure functions of parameters and data on the device."""
 
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import jax
@@ -9,118 +8,210 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from experiments.common import results
 from experiments.common.command import data_folder
-from experiments.common.fit import Look, fit, float_data, initializer
+from experiments.common.fit import Look, float_data, initializer
 from experiments.common.training import recurrent_options
-from experiments.forecast import report
 from experiments.forecast.flags import Config
-from rnn_jax import models
 from rnn_jax.data import series
 from rnn_jax.data.series.forecasting import ForecastTask, make_task
-from rnn_jax.models import SequenceModel
+from rnn_jax.data.series.lines import Line
+from rnn_jax.data.series.series import Series
+from rnn_jax.models import Forecaster, Gaussian, Output, Point, Quantiles
 from rnn_jax.training.step import Task
 from rnn_jax.types import Array, Params
 
 EVALUATION_BATCH = 512
 LOOK_BATCH = 64
+PRIOR_WINDOWS = 100
+"""So many validation windows weigh as much as the mean over all steps, when the share of a line is estimated."""
 
 
-def read(config: Config) -> ForecastTask:
-    """The series that the flags name, in windows. Raises `DataError`, one line."""
-    options = {name: getattr(config, name) or None for name in series.DATASETS[config.dataset].options}
-    found = series.read(config.dataset, data_folder(config), config.protocol, **options)
-    return make_task(found, config.protocol, config.lag, config.ahead)
+def read_series(config: Config) -> Series:
+    """The series that the flags name. Raises `DataError`, one line."""
+    options = {}
+    for name in series.DATASETS[config.dataset].options:
+        value = getattr(config, name)
+        if value not in ((), ""):
+            options[name] = value
+    return series.read(config.dataset, data_folder(config), config.protocol, **options)
 
 
-def make_model(config: Config, rngs: nnx.Rngs, *, input_size: int) -> SequenceModel:
-    """The model that the flags describe, for windows of `input_size` features."""
-    options = recurrent_options(config)
-    return SequenceModel(
-        config.cell, input_size, config.hidden_size, config.ahead, residual=config.residual, rngs=rngs, **options
+def cut(config: Config, found: Series) -> ForecastTask:
+    """Its windows, by a config of `defaults.settle`."""
+    assert config.lag is not None
+    return make_task(found, config.protocol, config.lag, config.ahead, scaling=config.scaling, cycles=config.calendar)
+
+
+def model_sizes(config: Config, task: ForecastTask, line: Line | None) -> dict[str, Any]:
+    """The arguments of `make_model` that follow from the data."""
+    form = "none" if line is None else "shared" if line.shared else "full"
+    return {
+        "input_size": task.encoder.num_features,
+        "num_targets": task.num_targets,
+        "num_known": task.encoder.num_known,
+        "lag": task.lag,
+        "unit": None if config.normalize == "none" else typical_change(task).tolist(),
+        "line": form,
+    }
+
+
+def typical_change(task: ForecastTask) -> np.ndarray:
+    """The root mean square of the change from the last value up to each step: `[ahead, M]`, of training windows."""
+    some = task.train[:: max(len(task.train) // 2000, 1)]
+    last = task.features[some + task.lag - 1, None, : task.num_targets]
+    squares = (task.scaled_targets(some) - last) ** 2
+    measured = ~np.isnan(squares)
+    mean = np.nansum(squares, axis=0) / np.maximum(measured.sum(axis=0), 1)
+    return np.where(mean > 0, np.sqrt(mean), 1.0)
+
+
+def make_output(config: Config) -> Output:
+    """What the network says of a value."""
+    if config.output == "point":
+        return Point(config.loss)
+    low = (1 - config.level) / 2
+    return Gaussian() if config.output == "gaussian" else Quantiles((low, 0.25, 0.5, 0.75, 1 - low))
+
+
+def make_model(
+    config: Config,
+    rngs: nnx.Rngs,
+    *,
+    input_size: int,
+    num_targets: int,
+    num_known: int,
+    lag: int,
+    unit: list[list[float]] | None,
+    line: str,
+) -> Forecaster:
+    """The model that the flags describe, for windows of these sizes."""
+    return Forecaster(
+        config.cell,
+        input_size,
+        config.hidden_size,
+        num_targets=num_targets,
+        lag=lag,
+        ahead=config.ahead,
+        num_known=num_known,
+        decoder=config.decoder,
+        segment=config.segment,
+        separate=config.separate,
+        normalize=config.normalize,
+        output=make_output(config),
+        unit=unit,
+        line=line,
+        head_dropout=config.head_dropout,
+        layer_norm=config.layer_norm,
+        residual=config.residual_layers,
+        rngs=rngs,
+        **recurrent_options(config),
     )
 
 
-def device_data(config: Config, forecast: ForecastTask) -> dict[str, Any]:
+def device_data(config: Config, task: ForecastTask) -> dict[str, Any]:
     """What windows are taken from."""
-    values = float_data(config, forecast.standardized)
-    return {"series": values, "train": forecast.train, "validation": forecast.validation}
+    return {
+        "features": float_data(config, task.features),
+        "targets": float_data(config, task.scaled),
+        "train": task.train,
+        "validation": task.validation,
+    }
 
 
-def take_windows(data: dict[str, Array], starts: Array, lag: int, ahead: int) -> tuple[Array, Array]:
-    """Windows `[B, lag, F]` and the target's values after them `[B, ahead]`, from first rows `[B]`."""
-    rows = starts[:, None] + jnp.arange(lag + ahead)
-    return data["series"][rows[:, :lag]], data["series"][rows[:, lag:], 0]
+def take_windows(data: dict[str, Array], starts: Array, sizes: dict[str, Any], ahead: int) -> tuple[Array, Array]:
+    """Windows `[B, lag, I]`, and what is known of the rows after them, `[B, ahead, K]`, from first rows `[B]`."""
+    lag = sizes["lag"]
+    rows = data["features"][starts[:, None] + jnp.arange(lag + ahead)]
+    return rows[:, :lag], rows[:, lag:, rows.shape[-1] - sizes["num_known"] :]
 
 
-def predict(config: Config, apply: Any, params: Params, data: dict[str, Array], starts: Array) -> Array:
-    """Predictions `[W, ahead]` for the windows at `starts` `[W]`, a batch at a time."""
+def take_targets(data: dict[str, Array], starts: Array, lag: int, ahead: int, origins: int = 1) -> Array:
+    """The targets of windows, scaled, from each of their last rows: `[B, origins, ahead, M]`."""
+    first = lag - origins + 1 + np.arange(origins)
+    return data["targets"][starts[:, None, None] + first[:, None] + np.arange(ahead)]
+
+
+def predict(config: Config, sizes: dict[str, Any], apply: Any, params: Params, data: Any, starts: Array) -> Array:
+    """Forecasts `[W, ahead, M, P]` of the windows at `starts` `[W]`, a batch at a time."""
     batches = -(-starts.shape[0] // EVALUATION_BATCH)
-    padded = jnp.resize(starts, (batches, EVALUATION_BATCH))  # repeats some windows; their predictions are dropped
+    padded = jnp.resize(starts, (batches, min(EVALUATION_BATCH, starts.shape[0])))  # repeats some; they are dropped
+    if batches == 1:
+        return apply(params, *take_windows(data, starts, sizes, config.ahead))
 
     def batch(starts: Array) -> Array:
-        return apply(params, take_windows(data, starts, config.lag, config.ahead)[0])
+        return apply(params, *take_windows(data, starts, sizes, config.ahead))
 
-    return jax.lax.map(batch, padded).reshape(-1, config.ahead)[: starts.shape[0]]
+    found = jax.lax.map(batch, padded)
+    return found.reshape(-1, *found.shape[2:])[: starts.shape[0]]
 
 
-def make_training_task(config: Config, forecast: ForecastTask, apply: Any) -> Task:
-    """The mean squared error of standardized values, as pure functions."""
+def make_training_task(config: Config, task: ForecastTask, sizes: dict[str, Any], model: Forecaster) -> Task:
+    """The loss of forecasts from the last rows of training windows, as pure functions."""
+    from rnn_jax import models
 
-    def loss(params: Params, batch: tuple[Array, Array], key: Array) -> tuple[Array, dict[str, Array]]:
-        windows, targets = batch
-        rngs = nnx.Rngs(dropout=key) if config.dropout or config.zoneout else None
-        return jnp.mean((apply(params, windows, rngs=rngs) - targets) ** 2), {}
+    apply, _ = models.pure(model)
+    from_origins, _ = models.pure(model, "from_origins")
+    output, origins = make_output(config), config.origins or 1
+    random = bool(config.dropout or config.zoneout or config.head_dropout)
+    weight = np.ones((config.ahead, task.num_targets))
+    if config.equal_steps:
+        weight = typical_change(task)
 
-    def batch(data: dict[str, Array], indices: Array) -> tuple[Array, Array]:
-        return take_windows(data, data["train"][indices], config.lag, config.ahead)
+    def loss(params: Params, batch: tuple[Array, Array, Array], key: Array) -> tuple[Array, dict[str, Array]]:
+        past, future, targets = batch
+        rngs = nnx.Rngs(dropout=key) if random else None
+        if origins > 1:
+            outputs = from_origins(params, past, future, origins, rngs=rngs)
+        else:
+            targets = targets[:, 0]
+            teacher = targets if config.teacher_forcing else None
+            outputs = apply(params, past, future, teacher=teacher, rngs=rngs)
+        return output.loss(outputs, targets, jnp.asarray(weight, outputs.dtype)), {}
+
+    def batch(data: dict[str, Array], indices: Array) -> tuple[Array, Array, Array]:
+        starts = data["train"][indices]
+        targets = take_targets(data, starts, task.lag, config.ahead, origins)
+        return *take_windows(data, starts, sizes, config.ahead), targets
 
     def evaluate(params: Params, data: dict[str, Array]) -> dict[str, Array]:
-        predictions = predict(config, apply, params, data, data["validation"])
-        rows = data["validation"][:, None] + config.lag + jnp.arange(config.ahead)
-        return {"loss": jnp.mean((predictions - data["series"][rows, 0]) ** 2)}
+        outputs = predict(config, sizes, apply, params, data, data["validation"])
+        targets = take_targets(data, data["validation"], task.lag, config.ahead)[:, 0]
+        return {"loss": output.loss(outputs, targets, jnp.asarray(weight, outputs.dtype))}
 
-    init = initializer(partial(make_model, config, input_size=forecast.values.shape[1]))
-    return Task(init, loss, batch, evaluate, len(forecast.train))
+    return Task(initializer(partial(make_model, config, **sizes)), loss, batch, evaluate, len(task.train))
 
 
-def make_look(config: Config, count: int = LOOK_BATCH) -> Look:
+def set_line(
+    config: Config, sizes: dict[str, Any], task: ForecastTask, line: Line, apply: Any, params: Params, data: Any
+) -> Params:
+    """The parameters with the line's weights and with the share of the line that validation asks for.
+
+    share = sum (target - network) (line - network) / sum (line - network)^2 for each step and target, within 0 and 1;
+    to either sum is added the mean over all steps and targets, which weighs as much as `PRIOR_WINDOWS` windows.
+    """
+    weights = {"past": line.past, "future": line.future, "bias": line.bias}
+    own = {name: jnp.asarray(weights[name], params["line"][name].dtype) for name in weights}
+    none = {**params, "line": {**own, "share": jnp.zeros_like(params["line"]["share"])}}
+    whole = {**params, "line": {**own, "share": jnp.ones_like(params["line"]["share"])}}
+    output = make_output(config)
+    starts = data["validation"]
+    network, straight = (output.location(predict(config, sizes, apply, each, data, starts)) for each in (none, whole))
+    targets = take_targets(data, starts, task.lag, config.ahead)[:, 0]
+    measured = ~jnp.isnan(targets)
+    difference = jnp.where(measured, straight - network, 0.0)
+    wanted = jnp.where(measured, targets - network, 0.0)
+    above, below = jnp.sum(wanted * difference, axis=0), jnp.sum(difference**2, axis=0)
+    prior = PRIOR_WINDOWS / starts.shape[0]
+    share = (above + prior * above.mean()) / jnp.maximum(below + prior * below.mean(), 1e-12)
+    return {**params, "line": {**own, "share": jnp.clip(share, 0.0, 1.0).astype(own["bias"].dtype)}}
+
+
+def make_look(config: Config, sizes: dict[str, Any], count: int = LOOK_BATCH) -> Look:
     """The gradient of the forecast on `count` validation windows, spread evenly."""
 
-    def take(data: dict[str, Array]) -> tuple[tuple[Array], None]:
+    def take(data: dict[str, Array]) -> tuple[tuple[Array, Array], None]:
         starts = data["validation"]
         some = starts[np.linspace(0, len(starts) - 1, min(count, len(starts))).astype(int)]
-        return (take_windows(data, some, config.lag, config.ahead)[0],), None
+        return take_windows(data, some, sizes, config.ahead), None
 
-    return Look(take, lambda predictions: predictions.sum(axis=-1), "the forecast")
-
-
-def look_at(config: Config, count: int) -> tuple[Look, Any]:
-    """Where to look at a trained forecast, and the data for it."""
-    return make_look(config, count), jax.device_put(device_data(config, read(config)))
-
-
-def run(name: str, config: Config, workdir: Path) -> None:
-    """Trains, evaluates the test split once, writes `results.json` and plots, prints the table."""
-
-    def train() -> None:
-        train_and_evaluate(name, config, workdir)
-
-    results.run_or_show(workdir, train, report.show, lambda: read(config).fingerprint())
-
-
-def train_and_evaluate(name: str, config: Config, workdir: Path) -> None:
-    """The run itself."""
-    forecast = read(config)
-    for sentence in forecast.repairs:
-        print(f"data: {sentence}")
-    windows = ", ".join(f"{len(forecast.starts(split))} {split}" for split in ("train", "validation", "test"))
-    print(f"data: {len(forecast.values)} rows, windows: {windows}")
-
-    model = models.abstract(partial(make_model, config, input_size=forecast.values.shape[1]))
-    apply, _ = models.pure(model)
-    task, data = make_training_task(config, forecast, apply), device_data(config, forecast)
-    mark = forecast.fingerprint()
-    fitted = fit(config, name, task, model, data, workdir, fingerprint=mark, look=make_look(config))
-    predictions = fitted.of_each_seed(partial(predict, config, apply), data, jnp.asarray(forecast.test))
-    report.write(config, workdir, forecast, fitted.record, forecast.in_units(np.asarray(predictions)))
+    return Look(take, lambda outputs: outputs.reshape(outputs.shape[0], -1).sum(axis=-1), "the forecast")

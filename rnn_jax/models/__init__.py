@@ -4,6 +4,7 @@
 |---|---|
 | `Recurrent`, `RNN`, `LSTM`, `GRU` | layers over time, stacked or bidirectional |
 | `FlaxCell` | one step of a cell, for Flax's own loop |
+| `Forecaster` | windows of a series in, forecasts out; `Point`, `Gaussian`, `Quantiles`: what it says of a value |
 | `SequenceModel` | recurrent layers and a linear read-out, of the end or of every step |
 | `TextClassifier`, `BagClassifier`, `FlattenClassifier` | tokens in, a score per class out |
 | `last_output`, `pool_steps` | from a sequence to one vector |
@@ -12,7 +13,9 @@
 | `make_gradient_flow` | the gradient through time of a whole model |
 """
 
+from rnn_jax.models.forecaster import Forecaster
 from rnn_jax.models.gradient_flow import make_gradient_flow
+from rnn_jax.models.outputs import Gaussian, Output, Point, Quantiles
 from rnn_jax.models.parameters import abstract, bind, num_params, pure, summary
 from rnn_jax.models.pooling import pool_steps
 from rnn_jax.models.recurrent import GRU, LSTM, RNN, FlaxCell, Recurrent
@@ -26,6 +29,11 @@ __all__ = [
     "BagClassifier",
     "FlattenClassifier",
     "FlaxCell",
+    "Forecaster",
+    "Gaussian",
+    "Output",
+    "Point",
+    "Quantiles",
     "Recurrent",
     "SequenceModel",
     "TextClassifier",

@@ -33,9 +33,9 @@ def bind(model: nnx.Module) -> Callable[[Params], Any]:
     return with_params
 
 
-def pure(model: nnx.Module) -> tuple[Callable[..., Any], Params]:
+def pure(model: nnx.Module, method: str = "__call__") -> tuple[Callable[..., Any], Params]:
     """A module as a pure function: `apply(params, *args, **kwargs)`, what `model(*args, **kwargs)` gives with `params`,
-    and the parameters that the model has, nested dicts of arrays.
+    and the parameters that the model has, nested dicts of arrays. `method`: another one than the call.
 
     >>> import jax.numpy as jnp
     >>> apply, params = pure(nnx.Linear(3, 4, rngs=nnx.Rngs(0)))
@@ -45,7 +45,7 @@ def pure(model: nnx.Module) -> tuple[Callable[..., Any], Params]:
     with_params = bind(model)
 
     def apply(params: Params, *args: Any, **kwargs: Any) -> Any:
-        return with_params(params)(*args, **kwargs)
+        return getattr(with_params(params), method)(*args, **kwargs)
 
     return apply, nnx.to_pure_dict(nnx.state(model, nnx.Param))
 

@@ -1,104 +1,79 @@
-"""What a forecast has to beat.
+"""What a forecast has to beat, on the same inputs and windows.
 
-Every function takes a task and the first rows of W windows, `starts` `[W]`, and returns predictions of the target,
-`[W, ahead]` float64 in physical units.
+Every function takes a task and the first rows of W windows, `starts` `[W]`, and returns forecasts, `[W, ahead, M]`
+float64 in physical units. All of them read the same rows as a network, and what was measured in them alone.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from rnn_jax.data.errors import DataError
+from rnn_jax.data.series import lines, trees
 from rnn_jax.data.series.forecasting import ForecastTask
+from rnn_jax.data.series.lines import Line
+from rnn_jax.data.series.windows import gather
 
-CHUNK = 4096
-"""Windows held in memory at once."""
+Forecast = Callable[[np.ndarray], np.ndarray]
 
 
 def persistence(task: ForecastTask, starts: np.ndarray) -> np.ndarray:
-    """The last value read, for every step ahead of each window: `starts` `[W]` to `[W, ahead]` in the task's units."""
-    last = task.values[starts + task.lag - 1, 0]
+    """The last value that was measured, for every step ahead."""
+    last = task.carried[starts + task.lag - 1]
     return np.repeat(last[:, None], task.ahead, axis=1)
 
 
-def seasonal_naive(task: ForecastTask, starts: np.ndarray, season: int = 24) -> np.ndarray:
-    """The value one season (or as many as needed) before the step that is forecast.
-
-    Args:
-        task: says what is forecast.
-        starts: `[W]`, first rows of the windows.
-        season: rows of a cycle.
-
-    Returns:
-        `[W, ahead]` float64 in physical units.
-
-    Raises:
-        DataError: lag < season: the row would lie outside the window.
-    """
-    if task.lag < season:
-        raise DataError(f"a season of {season} rows needs lag={season} or more, got {task.lag}")
+def seasonal_naive(task: ForecastTask, starts: np.ndarray, season: int) -> np.ndarray:
+    """The value one season (`season` <= lag rows, or as many as needed) before; the last one where there is none."""
     offsets = task.lag - season + np.arange(task.ahead) % season
-    return task.values[starts[:, None] + offsets, 0]
+    before = task.carried[starts[:, None] + offsets]
+    return np.where(np.isnan(before), persistence(task, starts), before)
 
 
-def fit_autoregression(task: ForecastTask) -> np.ndarray:
-    """Coefficients `[lag + 1, ahead]` of the linear autoregression, the intercept in the last row.
-
-    Each step ahead is regressed by itself on the lags of the target, all standardized by the training rows, over the
-    training windows: min |X A - Y|^2 in float64, X with a column of ones, by the normal equations A = (X'X)^+ X'Y. The
-    sums run over chunks of windows, so that memory does not grow with their number.
-
-    Args:
-        task: whose training windows are taken, and no others.
-    """
-    gram, moment = np.zeros((task.lag + 1, task.lag + 1)), np.zeros((task.lag + 1, task.ahead))
-    for inputs, starts in _chunks(task, task.train):
-        gram += inputs.T @ inputs
-        moment += inputs.T @ ((task.targets(starts) - task.mean[0]) / task.scale[0])
-    # Lags of a series without noise depend on each other: what is below rcond is rounding and gets no weight.
-    return np.linalg.pinv(gram, rcond=1e-13, hermitian=True) @ moment
+def drift(task: ForecastTask, starts: np.ndarray) -> np.ndarray:
+    """The straight line through the first and the last value that was read, which lie lag - 1 rows apart."""
+    first, last = (gather(task.carried, starts + row, 1) for row in (0, task.lag - 1))
+    slope = (last - np.where(np.isnan(first), last, first)) / max(task.lag - 1, 1)
+    return last + slope * np.arange(1, task.ahead + 1)[:, None]
 
 
-def linear_autoregression(task: ForecastTask, starts: np.ndarray) -> np.ndarray:
-    """The linear autoregression of `fit_autoregression`, fitted on the training windows of the task alone.
-
-    Args:
-        task: says what is forecast.
-        starts: `[W]`, first rows of the windows.
-
-    Returns:
-        `[W, ahead]` float64 in physical units.
-    """
-    coefficients = fit_autoregression(task)
-    return task.in_units(np.concatenate([inputs @ coefficients for inputs, _ in _chunks(task, starts)]))
+LINES = {
+    "linear_autoregression": lines.autoregression,
+    "nlinear": lines.nlinear,
+    "dlinear": lines.dlinear,
+}
+"""The fitted ones, by the names of their rows."""
 
 
-def all_baselines(task: ForecastTask, split: str, season: int = 24) -> dict[str, np.ndarray]:
-    """Name to predictions for a split; without the seasonal naive one where the lag is shorter than its season.
+def fit_lines(task: ForecastTask) -> dict[str, Line]:
+    """The lines of `LINES`, fitted on the training windows."""
+    return {name: fit(task) for name, fit in LINES.items()}
+
+
+def best_line(task: ForecastTask, fitted: dict[str, Line], season: int = 1) -> Line:
+    """The linear forecast with the smallest error on validation: of the fitted ones, persistence, the seasonal one."""
+    simple = [1] + [season] * (1 < season <= task.lag)
+    candidates = [*(lines.repeat(task, period) for period in simple), *fitted.values()]
+    return min(candidates, key=lambda line: line.error)
+
+
+def forecasts(
+    task: ForecastTask, fitted: dict[str, Line], season: int = 1, tree_steps: Sequence[int] = ()
+) -> dict[str, Forecast]:
+    """The baselines by name, each a function of `starts` `[W]`.
 
     Args:
         task: says what is forecast.
-        split: `train`, `validation` or `test`.
-        season: rows of a cycle.
-
-    Returns:
-        `persistence`, `seasonal_naive` and `linear_autoregression`, each `[W, ahead]` float64 in physical units.
-
-    Raises:
-        DataError: another split.
+        fitted: of `fit_lines`.
+        season: rows of a cycle; the seasonal forecast is there for more than one and at most `lag`.
+        tree_steps: the steps ahead that trees forecast; none: no trees.
     """
-    starts = task.starts(split)
-    predictions = {"persistence": persistence(task, starts)}
-    if task.lag >= season:
-        predictions["seasonal_naive"] = seasonal_naive(task, starts, season)
-    predictions["linear_autoregression"] = linear_autoregression(task, starts)
-    return predictions
-
-
-def _chunks(task: ForecastTask, starts: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Standardized lags of the target with a column of ones, `[C, lag + 1]`, and their starts `[C]`."""
-    target = (task.values[:, 0] - task.mean[0]) / task.scale[0]
-    lags = np.lib.stride_tricks.sliding_window_view(target, task.lag)
-    for first in range(0, len(starts), CHUNK):
-        chunk = starts[first : first + CHUNK]
-        yield np.hstack([lags[chunk], np.ones((len(chunk), 1))]), chunk
+    found: dict[str, Forecast] = {"persistence": lambda starts: persistence(task, starts)}
+    if 1 < season <= task.lag:
+        found["seasonal_naive"] = lambda starts: seasonal_naive(task, starts, season)
+    if task.lag > 1:
+        found["drift"] = lambda starts: drift(task, starts)
+    for name, line in fitted.items():
+        found[name] = lambda starts, line=line: lines.predict(task, line, starts)  # type: ignore[misc]
+    if tree_steps:
+        found["trees"] = lambda starts: trees.forecast(task, starts, tree_steps)
+    return found

@@ -1,16 +1,15 @@
-"""A forecasting task: a series, its windows in three splits, and a scaling that knows the training rows alone."""
+"""A forecasting task: a series as features, its windows in three splits, scaled by the training rows alone."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import pairwise
 
 import numpy as np
-import pandas as pd
 
 from rnn_jax.data.errors import DataError
-from rnn_jax.data.series import check_protocol
+from rnn_jax.data.series.features import Encoder, encode, fit_encoder, scaled
 from rnn_jax.data.series.series import Series
-from rnn_jax.data.series.windows import gather, window_starts
+from rnn_jax.data.series.windows import carry_forward, gather, window_starts
 from rnn_jax.files import fingerprint
 
 SPLITS = ("train", "validation", "test")
@@ -18,46 +17,51 @@ SPLITS = ("train", "validation", "test")
 
 @dataclass(frozen=True, eq=False)
 class ForecastTask:
-    """Forecast the next `ahead` rows of the target, column 0, from the last `lag` rows.
+    """Forecast the next `ahead` rows of M targets from the last `lag` rows of all columns.
 
     Attributes:
-        dataset: the name of the series.
-        protocol: `clean` or `lecture`.
-        columns: the names of the F columns.
-        values: `[N, F]` float64 in physical units.
-        mean, scale: `[F]` mean and standard deviation of the training rows.
+        series: what is forecast.
+        protocol: how it was split.
+        encoder: makes its features.
         lag, ahead: rows read and rows forecast.
         train, validation, test: `[W]` int32, first rows of the windows of each split.
-        repairs: sentences saying what was repaired in reading.
-        times: N times in UTC, or None.
+        train_rows: `[N]` bool, the training rows.
     """
 
-    dataset: str
+    series: Series
     protocol: str
-    columns: tuple[str, ...]
-    values: np.ndarray
-    mean: np.ndarray
-    scale: np.ndarray
+    encoder: Encoder
     lag: int
     ahead: int
     train: np.ndarray
     validation: np.ndarray
     test: np.ndarray
-    repairs: tuple[str, ...]
-    times: pd.DatetimeIndex | None
+    train_rows: np.ndarray
 
     @cached_property
-    def standardized(self) -> np.ndarray:
-        """(values - mean) / scale: `[N, F]` float32."""
-        return ((self.values - self.mean) / self.scale).astype(np.float32)
+    def features(self) -> np.ndarray:
+        """`[N, I]` float64, see `features.encode`."""
+        return encode(self.encoder, self.series)
 
-    def in_units(self, predictions: np.ndarray) -> np.ndarray:
-        """Standardized predictions of the target, any shape, in physical units: float64."""
-        return np.asarray(predictions, dtype=np.float64) * self.scale[0] + self.mean[0]
+    @cached_property
+    def scaled(self) -> np.ndarray:
+        """The targets, scaled: `[N, M]` float64, NaN where not measured."""
+        return scaled(self.encoder, self.series)[:, : self.num_targets]
 
-    def targets(self, starts: np.ndarray) -> np.ndarray:
-        """What the windows at `starts` `[W]` have to forecast: `[W, ahead]` float64 in physical units."""
-        return gather(self.values[:, :1], starts, self.lag, self.ahead)[1][..., 0]
+    @cached_property
+    def carried(self) -> np.ndarray:
+        """The targets' last values that were measured: `[N, M]` float64 in physical units."""
+        return carry_forward(self.series.values[:, : self.num_targets], self.series.breaks)[0]
+
+    @property
+    def num_targets(self) -> int:
+        """M."""
+        return self.series.num_targets
+
+    @property
+    def target_names(self) -> tuple[str, ...]:
+        """M names."""
+        return tuple(column.name for column in self.series.columns[: self.num_targets])
 
     def starts(self, split: str) -> np.ndarray:
         """First rows `[W]` of the windows of a `split`: train, validation or test. Raises `DataError` for another."""
@@ -65,91 +69,116 @@ class ForecastTask:
             raise DataError(f"unknown split {split!r}: take one of {', '.join(SPLITS)}")
         return getattr(self, split)
 
-    def fingerprint(self) -> str:
-        """SHA-256 of the protocol, the values and the windows of each split: the same for the same data.
+    def targets(self, starts: np.ndarray) -> np.ndarray:
+        """What windows at `starts` `[W]` have to forecast: `[W, ahead, M]` in physical units, NaN if not measured."""
+        return gather(self.series.values[:, : self.num_targets], starts + self.lag, self.ahead)
 
-        Of the values in float32: the last bits of float64 differ between processors for a series that is computed.
+    def scaled_targets(self, starts: np.ndarray) -> np.ndarray:
+        """The same, scaled."""
+        return gather(self.scaled, starts + self.lag, self.ahead)
+
+    def constants(self, starts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Center and scale of the targets of windows `starts` `[W]`: `[W, 1, M]` each."""
+        ids = np.zeros(len(starts), np.int64) if self.series.ids is None else self.series.ids[starts]
+        of = (slice(None), None, slice(self.num_targets))
+        return self.encoder.center[ids][of], self.encoder.scale[ids][of]
+
+    def in_units(self, predictions: np.ndarray, starts: np.ndarray) -> np.ndarray:
+        """Scaled predictions `[..., W, ahead, M]` of the windows at `starts` `[W]` in physical units: float64."""
+        center, scale = self.constants(starts)
+        return np.asarray(predictions, np.float64) * scale + center
+
+    def fingerprint(self) -> str:
+        """SHA-256 of the protocol, the features, the targets and the windows of each split: the same for the same data.
+
+        In float32: the last bits of float64 differ between processors for a series that is computed.
         """
         with np.errstate(over="ignore"):
-            values = self.values.astype(np.float32)
-        return fingerprint(self.protocol, values, *(self.starts(split) for split in SPLITS))
+            arrays = [each.astype(np.float32) for each in (self.features, self.series.values)]
+        return fingerprint(self.protocol, *arrays, *(self.starts(split) for split in SPLITS))
 
 
-def make_task(series: Series, protocol: str, lag: int, ahead: int) -> ForecastTask:
+def make_task(
+    series: Series,
+    protocol: str,
+    lag: int,
+    ahead: int,
+    *,
+    scaling: Sequence[str] = ("standard",),
+    cycles: Sequence[str] = (),
+    bounds: np.ndarray | None = None,
+) -> ForecastTask:
     """Cuts a series into windows and splits them.
 
-    `clean`: the rows are split first, in time, and a window belongs to the split that holds all its rows, targets
-    included. Szeged by date: training before 2014, validation 2014, test 2015-01-01 to 2016-10-31 23:00 UTC. Any other
-    series: the first 70 % of the rows, the next 10 %, the last 20 %.
+    The rows are split first, in time, and a window belongs to the split that holds all the rows it has to forecast;
+    what it reads may lie before, as for anyone who forecasts with all of the past at hand. The rows of a split are
+    those of `series.split_times` or `series.split_rows`, else the first 70 % of each series, the next 10 %, the rest.
 
-    `lecture`: all windows are cut first and split in their order, 70, 10 and 20 %. So neighbouring splits share rows:
-    the first validation windows read rows that the last training windows forecast.
+    `lecture`: all windows are cut first and split in their order, 70, 10 and 20 %.
 
-    The mean and standard deviation are of the rows before the end of the last training window (`lecture`) or of the
-    training part (`clean`).
+    A window has a measured value of every target before the rows it forecasts, and at least one among these.
 
     Args:
         series: what is forecast.
-        protocol: `clean` or `lecture`.
+        protocol: `lecture`, or another word.
         lag: rows read, at least 1.
         ahead: rows forecast, at least 1.
+        scaling, cycles: of `fit_encoder`, which reads the rows that training windows read or forecast.
+        bounds: of `split_bounds`, in place of those of the series.
 
     Raises:
-        DataError: an unknown protocol; lag or ahead below 1; a split without any window; a column that is constant over
-            the training rows; rows out of time order under `clean`.
+        DataError: lag or ahead below 1; a split without any window; rows out of time order; what `fit_encoder` raises.
     """
-    check_protocol(protocol)
-    starts = window_starts(len(series.values), lag, ahead, series.breaks)
+    starts = usable_starts(series, lag, ahead)
+    last = starts + lag + ahead
+    train_rows = np.zeros(len(series.values), bool)
     if protocol == "lecture":
         splits = np.split(starts, [len(starts) * 7 // 10, len(starts) * 8 // 10])
-        train_end = int(splits[0][-1]) + lag + ahead if len(splits[0]) else 0
+        train_rows[: int(splits[0][-1]) + lag + ahead if len(splits[0]) else 0] = True
     else:
-        bounds = _row_bounds(series)
-        splits = [starts[(starts >= a) & (starts + lag + ahead <= b)] for a, b in pairwise(bounds)]
-        train_end = bounds[1]
+        bounds = split_bounds(series) if bounds is None else bounds
+        ids = np.zeros(len(starts), np.int64) if series.ids is None else series.ids[starts]
+        splits = [starts[(starts + lag >= bounds[ids, k]) & (last <= bounds[ids, k + 1])] for k in range(3)]
+        for low, high in bounds[:, :2]:
+            train_rows[low:high] = True
     for split, windows in zip(SPLITS, splits, strict=True):
         if not len(windows):
             raise DataError(
-                f"{series.name}: the {split} split of protocol {protocol!r} has no run of lag {lag} + ahead {ahead} = "
-                f"{lag + ahead} rows without a break ({len(series.values)} rows in all): "
-                "take a smaller lag or ahead, or a longer series"
+                f"{series.name}: the {split} split of protocol {protocol!r} has no window of lag {lag} + ahead {ahead} "
+                f"rows without a break ({len(series.values)} rows in all): take a smaller lag or ahead, or a longer "
+                "series"
             )
-    mean, scale = _scaling(series, train_end)
+    encoder = fit_encoder(series, train_rows, scaling, cycles)
     train, validation, test = splits
-    return ForecastTask(
-        dataset=series.name,
-        protocol=protocol,
-        columns=series.columns,
-        values=series.values,
-        mean=mean,
-        scale=scale,
-        lag=lag,
-        ahead=ahead,
-        train=train,
-        validation=validation,
-        test=test,
-        repairs=series.repairs,
-        times=series.times,
-    )
+    return ForecastTask(series, protocol, encoder, lag, ahead, train, validation, test, train_rows)
 
 
-def _row_bounds(series: Series) -> tuple[int, int, int, int]:
-    """Rows where the parts for training, validation and test begin, and where the last one ends."""
+def usable_starts(series: Series, lag: int, ahead: int) -> np.ndarray:
+    """First rows of all windows that have something to read and something to forecast: `[W]` int32."""
+    starts = window_starts(len(series.values), lag, ahead, series.breaks)
+    targets = series.values[:, : series.num_targets]
+    known = ~np.isnan(carry_forward(targets, series.breaks)[0]).any(axis=1)
+    measured = np.append(0, np.cumsum(~np.isnan(targets).all(axis=1)))
+    first = starts + lag
+    return starts[known[first - 1] & (measured[first + ahead] > measured[first])]
+
+
+def split_bounds(series: Series) -> np.ndarray:
+    """Rows where training, validation and test of each of D series begin, and where the last ends: `[D, 4]` int64."""
     num_rows, times = len(series.values), series.times
-    if times is not None and not times.is_monotonic_increasing:
-        raise DataError(f"{series.name}: its rows are not in time order, which protocol 'clean' needs: read it so too")
-    if series.split_times is not None and times is not None:
-        train_end, validation_end, test_end = (int(times.searchsorted(time)) for time in series.split_times)
-        return 0, train_end, validation_end, test_end
-    return 0, num_rows * 7 // 10, num_rows * 8 // 10, num_rows
-
-
-def _scaling(series: Series, train_end: int) -> tuple[np.ndarray, np.ndarray]:
-    rows = series.values[:train_end]
-    for column, low, high in zip(series.columns, rows.min(axis=0), rows.max(axis=0), strict=True):
-        if low == high:
-            raise DataError(
-                f"{series.name}: column {column!r} is {low:g} in all {train_end} training rows, there is nothing to "
-                "learn: take another column or a longer series"
-            )
-    return rows.mean(axis=0), rows.std(axis=0)
+    ids = np.zeros(num_rows, np.int64) if series.ids is None else series.ids
+    bounds = []
+    for number in range(max(len(series.id_names), 1)):
+        rows = np.flatnonzero(ids == number)
+        first, count = int(rows[0]), len(rows)
+        inside = [count * 7 // 10, count * 8 // 10, count]
+        if times is not None:
+            own = times[rows]
+            if not own.is_monotonic_increasing:
+                raise DataError(f"{series.name}: its rows are not in time order, which this protocol needs")
+            if series.split_times is not None:
+                inside = [int(own.searchsorted(time)) for time in series.split_times]
+        if series.split_rows is not None:
+            inside = list(series.split_rows)
+        bounds.append([first, *(first + each for each in inside)])
+    return np.asarray(bounds, np.int64)

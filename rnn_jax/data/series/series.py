@@ -1,15 +1,10 @@
-"""A regular series and how a CSV file becomes one.
+"""A regular series of one or several columns, and how a file becomes one.
 
-The policy, which every reader here follows. Nothing is repaired in silence: `Series.repairs` has a sentence for each.
-
-* A row without a value is dropped.
-* Rows out of time order are sorted; of rows with the same time the first in the file is kept.
-* The regular step is the commonest one: a duration, or a number of months where all times fall on the same day and
-  hour of their month (or on its last day). Without a time column the rows as they stand are one step apart.
-* Where at most `MAX_HOLE` steps are missing, rows are inserted by linear interpolation between the neighbours.
-* Everything else, a longer hole or a step that is no multiple of the regular one, is a break: no window may cross it.
+A value that was not measured is NaN and stays NaN: nothing is filled. Rows are put in order by the policy of
+`rnn_jax.data.series.regularize`. `Series.repairs` has a sentence for each thing that was repaired or left out.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
@@ -18,155 +13,226 @@ import numpy as np
 import pandas as pd
 
 from rnn_jax.data.errors import DataError
-from rnn_jax.data.series.table import Table, read_table
+from rnn_jax.data.series.regularize import MAX_HOLE as MAX_HOLE
+from rnn_jax.data.series.regularize import count, regularize
+from rnn_jax.data.series.table import Table, check_column, read_table
 
-MAX_HOLE = 3
-"""The most regular steps that interpolation may bridge."""
+MAX_CATEGORIES = 50
+"""A column of text with more values than this is no category."""
+
+
+@dataclass(frozen=True)
+class Column:
+    """What a column holds.
+
+    Attributes:
+        name: as the file has it.
+        kind: `number`, `angle` (in degrees) or `category`.
+        known: whether its future is known when a forecast is made, as that of a holiday or of a price that was set is.
+        categories: of kind `category`: its value is the index in here.
+    """
+
+    name: str
+    kind: str = "number"
+    known: bool = False
+    categories: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
 class Series:
-    """A series of rows one regular step apart, but for the breaks.
+    """Rows one regular step apart, but for the breaks; of one series, or of several, one after the other.
 
     Attributes:
         name: of the data set, for messages and results.
-        values: `[N, F]` float64 in physical units, the target in column 0, all finite.
-        columns: the names of the F columns.
-        times: N times in UTC, or None.
-        breaks: `[N]` bool. True at t: row t does not follow row t-1 by one regular step, so no window may hold both.
-        repairs: sentences saying what was repaired in reading, to be printed.
+        values: `[N, F]` float64 in physical units, NaN where nothing was measured, the targets in the first columns.
+        columns: the F columns.
+        num_targets: M, how many columns are to be forecast.
+        times: N times in UTC, ascending in each series, or None.
+        breaks: `[N]` bool. True at t: row t does not follow row t-1 by one regular step, as it does not where another
+            series begins. No window may hold both.
+        repairs: sentences saying what was repaired or left out in reading, to be printed.
+        ids: `[N]` int32, the number of the series that a row belongs to, ascending; None: all rows are of one series.
+        id_names: the names of the series, by number.
         split_times: where the rows for training, validation and test end, in UTC, where the data set fixes it.
+        split_rows: the same as numbers of rows; of one series only.
+        season: the rows of the main cycle: 24 of hours, 7 of days, 52 of weeks, 12 of months, 4 of quarters; 1 where
+            none is known.
+        step: the regular step, with which `pd.date_range(last, periods=k + 1, freq=step)[1:]` are the k times after
+            `last`: an offset alias of pandas (`1h`, `1D`, `1MS`, `1ME`), or a `pd.DateOffset` where the times are a
+            fixed day of their month that is neither the first nor the last. None without times.
+        best: `[N]` float64, the best possible forecast of column 0 one step ahead, of made-up series alone.
     """
 
     name: str
     values: np.ndarray
-    columns: tuple[str, ...]
+    columns: tuple[Column, ...]
+    num_targets: int
     times: pd.DatetimeIndex | None
     breaks: np.ndarray
     repairs: tuple[str, ...] = ()
+    ids: np.ndarray | None = None
+    id_names: tuple[str, ...] = ()
     split_times: tuple[pd.Timestamp, pd.Timestamp, pd.Timestamp] | None = None
+    split_rows: tuple[int, int, int] | None = None
+    season: int = 1
+    step: str | pd.DateOffset | None = None
+    best: np.ndarray | None = None
 
 
-def read_csv(path: str | PathLike[str], target: str, time: str | None = None) -> Series:
-    """Reads one column of a CSV file, plain or `.gz`, into a regular series by the policy of this module.
-
-    The delimiter is the comma, the semicolon or the tab, whichever the header has most of. Times may be ISO 8601 or one
-    of `table.TIME_FORMATS`; those with an offset are converted to UTC, those without one are taken as UTC.
+def read_file(
+    path: str | PathLike[str],
+    targets: Sequence[str],
+    inputs: Sequence[str] = (),
+    *,
+    known_future: Sequence[str] = (),
+    angles: Sequence[str] = (),
+    time: str | None = None,
+    series_id: str | None = None,
+    name: str | None = None,
+) -> Series:
+    """Reads columns of a CSV file, plain or `.gz`, or of a `.parquet` file.
 
     Args:
-        path: the file; its name becomes the name of the series.
-        target: the column to forecast.
+        path: the file.
+        targets: the columns to forecast, at least one.
+        inputs: more columns; `("all",)` stands for all others but those of `time` and `series_id`, `("none",)` for
+            none. One that holds text is a category. One with the same value in all rows is left out.
+        known_future: columns whose future is known; they are inputs, whether or not they are named there too.
+        angles: those of the columns that are angles in degrees.
         time: the column of times; None takes the rows as they stand, one step apart.
+        series_id: the column that says to which series a row belongs; None: all to one.
+        name: of the series; by default the file's.
 
     Returns:
-        A `Series` with F = 1.
+        A `Series`, the targets in the first columns, then the inputs (`("all",)`: in the order of the file), then those
+        of `known_future` that no input has named.
 
     Raises:
-        DataError: a file that is missing, empty or unreadable; a column that is missing; a cell of `target` that is no
-            finite number or of `time` that is no time, with its line in the file (the header is line 1); no value.
+        DataError: a file that is missing, empty or unreadable; a column that is missing or named twice; a cell of a
+            target or an angle that is no finite number, or of `time` that is no time, with its line in the file; text
+            that is too rare in a column of numbers or too varied to be a category; a target without any value.
     """
-    return regularize(read_table(Path(path), target, time), target)
+    path, everything = Path(path), tuple(inputs) == ("all",)
+    named = _named(path.name, targets, inputs, known_future)
+    keys = [key for key in (time, series_id) if key is not None]
+    twice = [column for column in keys if (named + keys).count(column) > 1]
+    if twice:
+        raise DataError(f"{path.name}: column {twice[0]!r} is named twice: name it once")
+    table = read_table(path, None if everything else named, time, series_id, numbers=[*targets, *angles])
+    return from_table(table, targets, inputs, known_future=known_future, angles=angles, name=name)
 
 
-def regularize(table: Table, column: str) -> Series:
-    """Applies the policy of this module to a table.
+def from_table(
+    table: Table,
+    targets: Sequence[str],
+    inputs: Sequence[str] = (),
+    *,
+    known_future: Sequence[str] = (),
+    angles: Sequence[str] = (),
+    name: str | None = None,
+) -> Series:
+    """Makes a series of a table.
 
     Args:
-        table: the values in file order.
-        column: its name, for messages and the series.
-
-    Returns:
-        A `Series` with F = 1 that says what was repaired.
+        table: the cells in file order; `("all",)` as inputs stands for all of its columns that are no targets.
+        targets, inputs, known_future, angles, name: as those of `read_file`.
 
     Raises:
-        DataError: no value at all.
+        DataError: as `read_file`, in what concerns columns.
     """
-    notes = list(table.notes)
-    values, times = table.values, table.times
-    present = ~np.isnan(values)
-    if not present.any():
-        raise DataError(f"{table.name}: column {column!r} has no value in any row: take another column")
-    if not present.all():
-        notes.append(f"dropped {_count(np.sum(~present), 'row')} without a value in {column!r}")
-    values = values[present]
-    if times is None:
-        ticks, step, step_name = np.flatnonzero(present), 1, "row"
-    else:
-        values, times = _in_order(values, times[present], notes)
-        ticks, step, step_name = _ticks(times)
-    steps, remainder = np.divmod(np.diff(ticks), step)
-    broken = (remainder != 0) | (steps > MAX_HOLE + 1)
-    repeats = np.where(broken, 1, steps)
-    _note_holes(steps, remainder, broken, step_name, notes)
-    filled = _interpolate(values, repeats)
-    breaks = np.zeros(len(filled), dtype=bool)
-    breaks[np.cumsum(repeats)[broken]] = True
-    if times is not None and len(filled) > len(values):
-        times = pd.DatetimeIndex(_interpolate(times.asi8, repeats).view(f"M8[{times.unit}]")).tz_localize("UTC")
-    repairs = tuple(f"{table.name}: {note}" for note in notes)
-    return Series(table.name, filled[:, None], (column,), times, breaks, repairs)
-
-
-def _in_order(values: np.ndarray, times: pd.DatetimeIndex, notes: list[str]) -> tuple[np.ndarray, pd.DatetimeIndex]:
-    backward = int(np.sum(np.diff(times.asi8) < 0))
-    if backward:
-        notes.append(f"sorted {_count(len(times), 'row')} by time ({_count(backward, 'step')} went back)")
-        order = np.argsort(times.asi8, kind="stable")
-        values, times = values[order], times[order]
-    first = np.append(True, np.diff(times.asi8) > 0)
-    if not first.all():
-        kept = values[first][np.cumsum(first) - 1]
-        differing = np.sum(values != kept)
-        repeats = _count(np.sum(~first), "row")
-        notes.append(f"dropped {repeats} of a time that had occurred, {differing:,} with another value (first kept)")
-    return values[first], times[first]
-
-
-def _ticks(times: pd.DatetimeIndex) -> tuple[np.ndarray, int, str]:
-    """Positions of the times on a line of whole numbers, the regular step there, and the step's name."""
-    ticks, name = times.asi8, ""
-    midnight = times.normalize()
-    same_clock = len(set((times - midnight).unique())) == 1
-    if same_clock and (times.is_month_end.all() or len(times.day.unique()) == 1):
-        ticks, name = np.asarray(times.year * 12 + times.month), "month"
-    if len(ticks) < 2:
-        return ticks, 1, name
-    steps, counts = np.unique(np.diff(ticks), return_counts=True)
-    step = int(steps[np.argmax(counts)])
-    return (
-        ticks,
-        step,
-        _count(step, "month") if name else str(pd.Timedelta(step, unit=times.unit)).removeprefix("0 days "),
+    values, columns, notes = encode(table, targets, inputs, known_future=known_future, angles=angles)
+    given = ~np.isnan(values)
+    num_targets = len(targets)
+    for k in range(num_targets):
+        if not given[:, k].any():
+            raise DataError(f"{table.name}: column {targets[k]!r} has no value in any row: take another column")
+    measured = given[:, :num_targets].any(axis=1)
+    ahead = given[:, [column.known for column in columns]].any(axis=1)
+    rows = regularize(values, table.times, table.ids, measured, ahead)
+    missing = [
+        f"{column.name!r}: {np.sum(~had):,} of {count(len(values), 'value')} are missing"
+        for column, had in zip(columns, given.T, strict=True)
+        if not had.all()
+    ]
+    return Series(
+        name or table.name,
+        rows.values,
+        columns,
+        num_targets,
+        rows.times,
+        rows.breaks,
+        tuple(f"{table.name}: {note}" for note in (*table.notes, *notes, *rows.notes, *missing)),
+        rows.ids,
+        rows.id_names,
+        season=rows.season,
+        step=rows.step,
     )
 
 
-def _interpolate(known: np.ndarray, repeats: np.ndarray) -> np.ndarray:
-    """Puts `repeats[i] - 1` evenly spaced rows between `known[i]` and `known[i + 1]`; whole numbers stay whole."""
-    left = np.repeat(np.arange(len(repeats)), repeats)
-    offset = np.arange(len(left)) - np.repeat(np.cumsum(repeats) - repeats, repeats)
-    rise = (known[left + 1] - known[left]) * offset
-    parts = repeats[left]
-    between = rise // parts if known.dtype.kind == "i" else rise / parts
-    return np.append(known[left] + between, known[-1])
+def encode(
+    table: Table,
+    targets: Sequence[str],
+    inputs: Sequence[str] = (),
+    *,
+    known_future: Sequence[str] = (),
+    angles: Sequence[str] = (),
+) -> tuple[np.ndarray, tuple[Column, ...], tuple[str, ...]]:
+    """The chosen columns of a table as numbers, in file order.
+
+    Args:
+        table, targets, inputs, known_future, angles: as those of `from_table`.
+
+    Returns:
+        `[N, F]` float64 with the targets in the first columns; the F columns; sentences about columns left out.
+
+    Raises:
+        DataError: as `read_file`, in what concerns columns.
+    """
+    chosen = _named(table.name, targets, inputs, known_future)
+    if tuple(inputs) == ("all",):
+        chosen = list(dict.fromkeys([*targets, *table.cells, *known_future]))
+    for column in chosen:
+        check_column(table.name, list(table.cells), column)
+    for column in angles:
+        check_column(table.name, chosen, column)
+    values, columns, notes = [], [], []
+    asked = {*targets, *inputs, *known_future}
+    for column in chosen:
+        cells = table.cells[column]
+        categories: tuple[str, ...] = ()
+        kind = "angle" if column in angles else "number"
+        if cells.dtype == object:
+            if column in targets or kind == "angle":
+                raise DataError(f"{table.name}: column {column!r} holds text: a target or an angle must be a number")
+            kind, categories = "category", tuple(sorted({cell for cell in cells if cell is not None}))
+            if len(categories) > MAX_CATEGORIES:
+                text = f"column {column!r} holds {len(categories):,} different texts, more than {MAX_CATEGORIES}"
+                if column in asked:
+                    raise DataError(f"{table.name}: {text}: leave it out")
+                notes.append(f"left out {text}")
+                continue
+            index = {category: float(k) for k, category in enumerate(categories)}
+            cells = np.array([index.get(cell, np.nan) for cell in cells])
+        if column not in targets and _constant(cells):
+            notes.append(f"left out column {column!r}: it is the same in all rows")
+            continue
+        values.append(cells)
+        columns.append(Column(column, kind, column in known_future, categories))
+    return np.stack(values, axis=1), tuple(columns), tuple(notes)
 
 
-def _note_holes(steps: np.ndarray, remainder: np.ndarray, broken: np.ndarray, step_name: str, notes: list[str]) -> None:
-    rows = steps[(steps > 1) & ~broken] - 1
-    if rows.size:
-        notes.append(
-            f"filled {_count(rows.size, 'hole')} of at most {MAX_HOLE} steps by linear interpolation "
-            f"({_count(rows.sum(), 'row')} inserted; regular step: {step_name})"
-        )
-    uneven = remainder != 0
-    missing = steps[broken & ~uneven] - 1
-    if missing.size:
-        notes.append(
-            f"marked {_count(missing.size, 'break')} where more than {MAX_HOLE} steps are missing "
-            f"(the longest hole: {missing.max():,}; regular step: {step_name})"
-        )
-    if uneven.any():
-        notes.append(f"marked {_count(np.sum(uneven), 'break')} at a step that is no multiple of {step_name}")
+def _constant(cells: np.ndarray) -> bool:
+    """A value that some rows have and others miss says something: a holiday, say."""
+    return bool(np.isnan(cells).all() or (cells == cells[0]).all())
 
 
-def _count(number: int | np.integer, noun: str) -> str:
-    return f"{number:,} {noun}" + ("" if number == 1 else "s")
+def _named(name: str, targets: Sequence[str], inputs: Sequence[str], known_future: Sequence[str]) -> list[str]:
+    """The columns that are named, each once, or an error."""
+    if not targets:
+        raise DataError(f"{name}: no target: name a column to forecast")
+    inputs = () if tuple(inputs) in (("all",), ("none",)) else inputs
+    for names in ([*targets, *inputs], [*targets, *known_future]):
+        twice = [column for column in names if names.count(column) > 1]
+        if twice:
+            raise DataError(f"{name}: column {twice[0]!r} is named twice: name it once")
+    return list(dict.fromkeys([*targets, *inputs, *known_future]))

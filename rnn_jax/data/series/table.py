@@ -1,9 +1,10 @@
-"""Cells of a CSV file to numbers and times, or an error that names the line."""
+"""Cells of a CSV or Parquet file to numbers, categories and times, or an error that names the line."""
 
 import csv
 import gzip
+import importlib.util
 import zlib
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import chain
@@ -14,6 +15,7 @@ import numpy as np
 import pandas as pd
 
 from rnn_jax.data.errors import DataError
+from rnn_jax.data.series.regularize import count
 
 MISSING = frozenset({"", "na", "n/a", "#n/a", "nan", "-nan", "null", "none", "<na>"})
 """Cells that mean "no value", in any case."""
@@ -23,57 +25,135 @@ TIME_FORMATS = tuple(
     day + clock for day in ("%m/%d/%Y", "%d/%m/%Y", "%d.%m.%Y", "%d-%m-%Y") for clock in ("", " %H:%M", " %H:%M:%S")
 )
 
+FEW = 0.05
+"""A column in which a smaller part of the cells than this is text is one of numbers with a mistake in it."""
+
+NAMES = 20
+"""The most columns that a message lists."""
+
 
 @dataclass(frozen=True, eq=False)
 class Table:
-    """One column of a file, in file order.
+    """Columns of a file, in file order. A row that has neither a time nor a value is not among them.
 
     Attributes:
         name: the file's name, for messages.
-        values: `[N]` float64, NaN where the cell is missing.
-        times: N times in UTC, or None; NaT only where the value is missing too.
+        cells: by the column's name: `[N]` float64, NaN where the cell is missing, if all others are numbers; else `[N]`
+            object, stripped strings and None where the cell is missing.
+        times: N times in UTC, or None.
+        ids: N names of series, or None.
         notes: sentences about how the cells were read, without the file's name.
+        lines: `[N]` int, the line of each row in a CSV file (the header is line 1) or its number in a Parquet file,
+            from 1.
     """
 
     name: str
-    values: np.ndarray
+    cells: dict[str, np.ndarray]
     times: pd.DatetimeIndex | None
+    ids: list[str] | None
     notes: tuple[str, ...]
+    lines: np.ndarray
 
 
-def read_table(path: Path, target: str, time: str | None) -> Table:
-    """Reads a column of values and, where one is named, the column of times. Lines without any cell are skipped.
+def read_table(
+    path: Path,
+    columns: Sequence[str] | None,
+    time: str | None,
+    series_id: str | None = None,
+    numbers: Collection[str] = (),
+) -> Table:
+    """Reads columns of values and, where they are named, those of times and of ids.
 
     Args:
-        path: a CSV file with a header, plain or `.gz`.
-        target: the column of values.
-        time: the column of times, or None.
+        path: a CSV file with a header, plain or `.gz`, or a `.parquet` file. The delimiter of a CSV file is the comma,
+            the semicolon or the tab, whichever its header has most of. Lines without any cell are skipped.
+        columns: the columns of values; None takes all but those of `time` and `series_id`.
+        time: the column of times, or None. Times may be ISO 8601 or one of `TIME_FORMATS`; those with an offset are
+            converted to UTC, those without one are taken as UTC.
+        series_id: the column that says to which series a row belongs, or None.
+        numbers: the columns that must hold numbers. Any other one with text in it is a category, unless the text is so
+            rare (`FEW`) that it is a mistake.
 
     Raises:
         DataError: a file, column or cell that cannot be read, with its line.
     """
-    wanted = [target] if time is None else [target, time]
+    if not path.is_file():
+        raise DataError(f"no file {path}: check the path")
+    keys = [name for name in (time, series_id) if name is not None]
+    read = _parquet if path.suffix == ".parquet" else _csv
+    lines, raw = read(path, None if columns is None else [*dict.fromkeys([*columns, *keys])])
+    for name in (*keys, *numbers):
+        check_column(path.name, list(raw), name)
+    if not len(lines):
+        raise DataError(f"{path.name} holds a header and no rows: give a file with rows below the header")
+    where = f"{path.name}, {'row' if path.suffix == '.parquet' else 'line'}"
+    cells = {n: _values(where, n, lines, c, n in numbers) for n, c in raw.items() if n not in keys}
+    empty = np.all([pd.isna(column) for column in cells.values()], axis=0) & bool(cells)
+    times: pd.DatetimeIndex | None = None
+    notes: tuple[str, ...] = ()
+    unkeyed = np.zeros(len(lines), dtype=bool)
+    if time is not None:
+        times, notes = _times(where, time, lines, raw[time], empty)
+        unkeyed |= np.asarray(times.isna())
+    ids = None if series_id is None else np.array([_text(cell) for cell in raw[series_id]], dtype=object)
+    if ids is not None:
+        nameless = np.array([cell.lower() in MISSING for cell in ids])
+        if (nameless & ~empty).any():
+            text = f"{where} {lines[np.argmax(nameless & ~empty)]}, column {series_id!r}: no id"
+            raise DataError(f"{text}: name the series of this row")
+        unkeyed |= nameless
+    if unkeyed.any():
+        notes = (*notes, f"dropped {count(unkeyed.sum(), 'row')} without {' and '.join(keys)} and without a value")
+    return Table(
+        path.name,
+        {name: column[~unkeyed] for name, column in cells.items()},
+        None if times is None else times[~unkeyed],
+        None if ids is None else list(ids[~unkeyed]),
+        notes,
+        lines[~unkeyed],
+    )
+
+
+def check_column(name: str, header: Sequence[str], column: str) -> None:
+    """Raises `DataError` for a column that the header has not, or has twice."""
+    count = list(header).count(column)
+    if count == 0:
+        more = f" and {len(header) - NAMES:,} more" if len(header) > NAMES else ""
+        raise DataError(f"{name} has no column {column!r}: take one of {', '.join(map(repr, header[:NAMES]))}{more}")
+    if count > 1:
+        raise DataError(f"{name} has {count} columns called {column!r}: give them different names")
+
+
+def _csv(path: Path, columns: list[str] | None) -> tuple[np.ndarray, dict[str, list[str]]]:
+    """The line numbers and, for each column, the cells."""
     with _rows(path) as rows:
         _, header = next(rows, (0, []))
         header = [cell.strip() for cell in header]
         if not header:
             raise DataError(f"{path.name} is empty: give a CSV file with a header line and rows below it")
-        places = [_place(path.name, header, column) for column in wanted]
-        lines, cells = _cells(path.name, header, rows, places)
-    if not lines:
-        raise DataError(f"{path.name} holds a header and no rows: give a file with rows below the header")
-    values = _numbers(path.name, target, lines, cells[0])
-    if time is None:
-        return Table(path.name, values, None, ())
-    times, notes = _times(path.name, time, lines, cells[1], values)
-    return Table(path.name, values, times, notes)
+        columns = header if columns is None else columns
+        for column in columns:
+            check_column(path.name, header, column)
+        places = [header.index(column) for column in columns]
+        lines: list[int] = []
+        cells: list[list[str]] = [[] for _ in places]
+        for line, row in rows:
+            if not row or (len(row) == 1 and not row[0].strip()):
+                if len(header) > 1:
+                    continue
+                row = [""]  # in a file of one column an empty line is a missing cell
+            if len(row) != len(header):
+                text = f"{path.name}, line {line}: {len(row)} cells under a header of {len(header)}"
+                raise DataError(f"{text}: mend the line")
+            lines.append(line)
+            for cell, place in zip(cells, places, strict=True):
+                cell.append(row[place])
+    return np.array(lines, dtype=int), dict(zip(columns, cells, strict=True))
 
 
 @contextmanager
 def _rows(path: Path) -> Iterator[Iterator[tuple[int, list[str]]]]:
     """The rows of a CSV file, plain or gzipped, each with the number of its (last) line."""
-    if not path.is_file():
-        raise DataError(f"no file {path}: check the path")
     try:
         with _open(path) as file:
             first = file.readline()
@@ -94,70 +174,77 @@ def _open(path: Path) -> TextIO:
     return path.open(encoding="utf-8-sig", newline="")
 
 
-def _place(name: str, header: list[str], column: str) -> int:
-    count = header.count(column)
-    if count == 0:
-        raise DataError(f"{name} has no column {column!r}: take one of {', '.join(map(repr, header))}")
-    if count > 1:
-        raise DataError(f"{name} has {count} columns called {column!r}: give them different names")
-    return header.index(column)
+def _parquet(path: Path, columns: list[str] | None) -> tuple[np.ndarray, dict[str, pd.Series]]:
+    """The row numbers and, for each column, the cells."""
+    if importlib.util.find_spec("pyarrow") is None:
+        raise DataError(f"{path.name}: reading Parquet needs pyarrow: pip install pyarrow")
+    try:
+        frame = pd.read_parquet(path, engine="pyarrow")
+    except (OSError, ValueError) as error:
+        reason = " ".join(str(error).split())
+        raise DataError(f"{path.name} cannot be read ({reason}): fetch it again") from error
+    if any(name is not None for name in frame.index.names):  # times often are the index of the frame that was saved
+        frame = frame.reset_index()
+    header = [str(name).strip() for name in frame.columns]
+    chosen = header if columns is None else columns
+    for column in chosen:
+        check_column(path.name, header, column)
+    return np.arange(1, len(frame) + 1), {name: frame.iloc[:, header.index(name)] for name in chosen}
 
 
-def _cells(
-    name: str, header: list[str], rows: Iterator[tuple[int, list[str]]], places: list[int]
-) -> tuple[list[int], list[list[str]]]:
-    """The line numbers and, for each place, the cells there."""
-    lines: list[int] = []
-    cells: list[list[str]] = [[] for _ in places]
-    for line, row in rows:
-        if not row or (len(row) == 1 and not row[0].strip()):
-            if len(header) > 1:
-                continue
-            row = [""]  # in a file of one column an empty line is a missing cell
-        if len(row) != len(header):
-            raise DataError(f"{name}, line {line}: {len(row)} cells under a header of {len(header)}: mend the line")
-        lines.append(line)
-        for column, place in zip(cells, places, strict=True):
-            column.append(row[place])
-    return lines, cells
+def _text(cell: object) -> str:
+    """A cell as a CSV file would have it, without blanks around it."""
+    return cell.strip() if isinstance(cell, str) else "" if pd.isna(cell) else str(cell)  # type: ignore[call-overload]
 
 
-def _numbers(name: str, column: str, lines: list[int], cells: list[str]) -> np.ndarray:
-    values = np.empty(len(cells))
+def _values(where: str, column: str, lines: np.ndarray, cells: list[str] | pd.Series, number: bool) -> np.ndarray:
+    bad: list[int] = []
+    if isinstance(cells, pd.Series) and pd.api.types.is_numeric_dtype(cells) and cells.dtype.kind in "iuf":
+        values = cells.to_numpy(dtype=np.float64, na_value=np.nan)
+    else:
+        texts = [_text(cell) for cell in cells]
+        values, bad = _parsed(texts)
+        missing = [cell.lower() in MISSING for cell in texts]
+        if bad and not number and len(bad) >= FEW * (len(texts) - sum(missing)):
+            return np.array([None if gone else cell for cell, gone in zip(texts, missing, strict=True)], dtype=object)
+    for i in [*bad, *np.flatnonzero(np.isinf(values))]:
+        what = "not a number" if bad else "infinite"
+        text = f"{where} {lines[i]}, column {column!r}: {_text(list(cells)[i])!r} is {what}"
+        raise DataError(f"{text}: correct the cell or leave it empty")
+    return values
+
+
+def _parsed(cells: list[str]) -> tuple[np.ndarray, list[int]]:
+    """The cells as numbers, NaN where they are none, and the places of those that are neither numbers nor missing."""
+    values = np.full(len(cells), np.nan)
+    bad: list[int] = []
     for i, cell in enumerate(cells):
         try:
             if "_" in cell:  # float would take 1_000
                 raise ValueError
             values[i] = float(cell)
         except ValueError:
-            if cell.strip().lower() not in MISSING:
-                text = f"{name}, line {lines[i]}, column {column!r}: {cell!r} is not a number"
-                raise DataError(f"{text}: correct the cell or leave it empty") from None
-            values[i] = np.nan
-    infinite = np.flatnonzero(np.isinf(values))
-    if infinite.size:
-        i = infinite[0]
-        text = f"{name}, line {lines[i]}, column {column!r}: {cells[i]!r} is infinite"
-        raise DataError(f"{text}: correct the cell or leave it empty")
-    return values
+            if cell.lower() not in MISSING:
+                bad.append(i)
+    return values, bad
 
 
 def _times(
-    name: str, column: str, lines: list[int], cells: list[str], values: np.ndarray
+    where: str, column: str, lines: np.ndarray, raw: list[str] | pd.Series, empty: np.ndarray
 ) -> tuple[pd.DatetimeIndex, tuple[str, ...]]:
-    cells = [cell.strip() for cell in cells]
+    if isinstance(raw, pd.Series) and pd.api.types.is_datetime64_any_dtype(raw):
+        raw = list(pd.to_datetime(raw, utc=True).map(lambda cell: "" if pd.isna(cell) else cell.isoformat()))
+    cells = [_text(cell) for cell in raw]
     missing = np.array([cell.lower() in MISSING for cell in cells])
-    expected = ~(missing & np.isnan(values))  # a row with neither time nor value is no row
     best, best_format, fewest = None, "", len(cells) + 1
     for time_format in ("ISO8601", *TIME_FORMATS):
         times = pd.DatetimeIndex(pd.to_datetime(cells, utc=True, format=time_format, errors="coerce"))
-        failed = np.flatnonzero(times.isna() & expected)
+        failed = np.flatnonzero(times.isna() & ~(missing & empty))  # a row with neither time nor value is no row
         if failed.size < fewest:
             best, best_format, fewest, bad = times, time_format, failed.size, failed
         if fewest == 0:
             break
     if best is None or fewest:
-        i = bad[0]
-        text = f"{name}, line {lines[i]}, column {column!r}: {cells[i]!r} is not a time"
+        text = f"{where} {lines[bad[0]]}, column {column!r}: {cells[bad[0]]!r} is not a time"
         raise DataError(f"{text}: write times as 2014-01-31 13:00")
     return best, () if best_format == "ISO8601" else (f"read the times of {column!r} as {best_format}",)

@@ -1,4 +1,4 @@
-"""Windows: `lag` rows that are read, followed by `ahead` rows that are forecast."""
+"""Windows: `lag` rows that are read, followed by `ahead` rows that are forecast. No window crosses a break."""
 
 import numpy as np
 
@@ -40,22 +40,48 @@ def window_starts(num_rows: int, lag: int, ahead: int, breaks: np.ndarray | None
     return starts[breaks_so_far[starts + length - 1] == breaks_so_far[starts]]
 
 
-def gather(values: np.ndarray, starts: np.ndarray, lag: int, ahead: int) -> tuple[np.ndarray, np.ndarray]:
-    """Cuts windows.
+def gather(values: np.ndarray, starts: np.ndarray, length: int) -> np.ndarray:
+    """Rows of windows: `[W, length, F]`, of the type of the values.
 
     Args:
         values: `[N, F]`.
-        starts: `[W]`, first rows of the windows.
-        lag: rows read.
-        ahead: rows forecast.
+        starts: `[W]`, first rows.
+        length: rows of each.
+
+    >>> gather(np.arange(5.0)[:, None], np.array([0, 2]), 3)[..., 0].tolist()
+    [[0.0, 1.0, 2.0], [2.0, 3.0, 4.0]]
+    """
+    return values[np.asarray(starts)[:, None] + np.arange(length)]
+
+
+def run_starts(breaks: np.ndarray) -> np.ndarray:
+    """For each row the first row of its run, the stretch without a break that it lies in: `[N]` bool to `[N]` int64.
+
+    >>> run_starts(np.array([False, False, True, False]))
+    array([0, 0, 2, 2])
+    """
+    rows = np.arange(len(breaks))
+    return np.maximum.accumulate(np.where(breaks, rows, 0))
+
+
+def carry_forward(values: np.ndarray, breaks: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The last value that was measured, within a run, and how long ago that was.
+
+    Args:
+        values: `[N, F]`, NaN where nothing was measured.
+        breaks: `[N]` bool: nothing is carried over a break.
 
     Returns:
-        X `[W, lag, F]` and Y `[W, ahead, F]`, of the type of the values.
+        `[N, F]` values, NaN where none has been measured yet, and `[N, F]` int64 rows since, 0 for a measured value;
+        counted from the row before the run where there is none.
 
-    >>> X, Y = gather(np.arange(5.0)[:, None], np.array([0, 1]), lag=3, ahead=1)
-    >>> X[..., 0].tolist(), Y[..., 0].tolist()
-    ([[0.0, 1.0, 2.0], [1.0, 2.0, 3.0]], [[3.0], [4.0]])
+    >>> values = np.array([[np.nan], [1.0], [np.nan], [np.nan]])
+    >>> [part[:, 0].tolist() for part in carry_forward(values, np.array([False, False, False, True]))]
+    [[nan, 1.0, 1.0, nan], [1, 0, 1, 1]]
     """
-    windows = np.lib.stride_tricks.sliding_window_view(values, lag + ahead, axis=0)
-    rows = np.swapaxes(windows[starts], 1, 2)
-    return rows[:, :lag], rows[:, lag:]
+    rows = np.arange(len(values))[:, None]
+    first = run_starts(breaks)[:, None]
+    last = np.maximum.accumulate(np.where(np.isnan(values), -1, rows), axis=0)
+    seen = last >= first
+    carried = np.where(seen, np.take_along_axis(values, np.maximum(last, 0), axis=0), np.nan)
+    return carried, np.where(seen, rows - last, rows - first + 1)

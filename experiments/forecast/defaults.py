@@ -1,0 +1,85 @@
+"""Values of flags that follow from the series where they are not given."""
+
+import dataclasses
+
+import numpy as np
+
+from experiments.common.flags import UsageError
+from experiments.forecast.flags import Config
+from rnn_jax.data.series.forecasting import split_bounds
+from rnn_jax.data.series.series import Series
+
+LAG = 64
+STEPS = 4_000
+"""Of a training, about."""
+
+
+def settle(config: Config, series: Series) -> Config:
+    """The config with a value for every flag that the series decides. Raises `UsageError` for what does not fit it."""
+    season = config.season or series.season
+    lag = config.lag or default_lag(config, series, season)
+    train = max(int(np.sum(split_bounds(series)[:, 1] - split_bounds(series)[:, 0])), 1)
+    windows = max(train - (lag if config.protocol == "lecture" else 0) - config.ahead, 1)
+    batch_size = config.batch_size or int(min(64, max(4, windows // 8)))
+    epochs = config.epochs or int(np.clip(-(-STEPS * batch_size // windows), 4, 40))
+    origins = config.origins or (max(lag // 3, 1) if config.takes_origins else 1)
+    if origins > lag:
+        raise UsageError(f"--origins={origins}: a window has --lag={lag} rows")
+    if lag % config.segment:
+        raise UsageError(f"--segment={config.segment}: does not divide --lag={lag}")
+    return dataclasses.replace(
+        config,
+        season=season,
+        lag=lag,
+        batch_size=batch_size,
+        epochs=epochs,
+        origins=origins,
+        calendar=cycles(config, series),
+        report_steps=config.report_steps or some_steps(config.ahead),
+        trees=series.num_targets == 1 if config.trees is None else config.trees,
+        units=("scaled" if series.name.startswith("etth") else "units") if config.units == "auto" else config.units,
+    )
+
+
+def default_lag(config: Config, series: Series, season: int) -> int:
+    """64 rows, two seasons of a longer one, but not more than a third of the training rows of the shortest series."""
+    bounds = split_bounds(series)
+    shortest = int(np.min(bounds[:, 1] - bounds[:, 0]))
+    wanted = max(LAG, 2 * season) if season <= LAG else season + LAG // 2
+    room = max((shortest - config.ahead) // 3, 1)
+    lag = min(wanted, room)
+    if season < lag < 2 * season and season > 1:  # the rows of one season and a little more
+        lag = season + 1
+    return max(lag // config.segment, 1) * config.segment
+
+
+def cycles(config: Config, series: Series) -> tuple[str, ...]:
+    """The cycles of the calendar that are read: those of which the times show two turns and more than one place."""
+    if config.calendar == ("none",):
+        return ()
+    if config.calendar != ("auto",):
+        return config.calendar
+    if series.times is None:
+        return ()
+    bounds = split_bounds(series)
+    rows = series.times[bounds[0, 0] : bounds[0, 1]]
+    span = (rows[-1] - rows[0]).days if len(rows) else 0
+    found = []
+    if len(set(rows.hour[:1000])) > 1:
+        found.append("hour")
+    if len(set(rows.dayofweek[:1000])) > 2 and span >= 14 and len(rows) > span * 0.7:
+        found.append("weekday")
+    if span >= 2 * 365:
+        found.append("year")
+    return tuple(found)
+
+
+def some_steps(ahead: int) -> tuple[int, ...]:
+    """The first step, the last, and some between.
+
+    >>> some_steps(1), some_steps(3), some_steps(24)
+    ((1,), (1, 2, 3), (1, 6, 12, 24))
+    """
+    return (
+        tuple(sorted({1, max(ahead // 4, 1), max(ahead // 2, 1), ahead})) if ahead > 3 else tuple(range(1, ahead + 1))
+    )

@@ -1,0 +1,176 @@
+"""How good forecasts are: over all steps ahead, at some of them, for each target, and how often intervals hold."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from scipy.stats import norm
+
+from experiments.common import results
+from experiments.forecast.flags import Config
+from rnn_jax.conformal import conformal_radius
+from rnn_jax.data.series.baselines import persistence
+from rnn_jax.data.series.forecasting import ForecastTask
+from rnn_jax.forecast_metrics import by_step, diebold_mariano, forecast_measures, naive_scale
+from rnn_jax.interval_metrics import gaussian_measures, interval_measures, quantile_measures
+
+Measures = dict[str, dict[str, Any]]
+"""`all`: name to value; `steps` and `targets`: name to a list."""
+
+
+class Judge(NamedTuple):
+    """What forecasts of some windows are measured against, in the units that are reported.
+
+    Attributes:
+        targets: `[W, A, M]`, NaN where not measured.
+        last: persistence, the same shape.
+        scale: `[W, M]`, of mase.
+        factor: `[W, 1, M]`, what errors in physical units are divided by.
+        steps: the steps ahead that are reported by themselves.
+    """
+
+    targets: np.ndarray
+    last: np.ndarray
+    scale: np.ndarray
+    factor: np.ndarray
+    steps: tuple[int, ...]
+
+    def measure(self, forecast: np.ndarray) -> Measures:
+        """Measures of a forecast `[W, A, M]` in physical units; of one with steps left out, NaN, of the others alone.
+
+        `all` over all steps and targets, `steps` a list for those that are reported, `targets` a list.
+        """
+        forecast = forecast / self.factor
+        found: Measures = {"all": {}, "steps": {}, "targets": {}}
+        places = np.asarray(self.steps) - 1
+        parts = [each[:, places] for each in (self.targets, forecast, self.last)]
+        there = ~np.isnan(parts[1]).all(axis=(0, 2))
+        if there.any():
+            real, said, last = (part[:, there] for part in parts)
+            values = by_step(real, said, last, self.scale, range(1, int(there.sum()) + 1))
+            nothing = np.full(len(places), np.nan)
+            for name, each in values.items():
+                line = nothing.copy()
+                line[there] = each
+                found["steps"][name] = line.tolist()
+        if np.isnan(forecast[~np.isnan(self.targets)]).any():
+            return found
+        found["all"] = forecast_measures(self.targets, forecast, self.last, self.scale)
+        count = self.targets.shape[2]
+        if count > 1:
+            apart = [
+                forecast_measures(*(part[..., k : k + 1] for part in (self.targets, forecast, self.last)))
+                for k in range(count)
+            ]
+            found["targets"] = {name: [measures[name] for measures in apart] for name in apart[0]}
+        return found
+
+    def squared_errors(self, forecast: np.ndarray, step: int) -> np.ndarray:
+        """`[W]` at one step, the mean over the targets that were measured, NaN where none was."""
+        error = (forecast[:, step - 1] / self.factor[:, 0] - self.targets[:, step - 1]) ** 2
+        measured = ~np.isnan(error)
+        return np.where(measured.any(axis=1), np.nansum(error, axis=1) / np.maximum(measured.sum(axis=1), 1), np.nan)
+
+
+def judge(config: Config, task: ForecastTask, starts: np.ndarray) -> Judge:
+    """The judge of the windows at `starts` `[W]`."""
+    factor = task.constants(starts)[1] if config.units == "scaled" else np.ones((len(starts), 1, task.num_targets))
+    series, count = task.series, task.num_targets
+    values = np.where(task.train_rows[:, None], series.values[:, :count], np.nan)
+    ids = np.zeros(len(values), np.int64) if series.ids is None else series.ids
+    each = []
+    for number in range(max(len(series.id_names), 1)):
+        rows = ids == number
+        each.append(naive_scale(values[rows], config.season or 1, series.breaks[rows]))
+    scale = np.stack(each)[ids[starts]] / factor[:, 0]
+    return Judge(task.targets(starts) / factor, persistence(task, starts) / factor, scale, factor, config.report_steps)
+
+
+def spread(per_seed: Sequence[Measures]) -> dict[str, Any]:
+    """Mean and deviation over seeds: measures by name, of all steps; and lists of them, by step and by target."""
+
+    def lists(part: str) -> dict[str, list[Any]]:
+        names = per_seed[0][part]
+        return {
+            name: [results.spread(values) for values in zip(*(each[part][name] for each in per_seed), strict=True)]
+            for name in names
+        }
+
+    whole = {name: results.spread([each["all"][name] for each in per_seed]) for name in per_seed[0]["all"]}
+    return {"all": whole, "steps": lists("steps"), "targets": lists("targets")}
+
+
+def compare(
+    judged: Judge, ours: np.ndarray, others: Mapping[str, np.ndarray], steps: Sequence[int]
+) -> list[dict[str, Any]]:
+    """Diebold-Mariano at each of `steps`, against the baseline with the smallest error there on these windows.
+
+    Args:
+        judged: of the windows.
+        ours: forecasts `[W, A, M]` in physical units.
+        others: those of the baselines by name.
+        steps: steps ahead.
+    """
+    found = []
+    for step in steps:
+        errors = {name: judged.squared_errors(forecast, step) for name, forecast in others.items()}
+        means = {name: float(np.nanmean(each)) for name, each in errors.items() if not np.isnan(each).all()}
+        best = min(means, key=lambda name: means[name])
+        mine = judged.squared_errors(ours, step)
+        try:
+            statistic, p_value = diebold_mariano(np.sqrt(mine), np.sqrt(errors[best]), step)
+        except ValueError:  # too few windows, or the same forecasts
+            statistic, p_value = float("nan"), float("nan")
+        found.append(
+            {
+                "step": step, "baseline": best, "statistic": statistic, "p_value": p_value,
+                "mse_ratio": float(np.nanmean(mine)) / means[best] if means[best] else float("nan"),
+            }
+        )  # fmt: skip
+    return found
+
+
+class Bands(NamedTuple):
+    """How far around a scaled forecast an interval reaches, from validation windows.
+
+    Attributes:
+        level: share of the values that it is to hold.
+        radius: `[ahead, M]`, scaled, of point forecasts; None where the network says itself.
+    """
+
+    level: float
+    radius: np.ndarray | None
+
+    def of(self, outputs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Lower and upper ends of outputs `[..., A, M, P]`, scaled: `[..., A, M]` each."""
+        if self.radius is not None:
+            return outputs[..., 0] - self.radius, outputs[..., 0] + self.radius
+        if outputs.shape[-1] == 2:
+            half = norm.ppf((1 + self.level) / 2) * outputs[..., 1]
+            return outputs[..., 0] - half, outputs[..., 0] + half
+        return outputs[..., 0], outputs[..., -1]
+
+
+def bands(config: Config, task: ForecastTask, outputs: np.ndarray) -> Bands:
+    """Split conformal intervals from the outputs `[V, A, M, P]` of the validation windows; or the network's own."""
+    if config.output != "point":
+        return Bands(config.level, None)
+    residuals = task.scaled_targets(task.validation) - outputs[..., 0]
+    return Bands(config.level, conformal_radius(residuals, config.level))
+
+
+def interval_scores(config: Config, task: ForecastTask, band: Bands, outputs: np.ndarray) -> dict[str, Any]:
+    """Measures of the intervals of the test windows, scaled outputs `[W, A, M, P]`; the coverage also by step."""
+    targets = task.scaled_targets(task.test)
+    lower, upper = band.of(outputs)
+    scale = task.constants(task.test)[1]
+    found = interval_measures(targets * scale, lower * scale, upper * scale, band.level)
+    if config.output == "gaussian":
+        found |= gaussian_measures(targets * scale, outputs[..., 0] * scale, outputs[..., 1] * scale)
+    elif config.output == "quantiles":
+        low = (1 - config.level) / 2
+        found |= quantile_measures(targets * scale, outputs * scale[..., None], (low, 0.25, 0.5, 0.75, 1 - low))
+    inside = np.where(np.isnan(targets), np.nan, (lower <= targets) & (targets <= upper))
+    steps = [float(np.nanmean(inside[:, step - 1])) if (~np.isnan(inside[:, step - 1])).any() else float("nan")
+             for step in config.report_steps]  # fmt: skip
+    return {**found, "coverage_by_step": steps}

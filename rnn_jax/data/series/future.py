@@ -1,0 +1,59 @@
+"""The rows after the end of a series, to be forecast."""
+
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+
+from rnn_jax.data.errors import DataError
+from rnn_jax.data.series.series import Series
+
+
+def with_future(series: Series, ahead: int) -> tuple[Series, np.ndarray]:
+    """Each series up to its last measured target, and `ahead` rows more.
+
+    Of these rows only columns that are known of the future have values, those that the series has already.
+
+    Args:
+        series: perhaps several by ids; later rows than the last measured target are future rows.
+        ahead: at least 1.
+
+    Returns:
+        The series, and for each of the D series that have rows the first future row, `[D]` int64.
+
+    Raises:
+        DataError: a known column has no value in a future row, with the column; no times where the step is not known.
+    """
+    ids = np.zeros(len(series.values), np.int64) if series.ids is None else series.ids
+    measured = ~np.isnan(series.values[:, : series.num_targets]).all(axis=1)
+    known = np.array([column.known for column in series.columns])
+    values, times, breaks, numbers, origins, done = [], [], [], [], [], 0
+    for number in np.unique(ids):
+        rows = np.flatnonzero(ids == number)
+        rows = rows[: np.flatnonzero(measured[rows])[-1] + 1]
+        later = np.flatnonzero((ids == number) & (np.arange(len(ids)) > rows[-1]))[:ahead]
+        added = np.full((ahead, series.values.shape[1]), np.nan)
+        added[: len(later), known] = series.values[later][:, known]
+        for place in np.flatnonzero(known & np.isnan(added).any(axis=0)):
+            raise DataError(
+                f"{series.name}: column {series.columns[place].name!r} is known of the future, and has no value in "
+                f"each of the {ahead} rows to forecast: add these rows, with this column, to the file"
+            )
+        values += [series.values[rows], added]
+        breaks += [series.breaks[rows], np.zeros(ahead, bool)]
+        numbers.append(np.full(len(rows) + ahead, number, np.int32))
+        origins.append(done + len(rows))
+        done += len(rows) + ahead
+        if series.times is not None:
+            own = series.times[rows]
+            times += [own, pd.date_range(own[-1], periods=ahead + 1, freq=series.step)[1:]]
+    extended = replace(
+        series,
+        values=np.concatenate(values),
+        breaks=np.concatenate(breaks),
+        times=None if series.times is None else pd.DatetimeIndex(times[0].append(times[1:])),
+        ids=None if series.ids is None else np.concatenate(numbers),
+        best=None,
+        split_rows=None,
+    )
+    return extended, np.asarray(origins, np.int64)

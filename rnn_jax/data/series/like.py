@@ -1,0 +1,71 @@
+"""A file read as the rows of an earlier series were: the same columns, categories and numbers of series."""
+
+from os import PathLike
+from pathlib import Path
+
+import numpy as np
+
+from rnn_jax.data.errors import DataError
+from rnn_jax.data.series.features import Encoder
+from rnn_jax.data.series.regularize import regularize
+from rnn_jax.data.series.series import Column, Series
+from rnn_jax.data.series.table import read_table
+
+
+def read_like(path: str | PathLike[str], encoder: Encoder, time: str | None, series_id: str | None) -> Series:
+    """Reads the columns of an encoder from a file, whatever others it has.
+
+    A text that is no category of its column counts as missing, with a sentence in `repairs`.
+
+    Args:
+        path: CSV or Parquet.
+        encoder: of a finished run.
+        time, series_id: the columns of times and of names of series, or None.
+
+    Raises:
+        DataError: a column that is missing, or holds text where numbers were; a series that the encoder does not know;
+            no value of any target; what `table.read_table` raises.
+    """
+    names = [column.name for column in encoder.columns]
+    numbers = [column.name for column in encoder.columns if column.kind != "category"]
+    table = read_table(Path(path), names, time, series_id, numbers=numbers)
+    notes = list(table.notes)
+    values = np.stack([_numbers(column, table.cells[column.name], notes) for column in encoder.columns], axis=1)
+    measured = ~np.isnan(values[:, : encoder.num_targets]).all(axis=1)
+    if not measured.any():
+        raise DataError(
+            f"{table.name}: no value of {names[: encoder.num_targets]} in any row: there is no past to read"
+        )
+    known = ~np.isnan(values[:, [column.known for column in encoder.columns]]).all(axis=1)
+    rows = regularize(values, table.times, table.ids, measured, known)
+    ids = rows.ids
+    if encoder.id_names:
+        unknown = [name for name in rows.id_names if name not in encoder.id_names]
+        if unknown or ids is None:
+            raise DataError(f"{table.name}: series {unknown[:1]} is none that was trained on: take out its rows")
+        ids = np.asarray([encoder.id_names.index(name) for name in rows.id_names], np.int32)[ids]
+    return Series(
+        table.name,
+        rows.values,
+        encoder.columns,
+        encoder.num_targets,
+        rows.times,
+        rows.breaks,
+        tuple(f"{table.name}: {note}" for note in (*notes, *rows.notes)),
+        ids,
+        encoder.id_names,
+        season=rows.season,
+        step=rows.step,
+    )
+
+
+def _numbers(column: Column, cells: np.ndarray, notes: list[str]) -> np.ndarray:
+    if column.kind != "category":
+        return cells.astype(np.float64)
+    index = {name: float(place) for place, name in enumerate(column.categories)}
+    found = np.array([index.get(cell, np.nan) for cell in cells])
+    strange = {str(cell) for cell, number in zip(cells, found, strict=True) if np.isnan(number) and cell is not None}
+    strange -= {"nan"}
+    if strange:
+        notes.append(f"column {column.name!r}: {sorted(strange)[0]!r} was not seen in training, and counts as missing")
+    return found
