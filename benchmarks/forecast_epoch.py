@@ -12,11 +12,11 @@ batch split over the cores.
 
 import dataclasses
 import tempfile
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from flax import nnx
 
 from benchmarks.child import Answers, epochs, serve
 from benchmarks.ours import Training
@@ -24,10 +24,11 @@ from benchmarks.training import compare_and_time, parser, ratio, save
 from experiments.common.flags import parse
 from experiments.common.training import backend_in_use, prepare_jax
 from experiments.forecast import task
+from experiments.forecast.defaults import settle
 from experiments.forecast.flags import Config
 from rnn_jax import models
 from rnn_jax.data.series import synthetic
-from rnn_jax.data.series.forecasting import make_task
+from rnn_jax.data.series.windows import gather
 
 HOURS = 96_453
 """Of the Szeged file; 70 % of its windows are 67,472."""
@@ -47,12 +48,16 @@ def prepare(config: Config, hours: int = HOURS) -> tuple[Training, dict[str, Any
 
     That is `Training.for_torch`, `windows` `[W, lag]` of the training split and `targets` `[W, 1]` after them.
     """
-    forecast = make_task(synthetic.hourly_temperature(hours, seed=0), config.protocol, config.lag, config.ahead)
-    apply, _ = models.pure(task.make_model(config, input_size=1, rngs=nnx.Rngs(0)))
-    made = Training(config, task.make_training_task(config, forecast, apply), task.device_data(config, forecast))
-    values, starts = forecast.standardized[:, 0], forecast.train
-    windows = np.lib.stride_tricks.sliding_window_view(values, config.lag)[starts]
-    return made, {**made.for_torch(), "windows": windows, "targets": values[starts + config.lag, None]}
+    series = synthetic.hourly_temperature(hours, seed=0)
+    config = settle(config, series)
+    forecast = task.cut(config, series)
+    sizes = task.model_sizes(config, forecast, line=None)
+    model = models.abstract(partial(task.make_model, config, **sizes))
+    data = task.device_data(config, forecast)
+    made = Training(config, task.make_training_task(config, forecast, sizes, model), data)
+    starts = forecast.train
+    windows = gather(data["features"], starts, forecast.lag)[..., 0]
+    return made, {**made.for_torch(), "windows": windows, "targets": data["targets"][starts + forecast.lag]}
 
 
 def set_up(config: Config, start: Path) -> tuple[list[float], Answers]:

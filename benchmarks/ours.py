@@ -48,16 +48,18 @@ class Training:
     def for_torch(self) -> dict[str, Any]:
         """What `benchmarks.pytorch_training` goes on with: weights by PyTorch's names, the optimizer, the order.
 
-        Of a model of LSTM layers with a linear layer `head`, for seed 0: the state of `nn.LSTM`, `head_weight`
-        `[O, H]`, `head_bias` `[O]`, `learning_rate`, `clip_norm`, and `order` `[M, B]`, the examples of each step.
+        Of a model of LSTM layers with a linear layer `head`, or a `decoder` with one, for seed 0: the state of
+        `nn.LSTM`, `head_weight` `[O, H]`, `head_bias` `[O]`, `learning_rate`, `clip_norm`, and `order` `[M, B]`, the
+        examples of each step.
         """
         params = jax.tree.map(lambda leaf: np.array(leaf[0]), self.states.params)
+        head = params.get("decoder", params)["head"]
         order, batch_size = np.array(self.order[0]), self.config.batch_size
         steps = len(order) // batch_size
         return {
             **to_torch([layer_of(params["recurrent"]["layers"][at]) for at in range(self.config.num_layers)]),
-            "head_weight": params["head"]["kernel"].T,
-            "head_bias": params["head"]["bias"],
+            "head_weight": head["kernel"].T,
+            "head_bias": head["bias"],
             "learning_rate": np.float64(self.config.learning_rate),
             "clip_norm": np.float64(self.config.clip_norm or np.inf),
             "order": order[: steps * batch_size].reshape(steps, batch_size),

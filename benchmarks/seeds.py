@@ -7,8 +7,7 @@ B 64, T 64, H 32, Adam, on one device. The figure is seconds per step of all rep
 """
 
 import dataclasses
-
-from flax import nnx
+from functools import partial
 
 from benchmarks.child import Answers, epochs, serve
 from benchmarks.ours import Training
@@ -16,12 +15,12 @@ from benchmarks.training import compare_and_time, parser, ratio, save
 from experiments.common.flags import parse
 from experiments.common.training import prepare_jax
 from experiments.forecast import task
+from experiments.forecast.defaults import settle
 from experiments.forecast.flags import Config
 from rnn_jax import models
 from rnn_jax.data.series import synthetic
-from rnn_jax.data.series.forecasting import make_task
 
-CONFIG = dataclasses.replace(parse(Config, ["--schedule=constant"]), num_devices=1)
+CONFIG = dataclasses.replace(parse(Config, ["--protocol=lecture", "--schedule=constant"]), num_devices=1)
 CONTENDERS = {
     f"{how}_{num_seeds}": (num_seeds, how == "at_once")
     for num_seeds in (1, 4, 8)
@@ -34,10 +33,13 @@ COMPARED_STEPS = 10
 def set_up(num_seeds: int, parallel: bool, steps: int) -> tuple[list[float], Answers]:
     """See `benchmarks.child.serve`. The losses are those of the first seed, which trains as if it were alone."""
     prepare_jax(CONFIG)
-    forecast = make_task(synthetic.hourly_temperature(10_000, seed=0), "clean", CONFIG.lag, CONFIG.ahead)
-    apply, _ = models.pure(task.make_model(CONFIG, input_size=1, rngs=nnx.Rngs(0)))
-    training_task = task.make_training_task(CONFIG, forecast, apply)
-    made = Training(CONFIG, training_task, task.device_data(CONFIG, forecast), num_seeds, parallel)
+    series = synthetic.hourly_temperature(10_000, seed=0)
+    config = settle(CONFIG, series)
+    forecast = task.cut(config, series)
+    sizes = task.model_sizes(config, forecast, line=None)
+    model = models.abstract(partial(task.make_model, config, **sizes))
+    training_task = task.make_training_task(config, forecast, sizes, model)
+    made = Training(config, training_task, task.device_data(config, forecast), num_seeds, parallel)
     return epochs(made.train, steps, COMPARED_STEPS)
 
 

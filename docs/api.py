@@ -26,7 +26,10 @@ PARTS = {
     "Diagnostics": ("diagnostics", "diagnostics.gradcheck"),
     "Modules": ("models", "convert"),
     "Data": (
-        *("data.series", "data.series.windows", "data.series.baselines", "data.tasks.memory_tasks"),
+        "data.series",
+        *(f"data.series.{name}" for name in ("series", "forecasting", "features", "windows", "future", "like")),
+        *(f"data.series.{name}" for name in ("baselines", "lines", "trees")),
+        "data.tasks.memory_tasks",
         *(f"data.text.{name}" for name in ("vocabulary", "imdb", "ntc_scv", "synthetic_reviews")),
         "data.images.mnist",
     ),
@@ -46,8 +49,8 @@ PARTS = {
         )
     ),
     "Figures": (
-        "metrics",
-        *(f"plotting.{name}" for name in ("style", "training", "gradients", "forecast", "text")),
+        *("metrics", "forecast_metrics", "interval_metrics", "conformal", "importance"),
+        *(f"plotting.{name}" for name in ("style", "training", "gradients", "forecast", "forecast_errors", "text")),
         *(f"plotting.{name}" for name in ("memory_tasks", "long_sequences")),
     ),
 }

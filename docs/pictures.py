@@ -157,18 +157,20 @@ def forecast(folder: Path) -> Figure:
     Raises: `UsageError` where there is no such run; `ValueError` for another series, which is not ours to show.
     """
     from experiments.common import restore
-    from experiments.forecast.task import device_data, predict, read
+    from experiments.forecast.run import read
+    from experiments.forecast.task import device_data, make_output, predict
 
     run = restore.restore(folder, "run")
     if run.results["dataset"] != "synthetic":
         raise ValueError(f"run={folder} is of {run.results['dataset']}: the picture shows the synthetic series alone")
-    task = read(run.config)
+    config, task = read(run.config)
     starts = task.test[len(task.test) // 2 :][: 4 * 24]
     apply, _ = models.pure(run.model)
-    data = jax.device_put(device_data(run.config, task))
-    predicted = predict(run.config, apply, run.params, data, jnp.asarray(starts))
-    real, ours = task.targets(starts)[:, 0], task.in_units(np.asarray(predicted))[:, 0]
-    naive = persistence(task, starts)[:, 0]
+    data = jax.device_put(device_data(config, task))
+    predicted = predict(config, run.results["model"], apply, run.params, data, jnp.asarray(starts))
+    location = np.asarray(make_output(config).location(predicted))
+    real, ours = (each[:, 0, 0] for each in (task.targets(starts), task.in_units(location, starts)))
+    naive = persistence(task, starts)[:, 0, 0]
     days, cell = np.arange(len(starts)) / 24, run.config.cell.upper()
     with rc_context(STYLE):
         figure, (above, below) = grid(3.9, 2, 1, sharex=True, height_ratios=(2.2, 1))

@@ -126,8 +126,8 @@ def make_windows(config: Config) -> tuple[tuple[Array, Array], tuple[Array, Arra
     values = (values - values[:end].mean()) / values[:end].std()
 
     def part(values: np.ndarray) -> tuple[Array, Array]:
-        windows, last = gather(values[:, None], window_starts(len(values), config.lag, 1), config.lag, 1)
-        steps = jnp.asarray(np.concatenate((windows, last), axis=1).swapaxes(0, 1), jnp.float32)
+        rows = gather(values[:, None], window_starts(len(values), config.lag, 1), config.lag + 1)
+        steps = jnp.asarray(rows.swapaxes(0, 1), jnp.float32)
         return steps[:-1], steps[1:, :, 0]
 
     return part(values[:end]), part(values[end:])

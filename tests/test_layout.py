@@ -34,6 +34,10 @@ AROUND = {
     "files": set(),
     "machine": set(),
     "metrics": {"extras"},
+    "forecast_metrics": {"extras", "metrics"},
+    "interval_metrics": {"extras", "forecast_metrics"},
+    "conformal": set(),
+    "importance": {"forecast_metrics"},
     "plotting": {"extras"},
     "data": {"extras", "files"},
     "training": BASE | {"extras", "files", "data"},
@@ -158,8 +162,8 @@ def run_without(missing: list[str], imported: str) -> subprocess.CompletedProces
 
 # What comes with the extra `experiments` and with nothing that the core depends on.
 EXTRA = [
-    "chex", "matplotlib", "pandas", "py3langid", "sklearn", "tabulate", "tensorboardX", "tensorflow_datasets",
-    "tokenizers", "torch", "tqdm",
+    "chex", "dieboldmariano", "matplotlib", "pandas", "py3langid", "scoringrules", "sklearn", "tabulate",
+    "tensorboardX", "tensorflow_datasets", "tokenizers", "torch", "tqdm",
 ]  # fmt: skip
 IN_THE_CORE = [
     *CORE,
@@ -169,6 +173,10 @@ IN_THE_CORE = [
     "files",
     "machine",
     "metrics",
+    "forecast_metrics",
+    "interval_metrics",
+    "conformal",
+    "importance",
     "data.tasks",
     "data.images",
 ]
@@ -179,7 +187,7 @@ IN_THE_CORE = [
     [
         (EXTRA, ", ".join(f"rnn_jax.{part}" for part in IN_THE_CORE)),
         (
-            ["tensorflow_datasets", "tokenizers", "py3langid", "sklearn", "tensorboardX", "torch"],
+            ["tensorflow_datasets", "tokenizers", "py3langid", "sklearn", "tensorboardX", "torch", "scoringrules"],
             "rnn_jax, rnn_jax.diagnostics, benchmarks",
         ),
         (["flax", "optax", "orbax", "chex", "pandas", "matplotlib", "absl"], "rnn_jax, rnn_jax.diagnostics"),

@@ -1,6 +1,7 @@
 """A finished run, rebuilt from its folder: for prediction, for a look at its gradients, for reports."""
 
 import importlib
+import inspect
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -59,6 +60,10 @@ def restore(folder: Path, flag: str) -> Restored:
         raise UsageError(f"{where}: flags.txt there is of another version: {error}") from error
     prepare_jax(config)
     task: Any = importlib.import_module(experiment.module)
+    try:
+        inspect.signature(task.make_model).bind(config, None, **found["model"])
+    except TypeError as error:
+        raise UsageError(f"{where}: results.json there is of another version: {error}; train it anew") from error
     model = models.abstract(partial(task.make_model, config, **found["model"]))
     params = load_params(folder / results.MODEL, models.pure(model)[1])
     return Restored(found["experiment"], config, found, task, model, params)

@@ -173,5 +173,9 @@ def show(workdir: Path) -> None:
     }
     print(f"\n{results.table(by_step, [f'mae t+{step}' for step in steps])}")
     for each in found["diebold_mariano"]:
-        print(f"t+{each['step']}: {each['mse_ratio']:.3f} times the mse of {each['baseline']}, p = {each['p_value']}")
+        if each["p_value"] is not None and each["mse_ratio"] is not None:
+            print(
+                f"t+{each['step']}: {each['mse_ratio']:.3f} times the mse of {each['baseline']} "
+                f"(Diebold-Mariano p = {each['p_value']:.2g})"
+            )
     print(f"\nplots: {workdir / 'plots'}")

@@ -67,7 +67,7 @@ def cycles(config: Config, series: Series) -> tuple[str, ...]:
     found = []
     if len(set(rows.hour[:1000])) > 1:
         found.append("hour")
-    if len(set(rows.dayofweek[:1000])) > 2 and span >= 14 and len(rows) > span * 0.7:
+    if len(set(rows.day_of_week[:1000])) > 2 and span >= 14 and len(rows) > span * 0.7:
         found.append("weekday")
     if span >= 2 * 365:
         found.append("year")

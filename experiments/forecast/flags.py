@@ -122,6 +122,9 @@ class Config(TrainConfig):
         if self.dataset != "csv" and any(getattr(self, name) for name in OF_A_FILE):
             names = ", ".join(f"--{name}" for name in OF_A_FILE)
             raise UsageError(f"{names} go with --dataset=csv, not with --dataset={self.dataset}")
+        for name in ("target", "inputs"):
+            if getattr(self, name) and name not in DATASETS[self.dataset].options:
+                raise UsageError(f"--{name}={','.join(getattr(self, name))}: --dataset={self.dataset} has one column")
         if self.dataset == "csv" and not (self.csv and self.target):
             raise UsageError("--dataset=csv needs --csv=FILE and --target=COLUMN")
         self._check_shape()

@@ -13,7 +13,7 @@ from experiments.common import results
 from experiments.forecast import scores
 from experiments.forecast.scores import Judge
 from experiments.forecast.task import make_output
-from rnn_jax.data.series.forecasting import ForecastTask
+from rnn_jax.data.series.forecasting import SPLITS, ForecastTask
 from rnn_jax.data.series.windows import gather
 from rnn_jax.files import write_whole
 from rnn_jax.importance import permutation_importance
@@ -27,6 +27,10 @@ if TYPE_CHECKING:
 METRICS = ("mse", "mae", "rmse", "r2", "skill", "mase")
 ENCODER = "encoder.json"
 """The file, in a run's folder, that says how rows become features."""
+SHOWN = 7 * 24
+"""Steps of the picture of forecasts."""
+DRAWN = ("linear_autoregression", "trees", "seasonal_naive", "persistence", "known_limit")
+"""Baselines of the picture of errors by step."""
 LOOKED_AT = 512
 """Validation windows of the importance of inputs."""
 
@@ -52,7 +56,7 @@ def write(workdir: Path, trained: "Trained") -> None:
     intervals = [scores.interval_scores(config, task, band, each) for each in outputs]
     importance = importance_of(trained)
     # Before the results, which say that a run is finished.
-    plot(workdir, trained, judged, location[0], forecasts, measures, others, band.of(outputs[0]), importance)
+    plot(workdir, trained, judged, location[0], forecasts, band.of(outputs[0]), importance)
     write_whole(workdir / ENCODER, json.dumps(task.encoder.to_json()) + "\n")
     found = {
         **trained.fitted.record,
@@ -61,6 +65,7 @@ def write(workdir: Path, trained: "Trained") -> None:
         "targets": list(task.target_names),
         "units": config.units,
         "model": trained.sizes,
+        "windows": {split: len(task.starts(split)) for split in SPLITS},
         "metrics": measures["all"],
         "report_steps": list(config.report_steps),
         "metrics_by_step": measures["steps"],
@@ -132,8 +137,6 @@ def plot(
     judged: Judge,
     forecast: np.ndarray,
     others: Mapping[str, np.ndarray],
-    ours: Mapping[str, Any],
-    measured: Mapping[str, Any],
     ends: tuple[np.ndarray, np.ndarray],
     importance: Mapping[str, float],
 ) -> None:
@@ -145,17 +148,18 @@ def plot(
     times: Any = rows if task.series.times is None else task.series.times[rows]
     if isinstance(times, pd.DatetimeIndex) and not times.is_monotonic_increasing:
         times = rows  # lines in file order, or of one series after another, would run to and fro through time
-    drawn = {key: each for key, each in others.items() if key in ("linear_autoregression", "trees", "persistence")}
+    drawn = {key: others[key] for key in ("linear_autoregression", "trees", "persistence") if key in others}
     first = {key: each[:, 0, 0] for key, each in {name: forecast, **drawn}.items() if np.isfinite(each[:, 0, 0]).all()}
-    plots.forecast_days(folder / "forecast.png", times, targets[:, 0], first, unit)
+    against = "linear_autoregression" if "linear_autoregression" in first else None
+    plots.forecast_days(folder / "forecast.png", times, targets[:, 0], first, unit, SHOWN, against)
     plots.error_histogram(folder / "errors.png", targets[:, 0], first, unit)
     forecast_errors.predicted_and_real(folder / "predicted_and_real.png", targets[:, 0], forecast[:, 0, 0], unit)
     if task.series.times is not None and task.series.ids is None and task.series.times.is_monotonic_increasing:
         plots.series_with_monthly_mean(folder / "series.png", task.series.times, task.series.values[:, 0], unit)
     if config.ahead > 1:
-        curves = {config.cell: ours["steps"], **{key: each["steps"] for key, each in measured.items()}}
-        lines = {key: [each["mean"] for each in found["rmse"]] for key, found in curves.items() if "rmse" in found}
-        forecast_errors.error_by_step(folder / "error_by_step.png", lines, config.report_steps, "rmse")
+        curves = {config.cell: judged.rmse_of_steps(forecast)}
+        curves |= {key: judged.rmse_of_steps(others[key]) for key in DRAWN if key in others}
+        forecast_errors.error_by_step(folder / "error_by_step.png", curves, range(1, config.ahead + 1), "rmse")
         fan(folder / "fan.png", trained, forecast, ends, unit)
     if importance:
         forecast_errors.importance_bars(folder / "importance.png", importance)
@@ -195,9 +199,10 @@ def show(workdir: Path) -> None:
     rows = results.rows(found)
     print(results.table({name: each for name, each in rows.items() if each}, METRICS))
     steps = found.get("report_steps", [])
-    if len(steps) > 1 or not all(rows.values()):
-        own = results.with_seeds(found["cell"], found["seeds"])
-        by_step = {own: found["metrics_by_step"], **found["baselines_by_step"]}
+    own = results.with_seeds(found["cell"], found["seeds"])
+    # A run of an older version has none of these.
+    by_step = {own: found.get("metrics_by_step"), **found.get("baselines_by_step", {})}
+    if by_step[own] and (len(steps) > 1 or not all(rows.values())):
         columns = {f"mse t+{step}": place for place, step in enumerate(steps)}
         lines = {
             name: {column: each["mse"][place] for column, place in columns.items()}
@@ -206,7 +211,7 @@ def show(workdir: Path) -> None:
         }
         print(f"\n{results.table(lines, tuple(columns))}")
     for each in found.get("diebold_mariano", []):
-        if each["p_value"] is not None:
+        if each["p_value"] is not None and each["mse_ratio"] is not None:
             print(
                 f"t+{each['step']}: {each['mse_ratio']:.3f} times the mse of {each['baseline']} "
                 f"(Diebold-Mariano p = {each['p_value']:.2g})"

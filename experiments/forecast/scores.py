@@ -17,6 +17,12 @@ from rnn_jax.interval_metrics import gaussian_measures, interval_measures, quant
 Measures = dict[str, dict[str, Any]]
 """`all`: name to value; `steps` and `targets`: name to a list."""
 
+LEVELS = tuple(np.linspace(0.05, 0.95, 19).round(2).tolist())
+"""Of the quantiles by which the distribution around a point forecast is scored."""
+
+MOST_SCORED = 1_000_000
+"""Values that are scored as distributions."""
+
 
 class Judge(NamedTuple):
     """What forecasts of some windows are measured against, in the units that are reported.
@@ -64,6 +70,13 @@ class Judge(NamedTuple):
             ]
             found["targets"] = {name: [measures[name] for measures in apart] for name in apart[0]}
         return found
+
+    def rmse_of_steps(self, forecast: np.ndarray) -> list[float]:
+        """The root mean squared error of each step, NaN where none was forecast or measured."""
+        squares = (forecast / self.factor - self.targets) ** 2
+        known = ~np.isnan(squares)
+        count = known.sum(axis=(0, 2))
+        return np.where(count, np.sqrt(np.nansum(squares, axis=(0, 2)) / np.maximum(count, 1)), np.nan).tolist()
 
     def squared_errors(self, forecast: np.ndarray, step: int) -> np.ndarray:
         """`[W]` at one step, the mean over the targets that were measured, NaN where none was."""
@@ -131,15 +144,17 @@ def compare(
 
 
 class Bands(NamedTuple):
-    """How far around a scaled forecast an interval reaches, from validation windows.
+    """How sure a scaled forecast is, from validation windows; or the network says so itself.
 
     Attributes:
-        level: share of the values that it is to hold.
-        radius: `[ahead, M]`, scaled, of point forecasts; None where the network says itself.
+        level: share of the values that an interval is to hold.
+        radius: `[ahead, M]`, how far intervals reach around a point forecast; None where the network says it.
+        errors: `[Q, ahead, M]`, quantiles of target less point forecast at `LEVELS`; None likewise.
     """
 
     level: float
     radius: np.ndarray | None
+    errors: np.ndarray | None = None
 
     def of(self, outputs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Lower and upper ends of outputs `[..., A, M, P]`, scaled: `[..., A, M]` each."""
@@ -156,21 +171,34 @@ def bands(config: Config, task: ForecastTask, outputs: np.ndarray) -> Bands:
     if config.output != "point":
         return Bands(config.level, None)
     residuals = task.scaled_targets(task.validation) - outputs[..., 0]
-    return Bands(config.level, conformal_radius(residuals, config.level))
+    measured = np.where(np.isnan(residuals).all(axis=0), 0.0, residuals)
+    return Bands(config.level, conformal_radius(residuals, config.level), np.nanquantile(measured, LEVELS, axis=0))
 
 
 def interval_scores(config: Config, task: ForecastTask, band: Bands, outputs: np.ndarray) -> dict[str, Any]:
-    """Measures of the intervals of the test windows, scaled outputs `[W, A, M, P]`; the coverage also by step."""
-    targets = task.scaled_targets(task.test)
+    """Measures of how sure forecasts of the test windows are, in physical units, and the coverage by step.
+
+    Args:
+        config, task, band: of the run.
+        outputs: `[W, A, M, P]`, scaled.
+
+    Returns: `coverage`, `width`, `interval_score`, `crps` and more by name; `coverage_by_step`, a list.
+    """
+    targets, scale = task.scaled_targets(task.test), task.constants(task.test)[1]
     lower, upper = band.of(outputs)
-    scale = task.constants(task.test)[1]
     found = interval_measures(targets * scale, lower * scale, upper * scale, band.level)
+    # The score of a distribution takes a number for each level: of many windows every second, third, ... is scored.
+    some = slice(None, None, -(-targets.size // MOST_SCORED))
+    real, unit, said = targets[some] * scale[some], scale[some], outputs[some]
     if config.output == "gaussian":
-        found |= gaussian_measures(targets * scale, outputs[..., 0] * scale, outputs[..., 1] * scale)
-    elif config.output == "quantiles":
+        found |= gaussian_measures(real, said[..., 0] * unit, said[..., 1] * unit)
+    elif band.errors is not None:
+        quantiles = said + np.moveaxis(band.errors, 0, -1)
+        found |= quantile_measures(real, quantiles * unit[..., None], LEVELS)
+    else:
         low = (1 - config.level) / 2
-        found |= quantile_measures(targets * scale, outputs * scale[..., None], (low, 0.25, 0.5, 0.75, 1 - low))
+        found |= quantile_measures(real, said * unit[..., None], (low, 0.25, 0.5, 0.75, 1 - low))
     inside = np.where(np.isnan(targets), np.nan, (lower <= targets) & (targets <= upper))
-    steps = [float(np.nanmean(inside[:, step - 1])) if (~np.isnan(inside[:, step - 1])).any() else float("nan")
-             for step in config.report_steps]  # fmt: skip
-    return {**found, "coverage_by_step": steps}
+    measured = (~np.isnan(inside)).sum(axis=(0, 2))
+    share = np.where(measured, np.nansum(inside, axis=(0, 2)) / np.maximum(measured, 1), np.nan)
+    return {**found, "coverage_by_step": share[np.asarray(config.report_steps) - 1].tolist()}

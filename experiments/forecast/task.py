@@ -190,7 +190,7 @@ def set_line(
     to either sum is added the mean over all steps and targets, which weighs as much as `PRIOR_WINDOWS` windows.
     """
     weights = {"past": line.past, "future": line.future, "bias": line.bias}
-    own = {name: jnp.asarray(weights[name], params["line"][name].dtype) for name in weights}
+    own = {name: jnp.asarray(weight, params["line"][name].dtype) for name, weight in weights.items() if weight.size}
     none = {**params, "line": {**own, "share": jnp.zeros_like(params["line"]["share"])}}
     whole = {**params, "line": {**own, "share": jnp.ones_like(params["line"]["share"])}}
     output = make_output(config)

@@ -4,7 +4,8 @@
 |---|---|
 | `Recurrent`, `RNN`, `LSTM`, `GRU` | layers over time, stacked or bidirectional |
 | `FlaxCell` | one step of a cell, for Flax's own loop |
-| `Forecaster` | windows of a series in, forecasts out; `Point`, `Gaussian`, `Quantiles`: what it says of a value |
+| `Forecaster` | windows of a series in, forecasts out |
+| `Output`, `Point`, `Gaussian`, `Quantiles` | what a forecast says of a value, and its loss |
 | `SequenceModel` | recurrent layers and a linear read-out, of the end or of every step |
 | `TextClassifier`, `BagClassifier`, `FlattenClassifier` | tokens in, a score per class out |
 | `last_output`, `pool_steps` | from a sequence to one vector |

@@ -8,21 +8,29 @@
 | `parallel` | these make one step for each segment that is forecast, all from the carry, and read its number |
 
 Each is called with the final carries, the outputs `[B, T, D H]`, the last row that was read `[B, I']`, what is known of
-the future `[B, A, K]`, the true targets `[B, A, M']` or None, and the frame that turns a forecast into what is read;
+the future `[B, A, K]`, the true targets `[B, A, M']` or None, and `Seen`, with which a forecast becomes what is read;
 it returns raw outputs `[B, A, M', P]`.
 """
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from flax import nnx
 from jax import lax
 
+from rnn_jax.compose import Directions
 from rnn_jax.models.outputs import Output
 from rnn_jax.models.recurrent import Recurrent
 from rnn_jax.models.sequence import last_output
 from rnn_jax.types import Array
+
+
+class Seen(NamedTuple):
+    """A raw output times `unit`, plus `base`, is the target as the layers read it: `[B, A, M']` and `[B, M']`."""
+
+    base: Array
+    unit: Array
 
 
 class Decoder(nnx.Module):
@@ -65,8 +73,15 @@ class Decoder(nnx.Module):
         return self.dropout(state, deterministic=rngs is None, rngs=rngs)
 
 
-def _summary(recurrent_cell: Any, carry: Any, ys: Array) -> Array:
-    return last_output(recurrent_cell, carry, ys=jnp.swapaxes(ys, 0, 1))
+def _summary(recurrent: tuple[Any, bool], carry: Any, ys: Array) -> Array:
+    """The last output; of residual layers it is more than what the carry of the top one says."""
+    cell, residual = recurrent
+    if not residual:
+        return last_output(cell, carry, ys=jnp.swapaxes(ys, 0, 1))
+    if not isinstance(carry[-1], Directions):
+        return ys[:, -1]
+    half = ys.shape[-1] // 2
+    return jnp.concatenate([ys[:, -1, :half], ys[:, 0, half:]], axis=-1)
 
 
 class Direct(Decoder):
@@ -77,7 +92,7 @@ class Direct(Decoder):
     ) -> None:
         """See `Decoder`."""
         ahead, targets, size = self.shape
-        self.cell = recurrent.cell
+        self.reads = recurrent.cell, recurrent.residual
         inputs = recurrent.output_size + ahead * self.num_known
         self.head = self.linear(inputs, ahead * targets * size, rngs, options)
 
@@ -88,11 +103,11 @@ class Direct(Decoder):
         return self.head(jnp.concatenate([state, known], axis=-1)).reshape(-1, *self.shape)
 
     def __call__(
-        self, carry: Any, ys: Array, row: Array, future: Array, teacher: Array | None, seen: Any,
+        self, carry: Any, ys: Array, row: Array, future: Array, teacher: Array | None, seen: Seen,
         rngs: nnx.Rngs | None,
     ) -> Array:  # fmt: skip
         """See the head of this file."""
-        return self.read_out(_summary(self.cell, carry, ys), future, rngs)
+        return self.read_out(_summary(self.reads, carry, ys), future, rngs)
 
 
 class _OneByOne(Decoder):
@@ -102,7 +117,7 @@ class _OneByOne(Decoder):
 
     def steps(
         self, recurrent: Recurrent, carry: Any, first: Array, inputs: Any, future: Array, teacher: Array | None,
-        rngs: nnx.Rngs | None,
+        seen: Seen,
     ) -> Array:  # fmt: skip
         """From the raw output of the first row `[B, M' P]` to those of all: `[B, A, M', P]`.
 
@@ -112,22 +127,22 @@ class _OneByOne(Decoder):
         ahead, targets, size = self.shape
         shape = (-1, targets, size)
 
-        def value(raw: Array, true: Array | None) -> Array:
+        def value(raw: Array, unit: Array, true: Array | None) -> Array:
             zero = jnp.zeros(raw.shape[:-1], raw.dtype)
-            own = self.output.location(self.output.place(raw, zero, zero + 1))
+            own = self.output.location(self.output.place(raw, zero, zero + unit))
             return own if true is None else jnp.where(jnp.isnan(true), own, true)
 
-        def step(state: tuple[Any, Array], at: tuple[Array, Array | None]) -> tuple[tuple[Any, Array], Array]:
+        def step(state: tuple[Any, Array], at: tuple[Array, Array, Array | None]) -> tuple[tuple[Any, Array], Array]:
             carry, raw = state
-            known, true = at
-            carry, y = recurrent.step(carry, inputs(value(raw, true), known))
+            known, unit, true = at
+            carry, y = recurrent.step(carry, inputs(value(raw, unit, true), known))
             following = self.head(y.astype(first.dtype)).reshape(shape)
             return (carry, following), following
 
-        known = jnp.moveaxis(future, 1, 0)[: ahead - 1]
+        known, unit = (jnp.moveaxis(each, 1, 0)[: ahead - 1] for each in (future, seen.unit.astype(first.dtype)))
         true = None if teacher is None else jnp.moveaxis(teacher, 1, 0)[: ahead - 1].astype(first.dtype)
         first = first.reshape(shape)
-        _, rest = lax.scan(step, (carry, first), (known, true))
+        _, rest = lax.scan(step, (carry, first), (known, unit, true))
         return jnp.moveaxis(jnp.concatenate([first[None], rest]), 0, 1)
 
 
@@ -144,7 +159,7 @@ class Recursive(_OneByOne):
         self.head = self.linear(recurrent.output_size, self.shape[1] * self.shape[2], rngs, options)
 
     def __call__(
-        self, carry: Any, ys: Array, row: Array, future: Array, teacher: Array | None, seen: Any,
+        self, carry: Any, ys: Array, row: Array, future: Array, teacher: Array | None, seen: Seen,
         rngs: nnx.Rngs | None,
     ) -> Array:  # fmt: skip
         """See the head of this file."""
@@ -152,12 +167,12 @@ class Recursive(_OneByOne):
         rest = row[:, targets : row.shape[-1] - self.num_known]
 
         def inputs(value: Array, known: Array) -> Array:
-            value = seen.base + seen.spread * value
+            value = seen.base + value
             return jnp.concatenate([value.astype(row.dtype), rest, known.astype(row.dtype)], axis=-1)
 
-        state = self.drop(_summary(self.recurrent.cell, carry, ys), rngs)
+        state = self.drop(_summary((self.recurrent.cell, self.recurrent.residual), carry, ys), rngs)
         first = self.head(state.astype(self.head.kernel[...].dtype))
-        return self.steps(self.recurrent, carry, first, inputs, future, teacher, rngs)
+        return self.steps(self.recurrent, carry, first, inputs, future, teacher, seen)
 
 
 class Sequence(_OneByOne):
@@ -171,7 +186,7 @@ class Sequence(_OneByOne):
         self.head = self.linear(self.layers.output_size, self.shape[1] * self.shape[2], rngs, options)
 
     def __call__(
-        self, carry: Any, ys: Array, row: Array, future: Array, teacher: Array | None, seen: Any,
+        self, carry: Any, ys: Array, row: Array, future: Array, teacher: Array | None, seen: Seen,
         rngs: nnx.Rngs | None,
     ) -> Array:  # fmt: skip
         """See the head of this file."""
@@ -185,7 +200,7 @@ class Sequence(_OneByOne):
         carry, y = self.layers.step(carry, inputs(zero, future[:, 0]))
         first = self.head(self.drop(y, rngs).astype(dtype))
         later = jnp.concatenate([future[:, 1:], future[:, :1]], axis=1)  # a row is forecast from what is known of it
-        return self.steps(self.layers, carry, first, inputs, later, teacher, rngs)
+        return self.steps(self.layers, carry, first, inputs, later, teacher, seen)
 
 
 class Parallel(Decoder):
@@ -209,7 +224,7 @@ class Parallel(Decoder):
         self.head = self.linear(hidden, segment * targets * size, rngs, options)
 
     def __call__(
-        self, carry: Any, ys: Array, row: Array, future: Array, teacher: Array | None, seen: Any,
+        self, carry: Any, ys: Array, row: Array, future: Array, teacher: Array | None, seen: Seen,
         rngs: nnx.Rngs | None,
     ) -> Array:  # fmt: skip
         """See the head of this file."""

@@ -13,10 +13,10 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from rnn_jax.models.decoders import DECODERS, Direct
+from rnn_jax.models.decoders import DECODERS, Direct, Seen
 from rnn_jax.models.line import FORMS, LinePath
 from rnn_jax.models.outputs import Output, Point
-from rnn_jax.models.recurrent import Recurrent
+from rnn_jax.models.recurrent import BothDirections, Recurrent
 from rnn_jax.types import Array
 
 NORMALIZATIONS = ("none", "change", "last", "mean")
@@ -101,7 +101,7 @@ class Forecaster(nnx.Module):
             raise ValueError(f"segment {segment} does not divide lag {lag}")
         self.num_targets, self.num_known, self.lag, self.ahead = num_targets, num_known, lag, ahead
         self.segment, self.separate, self.normalize = segment, separate, normalize
-        self.output: Output = output or Point()
+        self.output: Output = Point() if output is None else output  # one without fields is false
         self.unit = None if unit is None else tuple(tuple(float(each) for each in row) for row in unit)
         param_dtype = options.get("param_dtype", jnp.float32)
         own = 1 if separate else num_targets
@@ -131,8 +131,7 @@ class Forecaster(nnx.Module):
         frame, read = self._frame(past), self._read(past)
         carry, ys = self.recurrent(self._segments(read), rngs=rngs)
         taught = None if teacher is None else self._own((teacher - frame.base) / frame.spread)
-        seen = self._frame_of_inputs(frame)
-        raw = self.decoder(carry, ys, read[:, -1], self._repeat(future), taught, seen, rngs)
+        raw = self.decoder(carry, ys, read[:, -1], self._repeat(future), taught, self._seen(frame), rngs)
         return self._placed(self._joined(raw), frame, past, future)
 
     def from_origins(self, past: Array, future: Array, count: int, *, rngs: nnx.Rngs | None = None) -> Array:
@@ -142,8 +141,12 @@ class Forecaster(nnx.Module):
         its past: windows that are normalized by their last rows, two directions; segments and decoders other than
         `direct`.
         """
-        if not isinstance(self.decoder, Direct) or self.segment > 1 or self.normalize not in ("none", "change"):
-            raise ValueError("several origins take decoder 'direct', segment 1, and normalize 'none' or 'change'")
+        both = any(isinstance(layer, BothDirections) for layer in self.recurrent.layers)
+        alike = self.normalize in ("none", "change")
+        if not isinstance(self.decoder, Direct) or self.segment > 1 or both or not alike:
+            raise ValueError(
+                "several origins take decoder 'direct', segment 1, one direction, and normalize 'none' or 'change'"
+            )
         _, ys = self.recurrent(self._segments(self._read(past)), rngs=rngs)
         known = jnp.concatenate([past[..., past.shape[-1] - self.num_known :], future], axis=1)
         ends = self.lag - count + 1 + np.arange(count)
@@ -165,11 +168,11 @@ class Forecaster(nnx.Module):
             return Frame(own.mean(axis=1, keepdims=True), deviation)
         return Frame(last, jnp.ones_like(last))
 
-    def _frame_of_inputs(self, frame: Frame) -> Frame:
-        """What turns a forecast that is relative to the frame into what the layers read: own targets `[B', M']`."""
-        if self.normalize == "change":
-            return Frame(self._own(frame.base)[:, 0], self._own(frame.spread)[:, 0])
-        return Frame(jnp.zeros_like(self._own(frame.base)[:, 0]), jnp.ones_like(self._own(frame.base)[:, 0]))
+    def _seen(self, frame: Frame) -> Seen:
+        """How a forecast becomes what the layers read: they read targets relative to the frame, but for `change`."""
+        base = self._own(frame.base)[:, 0]
+        unit = jnp.broadcast_to(self._unit(base.dtype), (frame.base.shape[0], self.ahead, self.num_targets))
+        return Seen(base if self.normalize == "change" else jnp.zeros_like(base), self._own(unit))
 
     def _read(self, past: Array) -> Array:
         """What the layers read, `[B', lag, I']`; B' = B M for separate targets."""

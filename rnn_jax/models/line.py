@@ -32,7 +32,8 @@ class LinePath(nnx.Module):
         self.shared, self.num_past, self.num_targets = shared, num_past, num_targets
         shape = (ahead,) if shared else (ahead, num_targets)
         self.past = nnx.Param(jnp.zeros((lag, *shape) if shared else (lag, num_past, *shape), dtype))
-        self.future = nnx.Param(jnp.zeros((0,) if shared else (ahead, num_known, *shape), dtype))
+        if num_known and not shared:  # a checkpoint takes no empty array
+            self.future = nnx.Param(jnp.zeros((ahead, num_known, *shape), dtype))
         self.bias = nnx.Param(jnp.zeros(shape, dtype))
         self.share = nnx.Param(jnp.zeros((ahead, num_targets), dtype))
 
@@ -42,8 +43,10 @@ class LinePath(nnx.Module):
         past = past.astype(weights.dtype)
         if self.shared:
             return jnp.einsum("blm,lh->bhm", past[..., : self.num_targets], weights) + bias[:, None]
-        known = jnp.tensordot(future.astype(weights.dtype), lax.stop_gradient(self.future[...]), 2)
-        return jnp.tensordot(past[..., : self.num_past], weights, 2) + known + bias
+        found = jnp.tensordot(past[..., : self.num_past], weights, 2) + bias
+        if not hasattr(self, "future"):
+            return found
+        return found + jnp.tensordot(future.astype(weights.dtype), lax.stop_gradient(self.future[...]), 2)
 
     def blend(self, forecast: Array, past: Array, future: Array) -> Array:
         """The change that the line's share makes to a forecast `[B, ahead, M]`."""

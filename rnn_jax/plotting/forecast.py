@@ -22,8 +22,9 @@ def forecast_days(
     predictions: Mapping[str, np.ndarray],
     unit: str,
     num_steps: int = 7 * 24,
+    against: str | None = None,
 ) -> None:
-    """Real and predicted values over a stretch from the middle of the test split, and below it the errors.
+    """Real and predicted values over a stretch of the test split, and below it the errors.
 
     Args:
         path: the PNG to write.
@@ -32,9 +33,17 @@ def forecast_days(
         predictions: name to `[W]`; the first is drawn boldly, the others as thin lines, `seasonal_naive` not at all.
         unit: what the values are.
         num_steps: how much to show.
+        against: a key of `predictions`: shown is the stretch in which its squared error exceeds that of the first most;
+            None: the middle. Errors of all but these two are not drawn.
     """
-    middle = max((len(targets) - num_steps) // 2, 0)
-    part = slice(middle, middle + num_steps)
+    start = max((len(targets) - num_steps) // 2, 0)
+    title = "One step ahead, test split"
+    if against is not None:
+        excess = (predictions[against] - targets) ** 2 - (next(iter(predictions.values())) - targets) ** 2
+        sums = np.cumsum(np.append(0.0, np.nan_to_num(excess)))
+        start = int(np.argmax(sums[num_steps:] - sums[:-num_steps])) if len(targets) > num_steps else 0
+        title += f": where {against.replace('_', ' ')} fails most"
+    part = slice(start, start + num_steps)
     with rc_context(STYLE):
         figure, (above, below) = subplots(2, 1, figsize=(11, 6), sharex=True, height_ratios=(3, 1.3))
         shown = times[part]
@@ -43,9 +52,10 @@ def forecast_days(
             first = name == next(iter(predictions))
             style = {"linewidth": 1.6 if first else 0.9, "linestyle": "-" if first else "--", "color": colour}
             above.plot(shown, values[part], label=name.replace("_", " "), **style)
-            below.plot(shown, (values - targets)[part], **style)
+            if against is None or first or name == against:
+                below.plot(shown, (values - targets)[part], **style)
         above.set_ylabel(unit)
-        above.set_title("One step ahead, test split")
+        above.set_title(title)
         above.legend(ncols=4, loc="upper left", bbox_to_anchor=(0, -0.02))
         below.axhline(0, color="black", linewidth=0.6)
         below.set_ylabel("error")

@@ -14,7 +14,10 @@ class Run(NamedTuple):
     flags: tuple[str, ...]
 
 
-HOURS = ("--num_hours=3000", "--lag=24", "--hidden_size=8", "--batch_size=16", "--learning_rate=0.03", "--residual")
+HOURS = (
+    "--num_hours=3000", "--lag=24", "--hidden_size=8", "--batch_size=16", "--learning_rate=0.03", "--calendar=none",
+    "--notrees", "--origins=4",
+)  # fmt: skip
 SHORT = (*HOURS, "--epochs=2", "--schedule=constant")
 REVIEWS = ("--hidden_size=16", "--embedding_size=32", "--batch_size=32", "--learning_rate=0.02")
 FEW_REVIEWS = (*REVIEWS, "--dataset=synthetic_reviews", "--num_texts=200", "--epochs=1")

@@ -9,7 +9,7 @@ from numpy.testing import assert_allclose
 
 from rnn_jax import cells, unroll
 from rnn_jax.cells import LSTMCarry
-from rnn_jax.models import SequenceModel, pure
+from rnn_jax.models import Forecaster, SequenceModel, pure
 from rnn_jax.models.gradient_flow import by_lag, make_gradient_flow
 from rnn_jax.models.text import TextClassifier
 
@@ -63,3 +63,14 @@ def test_small_gradients_are_not_lost_in_their_squares():
     assert_allclose(by_lag(slopes, jnp.array([1])), [np.log10(2e-30)], rtol=1e-5)
     zero = by_lag(jnp.zeros((1, 1, 4), jnp.float32), jnp.array([1]))
     assert_allclose(zero, [np.log10(np.finfo(np.float32).tiny)], rtol=1e-6)
+
+
+def test_where_the_layers_read_other_steps_than_the_model():
+    """Three segments of three rows, and each target as an example of its own."""
+    options = {"num_targets": 2, "lag": T, "ahead": 3, "segment": 3, "separate": True, "normalize": "mean"}
+    model = Forecaster("gru", 4, H, **options, rngs=nnx.Rngs(0))
+    xs = jax.random.normal(jax.random.key(0), (B, T, 4))
+    flow = jax.jit(make_gradient_flow(model, lambda outputs: outputs.reshape(B, -1).sum(axis=-1)))
+    found = flow(pure(model)[1], xs, jnp.zeros((B, 3, 0)))
+    assert found["layer 0"].shape == (3,)
+    assert np.isfinite(found["layer 0"]).all()

@@ -106,7 +106,10 @@ def fit_encoder(
         DataError: a word that there is not, scalings that are neither one nor F, a cycle without times; a target that
             is constant over the training rows or was not measured there.
     """
-    columns, count = series.columns, len(series.columns)
+    # A target is forecast as a number, even if it is an angle.
+    own, others = series.columns[: series.num_targets], series.columns[series.num_targets :]
+    columns = (*(dataclasses.replace(column, kind="number") for column in own), *others)
+    count = len(columns)
     words = tuple(scaling) * (count if len(scaling) == 1 else 1)
     _check_words("scaling", words, SCALINGS)
     _check_words("calendar", cycles, CYCLES)
@@ -153,6 +156,8 @@ def _check_target(series: Series, number: int, place: int, known: np.ndarray, ro
 
 def _constants(values: np.ndarray, scaling: str) -> tuple[float, float]:
     center, spread = 0.0, 1.0
+    if values.min() == values.max() and scaling != "none":
+        return float(values[0]), 1.0  # the deviation of what is constant is a rounding error
     if scaling == "standard":
         center, spread = float(values.mean()), float(values.std())
     elif scaling == "robust":
@@ -203,8 +208,8 @@ def _cycle(name: str, times: pd.DatetimeIndex) -> np.ndarray:
     day = (times - times.normalize()) / pd.Timedelta(days=1)
     phase = {
         "hour": day,
-        "weekday": (times.dayofweek + day) / 7,
-        "year": (times.dayofyear - 1 + day) / 365.2425,
+        "weekday": (times.day_of_week + day) / 7,
+        "year": (times.day_of_year - 1 + day) / 365.2425,
     }[name]
     radians = 2 * np.pi * np.asarray(phase, np.float64)
     return np.stack([np.sin(radians), np.cos(radians)], axis=1)

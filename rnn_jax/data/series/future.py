@@ -22,16 +22,19 @@ def with_future(series: Series, ahead: int) -> tuple[Series, np.ndarray]:
         The series, and for each of the D series that have rows the first future row, `[D]` int64.
 
     Raises:
-        DataError: a known column has no value in a future row, with the column; no times where the step is not known.
+        DataError: a known column has no value in a future row, with the column; times whose step is not known.
     """
     ids = np.zeros(len(series.values), np.int64) if series.ids is None else series.ids
     measured = ~np.isnan(series.values[:, : series.num_targets]).all(axis=1)
+    if series.times is not None and series.step is None:
+        raise DataError(f"{series.name}: its step is not known, and so not the times to forecast")
     known = np.array([column.known for column in series.columns])
     values, times, breaks, numbers, origins, done = [], [], [], [], [], 0
     for number in np.unique(ids):
         rows = np.flatnonzero(ids == number)
         rows = rows[: np.flatnonzero(measured[rows])[-1] + 1]
         later = np.flatnonzero((ids == number) & (np.arange(len(ids)) > rows[-1]))[:ahead]
+        later = later[np.cumsum(series.breaks[later]) == 0]  # a row behind a break is of a later time
         added = np.full((ahead, series.values.shape[1]), np.nan)
         added[: len(later), known] = series.values[later][:, known]
         for place in np.flatnonzero(known & np.isnan(added).any(axis=0)):

@@ -20,6 +20,11 @@ import pandas as pd
 MAX_HOLE = 1000
 """The most missing steps for which rows are inserted; a longer hole is a break."""
 
+MOST_INSERTED = 4
+"""Times the rows of the file, and `MAX_HOLE`. Where more would be inserted, holes of more than `FEW` are breaks."""
+
+FEW = 3
+
 
 @dataclass(frozen=True, eq=False)
 class Rows:
@@ -78,8 +83,10 @@ def regularize(
         ticks, step, months, alias = _ticks(times, other)
     called = f"{step} month{'s' * (step > 1)}" if months else alias
     steps, remainder = np.divmod(np.diff(ticks), step)
-    broken = (remainder != 0) | (steps > MAX_HOLE + 1) | other
-    _note_holes(steps, remainder != 0, broken, other, f"regular step: {called}", notes)
+    bridged = (remainder == 0) & (steps <= MAX_HOLE + 1) & ~other
+    longest = FEW if np.sum(steps[bridged] - 1) > MOST_INSERTED * len(values) + MAX_HOLE else MAX_HOLE
+    broken = (remainder != 0) | (steps > longest + 1) | other
+    _note_holes(steps, remainder != 0, broken, other, longest, f"regular step: {called}", notes)
     place = np.concatenate([[0], np.cumsum(np.where(broken, 1, steps))])
     filled = np.full((place[-1] + 1, values.shape[1]), np.nan)
     filled[place] = values
@@ -194,7 +201,13 @@ def _season(step: int, months: bool, times: pd.DatetimeIndex | None) -> int:
 
 
 def _note_holes(
-    steps: np.ndarray, uneven: np.ndarray, broken: np.ndarray, other: np.ndarray, regular: str, notes: list[str]
+    steps: np.ndarray,
+    uneven: np.ndarray,
+    broken: np.ndarray,
+    other: np.ndarray,
+    longest: int,
+    regular: str,
+    notes: list[str],
 ) -> None:
     rows = steps[(steps > 1) & ~broken] - 1
     if rows.size:
@@ -203,7 +216,7 @@ def _note_holes(
     long = steps[broken & ~uneven & ~other] - 1
     if long.size:
         notes.append(
-            f"marked {count(long.size, 'break')} where more than {MAX_HOLE:,} steps are missing "
+            f"marked {count(long.size, 'break')} where more than {longest:,} steps are missing "
             f"(the longest hole: {long.max():,}; {regular})"
         )
     if (uneven & ~other).any():

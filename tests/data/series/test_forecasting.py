@@ -1,9 +1,7 @@
-"""Tasks: which rows are in which split, and that nothing of the test rows leaks."""
+"""Tasks: which windows are in which split, what they have to forecast, and the way back to physical units."""
 
-import hashlib
 import os
 from dataclasses import replace
-from itertools import pairwise
 
 import numpy as np
 import pandas as pd
@@ -13,28 +11,33 @@ from hypothesis import strategies as st
 
 from rnn_jax.data.errors import DataError
 from rnn_jax.data.series import szeged
-from rnn_jax.data.series.forecasting import SPLITS, make_task
-from rnn_jax.data.series.series import Series
+from rnn_jax.data.series.forecasting import SPLITS, make_task, split_bounds, usable_starts
+from rnn_jax.data.series.series import Column, Series
+
+NAN = np.nan
+HOURS = pd.date_range("2020-01-01", periods=100, freq="h", tz="UTC")
 
 
-def series_of(num_rows, breaks=(), times=None, name="some.csv"):
-    flags = np.zeros(num_rows, dtype=bool)
-    flags[list(breaks)] = True
-    values = np.random.default_rng(0).normal(5, 3, (num_rows, 1))
-    return Series(name, values, ("x",), times, flags, ("some.csv: a repair",))
+def series_of(num_rows, breaks=(), times=None, holes=0.0, seed=0, **fields):
+    flags = np.isin(np.arange(num_rows), list(breaks))
+    rng = np.random.default_rng(seed)
+    values = rng.normal(5, 3, (num_rows, 3))
+    values[rng.random(values.shape) < holes] = NAN
+    columns = (Column("x"), Column("y"), Column("z"))
+    return replace(Series("some.csv", values, columns, 2, times, flags), **fields)
 
 
 def test_fields():
     series = series_of(100)
-    task = make_task(series, "clean", lag=4, ahead=2)
-    assert (task.dataset, task.protocol, task.columns, task.lag, task.ahead) == ("some.csv", "clean", ("x",), 4, 2)
-    assert task.repairs == ("some.csv: a repair",)
-    assert task.values is series.values
+    task = make_task(series, "clean", lag=4, ahead=3)
+    assert (task.num_targets, task.target_names, task.lag, task.ahead) == (2, ("x", "y"), 4, 3)
     for split in SPLITS:
         assert task.starts(split) is getattr(task, split)
         assert task.starts(split).dtype == np.int32
-    assert task.targets(task.test).shape == (len(task.test), 2)
-    np.testing.assert_array_equal(task.targets(task.test)[0], series.values[task.test[0] + 4 : task.test[0] + 6, 0])
+    assert task.targets(task.test).shape == (len(task.test), 3, 2)
+    np.testing.assert_array_equal(task.targets(task.test)[1], series.values[task.test[1] + 4 : task.test[1] + 7, :2])
+    np.testing.assert_array_equal(task.train_rows, np.arange(100) < 70)
+    np.testing.assert_array_equal(task.scaled, task.features[:, :2])
     with pytest.raises(DataError, match=r"^unknown split 'training': take one of train, validation, test$"):
         task.starts("training")
 
@@ -44,47 +47,42 @@ def test_fingerprint():
     first = make_task(series, "clean", 4, 1).fingerprint()
     assert first == make_task(series_of(100), "clean", 4, 1).fingerprint()
     values = series.values.copy()
-    values[-1] += 1e-3
+    values[-1, 0] += 1e-3
     others = [
         make_task(replace(series, values=values), "clean", 4, 1),
         make_task(series, "lecture", 4, 1),
+        make_task(series, "other", 4, 1),
+        make_task(series, "clean", 5, 1),
+        make_task(series, "clean", 4, 1, scaling=["robust"]),
         make_task(series_of(100, breaks=[90]), "clean", 4, 1),
     ]
-    assert len({first, *(task.fingerprint() for task in others)}) == 4
-
-
-@pytest.mark.parametrize("protocol", ["clean", "lecture"])
-def test_fingerprint_as_it_was(protocol):
-    """Run folders hold it: what it is made of may not change."""
-    series = replace(series_of(100, breaks=[40]), values=np.arange(300.0).reshape(100, 3) / 7)
-    task = make_task(replace(series, columns=("x", "y", "z")), protocol, 4, 2)
-    sha = hashlib.sha256(protocol.encode())
-    for array in (task.values.astype(np.float32), task.train, task.validation, task.test):
-        sha.update(f"{array.dtype}{array.shape}".encode() + array.tobytes())
-    assert task.fingerprint() == sha.hexdigest()
-
-
-def test_scaling_is_that_of_the_training_rows():
-    series = series_of(100)
-    task = make_task(series, "clean", lag=4, ahead=1)
-    np.testing.assert_allclose(task.mean, series.values[:70].mean(axis=0))
-    np.testing.assert_allclose(task.scale, series.values[:70].std(axis=0))
-    assert task.standardized.dtype == np.float32
-    np.testing.assert_allclose(task.standardized[:70].mean(), 0, atol=1e-6)
-    np.testing.assert_allclose(task.in_units(task.standardized[:, 0]), series.values[:, 0], rtol=1e-5)
-    assert task.in_units(np.float32([[0.0]])).dtype == np.float64
+    assert len({first, *(task.fingerprint() for task in others)}) == 7
 
 
 @settings(deadline=None)
-@given(st.integers(40, 90), st.sets(st.integers(1, 89), max_size=4), st.integers(1, 4), st.integers(1, 3))
-def test_clean_windows_cross_no_split_and_no_break(num_rows, breaks, lag, ahead):
-    breaks = {b for b in breaks if b < num_rows}
+@given(
+    st.integers(50, 90),
+    st.sets(st.integers(1, 89), max_size=4),
+    st.integers(1, 9),
+    st.integers(1, 4),
+    st.sampled_from([0.0, 0.5]),
+)
+def test_against_a_plain_search(num_rows, breaks, lag, ahead, holes):
+    """A window is of the split of what it forecasts, reads what lies before, and crosses no break."""
     bounds = [0, num_rows * 7 // 10, num_rows * 8 // 10, num_rows]
-    expected = [
-        [s for s in range(a, b - lag - ahead + 1) if not any(row in breaks for row in range(s + 1, s + lag + ahead))]
-        for a, b in pairwise(bounds)
-    ]
-    series = series_of(num_rows, breaks)
+    series = series_of(num_rows, breaks, holes=holes)
+    known = ~np.isnan(series.values[:, :2])
+    expected = [[], [], []]
+    for start in range(num_rows - lag - ahead + 1):
+        first, last = start + lag, start + lag + ahead
+        if any(row in breaks for row in range(start + 1, last)) or not known[first:last].any():
+            continue
+        run = max([0, *(row for row in breaks if row <= start)])
+        if not known[run:first].any(axis=0).all():
+            continue
+        for k in range(3):
+            if bounds[k] <= first and last <= bounds[k + 1]:
+                expected[k].append(start)
     if not all(expected):
         with pytest.raises(DataError, match="without a break"):
             make_task(series, "clean", lag, ahead)
@@ -93,97 +91,149 @@ def test_clean_windows_cross_no_split_and_no_break(num_rows, breaks, lag, ahead)
     assert [task.starts(split).tolist() for split in SPLITS] == expected
 
 
+@pytest.mark.parametrize(
+    ("num_rows", "frequency", "lag", "ahead", "sizes"),
+    [(144, "1MS", 24, 12, (65, 4, 18)), (1500, "1D", 365, 28, (658, 123, 273))],
+)
+def test_a_lag_longer_than_a_split(num_rows, frequency, lag, ahead, sizes):
+    times = pd.date_range("2010-01-01", periods=num_rows, freq=frequency, tz="UTC")
+    task = make_task(series_of(num_rows, times=times), "clean", lag, ahead, cycles=["year"])
+    assert tuple(len(task.starts(split)) for split in SPLITS) == sizes
+    bounds = [0, num_rows * 7 // 10, num_rows * 8 // 10, num_rows]
+    for k, split in enumerate(SPLITS):
+        first = max(bounds[k], lag)
+        assert (task.starts(split)[0] + lag, task.starts(split)[-1] + lag + ahead) == (first, bounds[k + 1])
+
+
+def test_unmeasured_targets():
+    values = np.arange(120.0).reshape(40, 3)
+    values[[0, 1], 0] = values[[10, 11, 12], 0] = values[[11, 12, 39], 1] = NAN
+    series = replace(series_of(40), values=values)
+    starts = usable_starts(series, 2, 2).tolist()
+    assert starts == [1, *range(2, 9), *range(10, 37)]  # of x there is nothing in rows 0 and 1; 11 and 12 are empty
+    task = make_task(series, "clean", 2, 2)
+    np.testing.assert_array_equal(task.targets(np.array([8, 36])), [[[NAN, 31], [NAN, NAN]], [[114, 115], [117, NAN]]])
+    np.testing.assert_array_equal(task.carried[[1, 12]], [[NAN, 4], [27, 31]])
+    np.testing.assert_array_equal(np.isnan(task.scaled_targets(task.test)), np.isnan(task.targets(task.test)))
+
+
+def several(**fields):
+    """Two series of 30 and 50 rows."""
+    ids = np.repeat([0, 1], [30, 50]).astype(np.int32)
+    series = series_of(80, breaks=[30], ids=ids, id_names=("a", "b"))
+    return replace(series, values=series.values * np.where(ids, 100.0, 1.0)[:, None], **fields)
+
+
+def test_no_window_holds_rows_of_two_series():
+    series = several()
+    task = make_task(series, "clean", 4, 2)
+    np.testing.assert_array_equal(split_bounds(series), [[0, 21, 24, 30], [30, 65, 70, 80]])
+    np.testing.assert_array_equal(np.flatnonzero(task.train_rows), [*range(21), *range(30, 65)])
+    np.testing.assert_array_equal(task.train, [*range(16), *range(30, 60)])
+    np.testing.assert_array_equal(task.validation, [17, 18, *range(61, 65)])
+    np.testing.assert_array_equal(task.test, [*range(20, 25), *range(66, 75)])
+
+
+def test_units_of_each_series():
+    series = several()
+    task = make_task(series, "clean", 4, 2, scaling=["standard", "robust", "none"])
+    starts = np.array([3, 70, 20])
+    center, scale = task.constants(starts)
+    np.testing.assert_array_equal(center[:, 0], task.encoder.center[[0, 1, 0], :2])
+    np.testing.assert_array_equal(scale[:, 0], task.encoder.scale[[0, 1, 0], :2])
+    np.testing.assert_allclose(task.in_units(task.scaled_targets(starts), starts), task.targets(starts), rtol=1e-12)
+    quantiles = np.float32(np.stack([task.scaled_targets(starts)] * 5))
+    found = task.in_units(quantiles, starts)
+    assert found.dtype == np.float64
+    np.testing.assert_allclose(found[3], task.targets(starts), rtol=1e-4, atol=1e-4)
+
+
+def test_splits_by_rows_and_by_times():
+    by_rows = make_task(series_of(100, split_rows=(40, 60, 90)), "clean", 5, 2)
+    by_times = make_task(series_of(100, times=HOURS, split_times=tuple(HOURS[[40, 60, 90]])), "clean", 5, 2)
+    for task in (by_rows, by_times):
+        np.testing.assert_array_equal(split_bounds(task.series), [[0, 40, 60, 90]])
+        np.testing.assert_array_equal(task.train, np.arange(34))
+        np.testing.assert_array_equal(task.validation, np.arange(35, 54))
+        np.testing.assert_array_equal(task.test, np.arange(55, 84))
+
+
+def test_given_bounds():
+    series = several()
+    task = make_task(series, "clean", 4, 2, bounds=np.array([[0, 10, 20, 25], [35, 50, 60, 70]]))
+    np.testing.assert_array_equal(np.flatnonzero(task.train_rows), [*range(10), *range(35, 50)])
+    np.testing.assert_array_equal(task.train, [*range(5), *range(31, 45)])
+    np.testing.assert_array_equal(task.validation, [*range(6, 15), *range(46, 55)])
+    np.testing.assert_array_equal(task.test, [*range(16, 20), *range(56, 65)])
+    np.testing.assert_allclose(task.encoder.center[1], series.values[35:50].mean(axis=0))
+
+
 def test_lecture_windows_follow_one_another():
     series = series_of(1006)
     task = make_task(series, "lecture", lag=5, ahead=2)
     assert [len(task.starts(split)) for split in SPLITS] == [700, 100, 200]
     np.testing.assert_array_equal(np.concatenate([task.starts(split) for split in SPLITS]), np.arange(1000))
-    np.testing.assert_allclose(task.mean, series.values[: 699 + 7].mean(axis=0))
-
-
-@pytest.mark.parametrize("protocol", ["clean", "lecture"])
-def test_test_rows_do_not_leak(protocol):
-    series = series_of(300, breaks=[50])
-    task = make_task(series, protocol, lag=5, ahead=2)
-    for split in ("validation", "test"):
-        first = task.starts(split)[0] + (task.lag + 1 if protocol == "lecture" else 0)
-        changed = series.values.copy()
-        changed[first:] += 1000.0
-        other = make_task(replace(series, values=changed), protocol, lag=5, ahead=2)
-        np.testing.assert_array_equal(other.mean, task.mean)
-        np.testing.assert_array_equal(other.scale, task.scale)
-        np.testing.assert_array_equal(other.train, task.train)
-        rows = task.train[:, None] + np.arange(task.lag + task.ahead)
-        np.testing.assert_array_equal(other.standardized[rows], task.standardized[rows])
+    np.testing.assert_allclose(task.encoder.center[0], series.values[: 699 + 7].mean(axis=0))
 
 
 def test_szeged_is_split_by_date():
     times = pd.date_range("2013-12-30", "2016-12-31 23:00", freq="h", tz="UTC")
-    series = replace(series_of(len(times), times=times), split_times=szeged.SPLIT_TIMES)
-    task = make_task(series, "clean", lag=24, ahead=6)
-    first = [times[task.starts(split)[0]] for split in SPLITS]
+    task = make_task(series_of(len(times), times=times, split_times=szeged.SPLIT_TIMES), "clean", lag=24, ahead=6)
+    first = [times[task.starts(split)[0] + 24] for split in SPLITS]
     last = [times[task.starts(split)[-1] + 24 + 6 - 1] for split in SPLITS]
-    assert [str(t)[:16] for t in first] == ["2013-12-30 00:00", "2014-01-01 00:00", "2015-01-01 00:00"]
+    assert [str(t)[:16] for t in first] == ["2013-12-31 00:00", "2014-01-01 00:00", "2015-01-01 00:00"]
     assert [str(t)[:16] for t in last] == ["2013-12-31 23:00", "2014-12-31 23:00", "2016-10-31 23:00"]
-    np.testing.assert_allclose(task.mean, task.values[:48].mean(axis=0))
-
-
-def test_a_file_of_that_name_is_not_szeged():
-    times = pd.date_range("2020-01-01", periods=100, freq="h", tz="UTC")
-    task = make_task(series_of(100, times=times, name="szeged"), "clean", lag=2, ahead=1)
-    assert task.test[0] == 80
+    np.testing.assert_allclose(task.encoder.center[0], task.series.values[:48].mean(axis=0))
 
 
 @pytest.mark.parametrize(
-    ("series", "protocol", "lag", "message"),
+    ("series", "protocol", "lag", "ahead", "message"),
     [
-        (series_of(100), "honest", 4, "protocol=honest: take one of clean, lecture"),
         (
             series_of(100),
             "clean",
-            10,
-            "some.csv: the validation split of protocol 'clean' has no run of lag 10 + ahead 1 = 11 rows without a "
-            "break (100 rows in all): take a smaller lag or ahead, or a longer series",
+            4,
+            11,
+            "some.csv: the validation split of protocol 'clean' has no window of lag 4 + ahead 11 rows without a break "
+            "(100 rows in all): take a smaller lag or ahead, or a longer series",
         ),
         (
             series_of(100, breaks=range(1, 70)),
             "clean",
             4,
-            "some.csv: the train split of protocol 'clean' has no run of lag 4 + ahead 1 = 5 rows without a "
-            "break (100 rows in all): take a smaller lag or ahead, or a longer series",
+            1,
+            "some.csv: the train split of protocol 'clean' has no window of lag 4 + ahead 1 rows without a break "
+            "(100 rows in all): take a smaller lag or ahead, or a longer series",
         ),
         (
             series_of(7),
             "lecture",
             6,
-            "some.csv: the train split of protocol 'lecture' has no run of lag 6 + ahead 1 = 7 rows without a "
-            "break (7 rows in all): take a smaller lag or ahead, or a longer series",
+            1,
+            "some.csv: the train split of protocol 'lecture' has no window of lag 6 + ahead 1 rows without a break "
+            "(7 rows in all): take a smaller lag or ahead, or a longer series",
         ),
         (
             series_of(8),
             "clean",
             8,
+            1,
             "8 rows are too few for a window of lag 8 + ahead 1 = 9 rows: "
             "take a smaller lag or ahead, or a longer series",
         ),
+        (series_of(8), "clean", 0, 1, "lag=0: must be at least 1"),
         (
-            replace(series_of(100), values=np.append(np.full(80, 0.1), np.arange(20.0))[:, None]),
+            series_of(100, times=HOURS[::-1]),
             "clean",
             4,
-            "some.csv: column 'x' is 0.1 in all 70 training rows, there is nothing to learn: "
-            "take another column or a longer series",
-        ),
-        (
-            series_of(100, times=pd.date_range("2020-01-01", periods=100, freq="h", tz="UTC")[::-1]),
-            "clean",
-            4,
-            "some.csv: its rows are not in time order, which protocol 'clean' needs: read it so too",
+            1,
+            "some.csv: its rows are not in time order, which this protocol needs",
         ),
     ],
 )
-def test_errors(series, protocol, lag, message):
+def test_errors(series, protocol, lag, ahead, message):
     with pytest.raises(DataError) as error:
-        make_task(series, protocol, lag, 1)
+        make_task(series, protocol, lag, ahead)
     assert str(error.value) == message
 
 
@@ -193,6 +243,3 @@ def test_sizes_on_the_real_file():
     lecture = make_task(szeged.read(data_dir, "lecture"), "lecture", lag=64, ahead=1)
     assert [len(lecture.starts(split)) for split in SPLITS] == [67_472, 9_639, 19_278]
     assert sum(len(lecture.starts(split)) for split in SPLITS) == 96_389
-    clean = make_task(szeged.read(data_dir, "clean"), "clean", lag=48, ahead=1)
-    hours = [70_129, 8_760, 8_760 + 24 * (366 - 61)]  # 2006 begins an hour early in UTC, 2016 is a leap year
-    assert [len(clean.starts(split)) for split in SPLITS] == [h - 48 for h in hours]

@@ -1,4 +1,4 @@
-"""Windows against a plain search."""
+"""Windows, runs and carried values against plain searches."""
 
 import numpy as np
 import pytest
@@ -6,22 +6,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rnn_jax.data.errors import DataError
-from rnn_jax.data.series.windows import gather, window_starts
+from rnn_jax.data.series.windows import carry_forward, gather, run_starts, window_starts
 
 
 def test_worked_example():
-    X, Y = gather(np.arange(5.0)[:, None], window_starts(5, 3, 1), 3, 1)
-    assert X.shape == (2, 3, 1)
-    assert Y.shape == (2, 1, 1)
-    np.testing.assert_array_equal(X[..., 0], [[0, 1, 2], [1, 2, 3]])
-    np.testing.assert_array_equal(Y[..., 0], [[3], [4]])
+    values, starts = np.arange(5.0)[:, None], window_starts(5, 3, 1)
+    np.testing.assert_array_equal(gather(values, starts, 3)[..., 0], [[0, 1, 2], [1, 2, 3]])
+    np.testing.assert_array_equal(gather(values, starts + 3, 1)[..., 0], [[3], [4]])
 
 
 def test_worked_example_of_eleven_years():
-    values = np.arange(96_453.0)[:, None]
-    X, Y = gather(values, window_starts(96_453, 64, 1), 64, 1)
-    assert X[..., 0].shape == (96_389, 64)
-    assert Y[..., 0].shape == (96_389, 1)
+    values, starts = np.arange(96_453.0)[:, None], window_starts(96_453, 64, 1)
+    assert gather(values, starts, 64)[..., 0].shape == (96_389, 64)
+    assert gather(values, starts + 64, 1)[..., 0].shape == (96_389, 1)
 
 
 @given(st.lists(st.booleans(), min_size=2, max_size=30), st.integers(1, 6), st.integers(1, 4), st.integers(1, 3))
@@ -35,13 +32,31 @@ def test_against_a_plain_search(breaks, lag, ahead, features):
     assert starts.dtype == np.int32
     assert starts.tolist() == [s for s in range(num_rows - length + 1) if not any(breaks[s + 1 : s + length])]
     assert len(window_starts(num_rows, lag, ahead)) == num_rows - lag - ahead + 1
-    values = np.arange(num_rows * features, dtype=float).reshape(num_rows, features)
-    X, Y = gather(values, starts, lag, ahead)
-    assert X.shape == (len(starts), lag, features)
-    assert Y.shape == (len(starts), ahead, features)
-    for start, x, y in zip(starts, X, Y, strict=True):
-        np.testing.assert_array_equal(x, values[start : start + lag])
-        np.testing.assert_array_equal(y, values[start + lag : start + length])
+    values = np.arange(num_rows * features, dtype=np.float32).reshape(num_rows, features)
+    rows = gather(values, starts, length)
+    assert rows.shape == (len(starts), length, features)
+    assert rows.dtype == np.float32
+    for start, each in zip(starts, rows, strict=True):
+        np.testing.assert_array_equal(each, values[start : start + length])
+
+
+@given(st.lists(st.tuples(st.booleans(), st.booleans(), st.booleans()), min_size=1, max_size=25))
+def test_runs_and_carried_values(drawn):
+    breaks = np.array([row[0] for row in drawn])
+    values = np.where([row[1:] for row in drawn], np.nan, np.arange(2.0 * len(drawn)).reshape(-1, 2))
+    carried, age = carry_forward(values, breaks)
+    first = 0
+    last: list[int | None] = [None, None]
+    for t in range(len(drawn)):
+        if breaks[t]:
+            first, last = t, [None, None]
+        assert run_starts(breaks)[t] == first
+        for column in range(2):
+            if not np.isnan(values[t, column]):
+                last[column] = t
+            at = last[column]
+            expected = (np.nan, t - first + 1) if at is None else (values[at, column], t - at)
+            np.testing.assert_array_equal((carried[t, column], age[t, column]), expected)
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ from helpers.running import as_in_a_new_process, contents, run
 from experiments import launchable
 from experiments.common.flags import UsageError
 from experiments.common.restore import restore
+from experiments.forecast import run as forecast_run
 from experiments.forecast import task as forecast
 from experiments.memory import task as memory
 from experiments.memory.problem import read_problem
@@ -21,13 +22,13 @@ from rnn_jax import metrics, models
 
 def forecast_mse(restored):
     """Of the restored model on the test split."""
-    series = forecast.read(restored.config)
-    data = jax.device_put(forecast.device_data(restored.config, series))
+    config, windows = forecast_run.read(restored.config)
+    data, sizes = jax.device_put(forecast.device_data(config, windows)), restored.results["model"]
     apply, _ = models.pure(restored.model)
-    predict = jax.jit(lambda params: forecast.predict(restored.config, apply, params, data, series.test))
-    predictions = series.in_units(np.asarray(predict(restored.params)))
+    predict = jax.jit(lambda params: forecast.predict(config, sizes, apply, params, data, windows.test))
+    predictions = windows.in_units(np.asarray(predict(restored.params))[..., 0], windows.test)
     naive = np.zeros_like(predictions)
-    return metrics.regression(series.targets(series.test), predictions, naive)["mse"]
+    return metrics.regression(windows.targets(windows.test), predictions, naive)["mse"]
 
 
 def text_accuracy(restored):
@@ -117,6 +118,11 @@ class TestOneLine:
     def test_a_run_of_an_older_form(self, copied):
         change_results(copied, model=None)
         older = "results.json there has no sizes of a model, as of an older version; train it anew"
+        assert refusal(copied) == older
+
+    def test_a_run_of_a_model_of_other_sizes(self, copied):
+        change_results(copied, model={"input_size": 1})
+        older = "results.json there is of another version: missing a required argument: 'output_size'; train it anew"
         assert refusal(copied) == older
 
     @pytest.mark.parametrize("name", [None, "memory_tasks"])

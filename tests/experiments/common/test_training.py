@@ -29,6 +29,7 @@ from rnn_jax.controls import StepMasks
 
 TRAINING = [name for name in EXPERIMENTS if issubclass(launchable(name).config, TrainConfig)]
 STEPS, BATCH, INPUTS, HIDDEN = 3, 16, 2, 4
+FORECAST_SIZES = {"input_size": 1, "num_targets": 1, "num_known": 0, "lag": 7, "unit": None, "line": "none"}
 
 
 def test_these_train():
@@ -179,7 +180,7 @@ class TestBackEnds:
     @pytest.mark.parametrize(
         ("name", "sizes", "arguments"),
         [
-            ("forecast", {"input_size": 1}, ["--lag=7"]),
+            ("forecast", FORECAST_SIZES, ["--lag=7", "--ahead=2"]),
             ("memory", {"input_size": 2, "output_size": 1, "every_step": False}, ["--length=7"]),
             ("imdb", {"vocab_size": 9, "num_classes": 2}, ["--max_tokens=7", "--embedding_size=5", "--count_ratios=2"]),
         ],
@@ -204,6 +205,8 @@ class TestBackEnds:
                 inputs = (jnp.ones((3, 7), jnp.int32), jnp.full(3, 7), jnp.ones((2, 3, 7)))
             else:
                 inputs = (jnp.ones((3, 7, sizes["input_size"]), "float64" if dtype == "float64" else "float32"),)
+            if name == "forecast":
+                inputs += (jnp.ones((3, 2, 0)),)
             jax.eval_shape(lambda params: apply(params, *inputs, rngs=nnx.Rngs(dropout=0)), params)
             cell, *call, masks = layer_call(config)
         made_cell, *made, made_masks = calls[0]

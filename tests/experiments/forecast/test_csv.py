@@ -9,8 +9,11 @@ from experiments.forecast.__main__ import EXPERIMENT
 ROWS = "".join(f"2020-01-{1 + t // 24:02d} {t % 24:02d}:00,{np.sin(t / 4) + t % 3:.3f}\n" for t in range(240))
 FLAGS = (
     "--dataset=csv", "--target=value", "--time=when", "--lag=6", "--season=4", "--hidden_size=2", "--epochs=1",
-    "--batch_size=50", "--cell=rnn", "--backend=scan",
+    "--batch_size=50", "--cell=rnn", "--backend=scan", "--notrees",
 )  # fmt: skip
+
+
+OF_A_FILE = "--csv, --time, --series_id, --known_future, --angles"
 
 
 def run_in(folder, *arguments):
@@ -27,7 +30,8 @@ def test_runs_and_notices_other_data(tmp_path):
     assert ran.status == 0, "a run that did not begin leaves the folder free"
     results = results_of(folder)
     assert results["dataset"] == "data.csv"
-    assert set(results["baselines"]) == {"persistence", "seasonal_naive", "linear_autoregression"}
+    lines = {"linear_autoregression", "nlinear", "dlinear"}
+    assert set(results["baselines"]) == {"persistence", "seasonal_naive", "drift", *lines}
     assert results["steps"] == (240 * 7 // 10 - 6) // 50
     assert run_in(folder, *flags).status == 0
 
@@ -41,7 +45,7 @@ def test_runs_and_notices_other_data(tmp_path):
     again = run_in(folder, *flags)
     assert again.status == 0, again.err
     assert f"its data cannot be read any more (no file {file}: check the path); its results:\n" in again.out
-    assert again.out.endswith(ran.out[ran.out.index("data.csv, protocol clean, test split:") :])
+    assert again.out.endswith(ran.out[ran.out.index("data.csv, protocol clean, test split, errors in units:") :])
 
 
 class TestErrors:
@@ -84,12 +88,13 @@ class TestErrors:
         [
             (
                 ["--csv=data.csv"],
-                "--csv, --target and --time go with --dataset=csv, not with --dataset=synthetic",
+                f"{OF_A_FILE} go with --dataset=csv, not with --dataset=synthetic",
             ),
             (
                 ["--dataset=szeged", "--time=when"],
-                "--csv, --target and --time go with --dataset=csv, not with --dataset=szeged",
+                f"{OF_A_FILE} go with --dataset=csv, not with --dataset=szeged",
             ),
+            (["--target=wind"], "--target=wind: --dataset=synthetic has one column"),
             (["--dataset=csv"], "--dataset=csv needs --csv=FILE and --target=COLUMN"),
             (["--dataset=csv", "--csv=data.csv"], "--dataset=csv needs --csv=FILE and --target=COLUMN"),
         ],

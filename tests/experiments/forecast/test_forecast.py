@@ -15,13 +15,17 @@ from matplotlib import image
 
 from experiments.common import fit
 from experiments.common.flags import parse
+from experiments.forecast import run as forecast_run
 from experiments.forecast import task as forecast_task
 from experiments.forecast.__main__ import EXPERIMENT
+from rnn_jax.data.series.features import Encoder
 from rnn_jax.training.log import read_log
 from rnn_jax.training.loop import Trained
 
 LEARNING = RUNS["forecast"].flags
-METRICS = {"mse", "mae", "rmse", "r2", "skill"}
+METRICS = {"mse", "mae", "rmse", "r2", "skill", "mase"}
+FITTED = {"persistence", "drift", "linear_autoregression", "nlinear", "dlinear"}
+KNOWN = {"known_limit", "ensemble of 2"}
 
 
 def run_in(folder, *arguments):
@@ -51,14 +55,18 @@ class TestLearns:
         assert results["metrics"]["mse"]["mean"] > results["baselines"]["linear_autoregression"]["mse"]["mean"] / 2
 
     def test_losses_fall(self, learned):
-        """Below the loss of the model before training, which is near that of "no change"."""
+        """Below the loss of the model before training, which is near that of "no change", in typical changes."""
         losses = validation_losses(learned.folder)
-        config = parse(EXPERIMENT.config, LEARNING)
-        task = forecast_task.read(config)
-        rows = task.validation + task.lag
-        no_change = np.mean((task.standardized[rows] - task.standardized[rows - 1]) ** 2)
+        _, windows = forecast_run.read(parse(EXPERIMENT.config, LEARNING))
+        change = windows.scaled_targets(windows.validation) - windows.scaled[windows.validation + windows.lag - 1, None]
+        no_change = np.mean((change / forecast_task.typical_change(windows)) ** 2)
         assert losses[-1] < 0.6 * no_change
-        assert losses[-1] < 0.7 * losses[0]
+        assert losses[-1] < losses[0]
+
+    def test_better_than_its_line(self, learned):
+        """On the mean of two seeds: what the network adds to the share of the line."""
+        results = learned.results
+        assert all(0 < share < 0.95 for share in results["share_of_line"])
 
 
 class TestRunFolder:
@@ -66,12 +74,15 @@ class TestRunFolder:
         results = learned.results
         assert (results["dataset"], results["protocol"]) == ("synthetic", "clean")
         assert (results["cell"], results["seeds"]) == ("gru", [0, 1])
-        assert results["num_params"] == 3 * 8 * (1 + 8 + 1) + 8 + 8 + 1
+        assert results["num_params"] == 3 * 8 * (1 + 8 + 1) + 8 + 8 + 1 + 24 + 1 + 1
         assert results["steps"] == 8 * (2076 // 16)
         assert results["compile_seconds"] > 0
-        assert set(results["baselines"]) == {"persistence", "seasonal_naive", "linear_autoregression"}
+        assert set(results["baselines"]) == FITTED | KNOWN | {"seasonal_naive"}
         for row in (results["metrics"], *results["baselines"].values()):
             assert set(row) == METRICS
+        assert results["targets"] == ["synthetic temperature (C)"]
+        assert (results["units"], results["report_steps"]) == ("units", [1])
+        assert results["model"]["line"] in ("shared", "full")
         assert results["metrics"]["mse"]["std"] > 0, "two seeds are two models"
 
     def test_metrics_agree_with_each_other(self, learned):
@@ -83,18 +94,47 @@ class TestRunFolder:
             np.testing.assert_allclose(row["skill"]["values"], 1 - mse / persistence, atol=1e-12)
         assert results["baselines"]["persistence"]["skill"]["mean"] == 0
 
+    def test_one_step_is_all_steps(self, learned):
+        results = learned.results
+        assert results["metrics_by_target"] == {}
+        assert {name: [value] for name, value in results["metrics"].items()} == results["metrics_by_step"]
+        assert set(results["baselines_by_step"]) == set(results["baselines"])
+
+    def test_intervals(self, learned):
+        found = learned.results["intervals"]
+        assert (found["level"], found["kind"]) == (0.9, "conformal")
+        assert np.shape(found["radius"]) == (1, 1)
+        assert found["width"]["mean"] > 0
+        assert 0.8 < found["coverage"]["mean"] < 0.98
+        assert found["coverage_by_step"] == [found["coverage"]["values"][0]]
+
+    def test_compared_with_the_best_baseline(self, learned):
+        results = learned.results
+        (found,) = results["diebold_mariano"]
+        rivals = {name: row["mse"]["mean"] for name, row in results["baselines"].items() if name not in KNOWN}
+        assert found["baseline"] == min(rivals, key=rivals.get)
+        ratio = results["metrics"]["mse"]["values"][0] / min(rivals.values())
+        assert found["mse_ratio"] == pytest.approx(ratio)
+        assert 0 <= found["p_value"] <= 1
+
+    def test_the_encoder_is_kept(self, learned):
+        encoder = Encoder.from_json(json.loads((learned.folder / "encoder.json").read_text()))
+        _, windows = forecast_run.read(parse(EXPERIMENT.config, LEARNING))
+        np.testing.assert_array_equal(encoder.center, windows.encoder.center)
+        np.testing.assert_array_equal(encoder.scale, windows.encoder.scale)
+
     def test_the_best_parameters_are_evaluated_not_the_last(self, tmp_path, monkeypatch):
         """The best ones here predict "no change", which is persistence to the digit; the last ones anything else."""
 
         def train(functions, seeds, data, schedule, workdir, learning_rate, probe):
             states = functions.init(jnp.asarray(seeds, jnp.uint32))
-            params = states.params | {"head": jax.tree.map(jnp.zeros_like, states.params["head"])}
+            params = states.params | {"decoder": jax.tree.map(jnp.zeros_like, states.params["decoder"])}
             record = {"step": 1, "loss": 1.0, "grad_norm": 1.0, "update_norm": 1.0}
             (workdir / "metrics.jsonl").write_text(json.dumps(record) + "\n")
             return Trained(states._replace(best_params=params), 1, 0.0, 0.0)
 
         monkeypatch.setattr(fit, "train", train)
-        assert run_in(tmp_path / "run", *SHORT, "--num_seeds=2").status == 0
+        assert run_in(tmp_path / "run", *SHORT, "--num_seeds=2", "--noblend").status == 0
         results = results_of(tmp_path / "run")
         np.testing.assert_allclose(results["metrics"]["skill"]["values"], [0, 0], atol=1e-5)
         expected = results["baselines"]["persistence"]["mae"]["mean"]
@@ -107,7 +147,7 @@ class TestRunFolder:
         assert f"| gru (2 seeds)         | {mse['mean']:.4f} ± {mse['std']:.4f} |" in out
         for name, row in results["baselines"].items():
             assert f"| {name:<21} | {row['mse']['mean']:.4f}" in out
-        for name, count in (("recurrent", 240 + 8), ("head", 9), ("total", 257)):
+        for name, count in (("recurrent", 240 + 8), ("decoder", 9), ("line", 26), ("total", 283)):
             assert any(line.split() == [name, str(count)] for line in out.splitlines()), out
 
     def test_metrics_are_readable_by_pandas(self, learned):
@@ -118,7 +158,7 @@ class TestRunFolder:
         assert (norms > 0).all(axis=None)
         assert frame["train_seconds"].is_monotonic_increasing
 
-    @pytest.mark.parametrize("name", ["forecast", "errors", "loss"])
+    @pytest.mark.parametrize("name", ["forecast", "errors", "loss", "predicted_and_real", "series"])
     def test_plots_are_pictures(self, learned, name):
         path = learned.folder / "plots" / f"{name}.png"
         assert path.read_bytes().startswith(b"\x89PNG\r\n\x1a\n")
@@ -142,7 +182,7 @@ class TestRunFolder:
         assert again.status == 0
         assert "this run is finished; its results:" in again.out
         first = learned.ran.out
-        assert again.out.endswith(first[first.index("synthetic, protocol clean, test split:") :])
+        assert again.out.endswith(first[first.index("synthetic, protocol clean, test split, errors in units:") :])
         assert contents(learned.folder) == before
 
     def test_killed_before_the_results_are_written(self, learned, tmp_path):
@@ -183,8 +223,7 @@ class TestBackendsAndTypes:
         state = ocp.StandardCheckpointer().restore(tmp_path / "run" / "checkpoints" / "258" / "state")
         kinds = {np.asarray(leaf).dtype.name for leaf in jax.tree.leaves(state["params"])}
         assert kinds == {stored}
-        assert "no seasonal forecast: --lag=24 is shorter than --season=48\n" in ran.out
-        assert set(results_of(tmp_path / "run")["baselines"]) == {"persistence", "linear_autoregression"}
+        assert set(results_of(tmp_path / "run")["baselines"]) == {*FITTED, "known_limit"}
 
 
 def test_diverging(tmp_path):
@@ -198,3 +237,60 @@ def test_diverging(tmp_path):
     assert "clip_norm" in last
     assert "Traceback" not in ran.err
     assert not (tmp_path / "run" / "results.json").exists()
+
+
+class TestLecture:
+    """The protocol of the lectures is what it was: windows first, one feature, one origin, the network alone."""
+
+    def test_its_windows(self):
+        """70, 10 and 20 % of all windows, in their order."""
+        _, windows = forecast_run.read(parse(EXPERIMENT.config, ["--protocol=lecture", "--num_hours=3000"]))
+        count = 3000 - 64
+        assert [len(windows.starts(split)) for split in ("train", "validation", "test")] == [
+            count * 7 // 10, count * 8 // 10 - count * 7 // 10, count - count * 8 // 10,
+        ]  # fmt: skip
+        assert windows.encoder.num_features == 1
+        rows = windows.series.values[: count * 7 // 10 + 64, 0]
+        np.testing.assert_allclose(
+            (windows.encoder.center[0, 0], windows.encoder.scale[0, 0]), (rows.mean(), rows.std())
+        )
+
+    def test_a_run(self, tmp_path):
+        """Of an LSTM with a linear layer on its last output, and no more."""
+        flags = ("--protocol=lecture", "--num_hours=1500", "--epochs=1", "--hidden_size=4", "--learning_rate=1e-2")
+        ran = run_in(tmp_path / "run", *flags)
+        assert ran.status == 0, ran.err
+        results = results_of(tmp_path / "run")
+        assert results["protocol"] == "lecture"
+        assert results["num_params"] == 4 * 4 * (1 + 4 + 1) + 4 + 1
+        assert results["steps"] == ((1500 - 64) * 7 // 10) // 64
+        assert results["model"] == {
+            "input_size": 1, "num_targets": 1, "num_known": 0, "lag": 64, "unit": None, "line": "none",
+        }  # fmt: skip
+        assert results["share_of_line"] is None
+        assert "trees" not in results["baselines"]
+
+
+class TestOlderResults:
+    """A folder that another version made: what it says is shown, what it lacks is not missed."""
+
+    @pytest.mark.parametrize("lacking", [["metrics_by_step"], ["metrics_by_step", "baselines_by_step", "report_steps"]])
+    def test_are_shown(self, learned, tmp_path, lacking):
+        folder = tmp_path / "run"
+        shutil.copytree(learned.folder, folder)
+        more = ["metrics_by_target", "units", "diebold_mariano", "intervals", "importance", "share_of_line"]
+        found = {name: value for name, value in learned.results.items() if name not in [*lacking, *more]}
+        (folder / "results.json").write_text(json.dumps({"report_steps": [1, 2], **found}))
+        ran = run_in(folder, *LEARNING)
+        assert ran.status == 0, ran.err
+        assert f"| gru (2 seeds)         | {found['metrics']['mse']['mean']:.4f}" in ran.out
+        assert "mse t+" not in ran.out
+
+    def test_predict_nothing(self, learned, tmp_path):
+        folder = tmp_path / "run"
+        shutil.copytree(learned.folder, folder)
+        (folder / "results.json").write_text(json.dumps({**learned.results, "model": {"input_size": 1}}))
+        (tmp_path / "data.csv").write_text("value\n1\n")
+        message = run_in(folder, "--mode=predict", f"--csv={tmp_path / 'data.csv'}").one_error()
+        missing = "missing a required argument: 'num_targets'"
+        assert message == f"--workdir={folder}: results.json there is of another version: {missing}; train it anew"
