@@ -65,7 +65,7 @@ class Judge(NamedTuple):
         count = self.targets.shape[2]
         if count > 1:
             apart = [
-                forecast_measures(*(part[..., k : k + 1] for part in (self.targets, forecast, self.last)))
+                forecast_measures(*(part[..., k : k + 1] for part in (self.targets, forecast, self.last, self.scale)))
                 for k in range(count)
             ]
             found["targets"] = {name: [measures[name] for measures in apart] for name in apart[0]}

@@ -7,7 +7,7 @@ Sources: Zeng, Chen, Zhang and Xu, "Are transformers effective for time series f
 Toner and Darlow, "An analysis of linear time series forecasting models", 2024 (that both have a closed form).
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -22,8 +22,11 @@ RIDGES = (1e-9, 1e-6, 1e-4, 1e-3, 1e-2, 1e-1)
 TREND = 25
 """Rows of DLinear's moving average."""
 
-MOST_FEATURES = 4096
-"""Of an autoregression; of more inputs it reads fewer lags."""
+MOST_FEATURES = 2048
+"""Of the past that an autoregression reads."""
+
+RECENT = 2
+"""Rows of all inputs that it reads in any case."""
 
 CHUNK = 2**24
 """Numbers held in memory at once."""
@@ -53,33 +56,47 @@ class Line(NamedTuple):
 def autoregression(task: ForecastTask) -> Line:
     """Every target from the lags of all inputs and from what is known of the rows that are forecast.
 
-    The better of two on validation: of the value, and of its change from the last one, which a ridge pulls towards
-    persistence instead of towards the mean.
+    The best on validation: of the value, or of its change from the last one, which a ridge pulls towards persistence
+    instead of towards the mean; and from all lags of inputs that are no targets (where these are not too many), or the
+    last `RECENT` of them, which leaves less to fit.
     """
-    (past, known), size = _sizes(task), task.encoder.num_features - task.encoder.num_known
-    reach = min(task.lag, max(MOST_FEATURES // size, 1))
+    past, known = _sizes(task)
+    shape = (task.ahead, task.num_targets)
 
-    def design(starts: np.ndarray) -> np.ndarray:
-        rows = gather(task.features, starts + task.lag - reach, reach)[..., :past]
-        ahead = gather(task.features, starts + task.lag, task.ahead)[..., past:]
-        return np.concatenate([rows.reshape(len(starts), -1), ahead.reshape(len(starts), -1)], axis=1)
-
-    def outputs(starts: np.ndarray) -> np.ndarray:
+    def values(starts: np.ndarray) -> np.ndarray:
         return task.scaled_targets(starts).reshape(len(starts), -1)
 
     def changes(starts: np.ndarray) -> np.ndarray:
         return (task.scaled_targets(starts) - _last(task, starts)).reshape(len(starts), -1)
 
-    values, moves = (_ridge(task, design, each) for each in (outputs, changes))
-    moved = moves[2] < values[2]
-    weights, bias, error = moves if moved else values
-    shape = (task.ahead, task.num_targets)
-    split = reach * past
-    lags = np.zeros((task.lag, past, *shape))
-    lags[task.lag - reach :] = weights[:split].reshape(reach, past, *shape)
-    if moved:
-        lags[-1, np.arange(task.num_targets), :, np.arange(task.num_targets)] += 1.0
-    return Line(False, lags, weights[split:].reshape(task.ahead, known, *shape), bias.reshape(shape), error)
+    def fit(read: np.ndarray) -> Line:
+        def design(starts: np.ndarray) -> np.ndarray:
+            rows = gather(task.features, starts, task.lag)[..., :past][:, read]
+            ahead = gather(task.features, starts + task.lag, task.ahead)[..., past:]
+            return np.concatenate([rows, ahead.reshape(len(starts), -1)], axis=1)
+
+        found = _ridge(task, design, (values, changes))
+        moved = found[1][2] < found[0][2]
+        weights, bias, error = found[moved]
+        lags = np.zeros((task.lag, past, *shape))
+        lags[read] = weights[: read.sum()].reshape(-1, *shape)
+        if moved:
+            lags[-1, np.arange(task.num_targets), :, np.arange(task.num_targets)] += 1.0
+        future = weights[read.sum() :].reshape(task.ahead, known, *shape)
+        return Line(False, lags, future, bias.reshape(shape), error)
+
+    return min((fit(read) for read in _read(task, past)), key=lambda line: line.error)
+
+
+def _read(task: ForecastTask, past: int) -> list[np.ndarray]:
+    """Which features of which rows an autoregression may read, `[lag, I - K]` bool each."""
+    recent = np.zeros((task.lag, past), bool)
+    recent[-max(MOST_FEATURES // task.num_targets, 1) :, : task.num_targets] = True
+    recent[-RECENT:] = True
+    whole = np.ones((task.lag, past), bool)
+    if recent.all():
+        return [whole]
+    return [recent, whole] if whole.size <= MOST_FEATURES else [recent]
 
 
 def nlinear(task: ForecastTask) -> Line:
@@ -136,7 +153,7 @@ def _shared(task: ForecastTask, of: Callable[[np.ndarray], np.ndarray], parts: n
         change = task.scaled_targets(starts) - _last(task, starts)
         return np.swapaxes(change, 1, 2).reshape(-1, task.ahead)
 
-    weights, bias, error = _ridge(task, own, outputs)
+    [(weights, bias, error)] = _ridge(task, own, [outputs])
     past = weights if parts is None else parts @ weights
     past[-1] += 1 - past.sum(axis=0)  # the last value is taken off the window and added to the forecast
     return Line(True, past, np.zeros(0), bias, error)
@@ -159,41 +176,51 @@ def _chunks(starts: np.ndarray, size: int) -> Iterator[np.ndarray]:
 
 
 def _ridge(
-    task: ForecastTask, design: Callable[[np.ndarray], np.ndarray], outputs: Callable[[np.ndarray], np.ndarray]
-) -> tuple[np.ndarray, np.ndarray, float]:
-    """Weights `[D, P]` and bias `[P]` of the best ridge, and its error on validation."""
+    task: ForecastTask,
+    design: Callable[[np.ndarray], np.ndarray],
+    outputs: Sequence[Callable[[np.ndarray], np.ndarray]],
+) -> list[tuple[np.ndarray, np.ndarray, float]]:
+    """For each kind of outputs, `starts [W] -> [W', P]`, from one design: weights `[D, P]` and bias `[P]` of the best
+    ridge, and its error on validation. All kinds miss the same values."""
     width = task.lag * task.encoder.num_features
-    count = outputs(task.train[:1]).shape[1]
-    complete = not np.isnan(task.scaled[task.train_rows]).any()
+    count = outputs[0](task.train[:1]).shape[1]
     size = design(task.train[:1]).shape[1] + 1
-    grams = np.zeros((1 if complete else count, size, size))
-    moment = np.zeros((size, count))
+    gram, moment = np.zeros((size, size)), np.zeros((size, count * len(outputs)))
+    unmeasured: dict[int, np.ndarray] = {}
     for chunk in _chunks(task.train, width):
-        x, y = _with_ones(design(chunk)), outputs(chunk)
+        x, y = _with_ones(design(chunk)), np.concatenate([of(chunk) for of in outputs], axis=1)
+        gram += x.T @ x
         moment += x.T @ np.nan_to_num(y)
-        for gram, column in zip(grams, y.T, strict=False):
-            rows = x if complete else x[~np.isnan(column)]
-            gram += rows.T @ rows
-    best: tuple[np.ndarray, float] | None = None
+        missing = np.isnan(y[:, :count])
+        for column in np.flatnonzero(missing.any(axis=0)):
+            rows = x[missing[:, column]]  # few, as a rule: taking them out costs less than a sum without them
+            unmeasured[int(column)] = unmeasured.get(int(column), np.zeros_like(gram)) + rows.T @ rows
+    best = [(np.zeros((size, count)), np.inf)] * len(outputs)
     for ridge in RIDGES:
-        weights = _solve(grams, moment, ridge)
-        squares, measured = 0.0, 0
+        weights = _solve(gram, unmeasured, moment, count, ridge)
+        squares, measured = np.zeros(len(outputs)), 0
         for chunk in _chunks(task.validation, width):
-            error = _with_ones(design(chunk)) @ weights - outputs(chunk)
-            squares += float(np.nansum(error**2))
-            measured += int(np.sum(~np.isnan(error)))
-        if best is None or squares / measured < best[1]:
-            best = weights, squares / measured
-    assert best is not None
-    return best[0][:-1], best[0][-1], best[1]
+            said, real = _with_ones(design(chunk)) @ weights, np.concatenate([of(chunk) for of in outputs], axis=1)
+            each = ((said - real) ** 2).reshape(len(said), len(outputs), count)
+            squares += np.nansum(each, axis=(0, 2))
+            measured += int(np.sum(~np.isnan(each[:, 0])))
+        for kind, error in enumerate(squares / measured):
+            if error < best[kind][1]:
+                best[kind] = weights[:, kind * count : (kind + 1) * count], float(error)
+    return [(weights[:-1], weights[-1], error) for weights, error in best]
 
 
 def _with_ones(x: np.ndarray) -> np.ndarray:
     return np.concatenate([x, np.ones((len(x), 1))], axis=1)
 
 
-def _solve(grams: np.ndarray, moment: np.ndarray, ridge: float) -> np.ndarray:
-    """The intercept, in the last row, pays no ridge."""
+def _solve(
+    gram: np.ndarray, unmeasured: dict[int, np.ndarray], moment: np.ndarray, count: int, ridge: float
+) -> np.ndarray:
+    """Weights `[D, kinds * count]`; the intercept, in the last row, pays no ridge.
+
+    `unmeasured` has for an output of every kind what the rows that miss it have added to the gram.
+    """
 
     def of(gram: np.ndarray, right: np.ndarray) -> np.ndarray:
         diagonal = np.full(len(gram), ridge * max(np.trace(gram[:-1, :-1]) / max(len(gram) - 1, 1), 1e-12))
@@ -201,6 +228,7 @@ def _solve(grams: np.ndarray, moment: np.ndarray, ridge: float) -> np.ndarray:
         diagonal[-1] = 1e-12 * max(gram[-1, -1], 1.0)
         return scipy.linalg.solve(gram + np.diag(diagonal), right, assume_a="pos", check_finite=False)
 
-    if len(grams) == 1:
-        return of(grams[0], moment)
-    return np.stack([of(gram, right) for gram, right in zip(grams, moment.T, strict=True)], axis=1)
+    weights = of(gram, moment)
+    for column, rows in unmeasured.items():
+        weights[:, column::count] = of(gram - rows, moment[:, column::count])
+    return weights
