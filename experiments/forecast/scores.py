@@ -64,11 +64,14 @@ class Judge(NamedTuple):
         found["all"] = forecast_measures(self.targets, forecast, self.last, self.scale)
         count = self.targets.shape[2]
         if count > 1:
+            nowhere = dict.fromkeys(found["all"], float("nan"))
             apart = [
                 forecast_measures(*(part[..., k : k + 1] for part in (self.targets, forecast, self.last, self.scale)))
+                if (~np.isnan(self.targets[..., k])).any()
+                else nowhere
                 for k in range(count)
             ]
-            found["targets"] = {name: [measures[name] for measures in apart] for name in apart[0]}
+            found["targets"] = {name: [measures[name] for measures in apart] for name in found["all"]}
         return found
 
     def rmse_of_steps(self, forecast: np.ndarray) -> list[float]:
@@ -172,7 +175,10 @@ def bands(config: Config, task: ForecastTask, outputs: np.ndarray) -> Bands:
         return Bands(config.level, None)
     residuals = task.scaled_targets(task.validation) - outputs[..., 0]
     measured = np.where(np.isnan(residuals).all(axis=0), 0.0, residuals)
-    return Bands(config.level, conformal_radius(residuals, config.level), np.nanquantile(measured, LEVELS, axis=0))
+    radius = conformal_radius(residuals, config.level)
+    # Where nothing was measured: the largest of all, which promises least.
+    radius = np.where(np.isnan(radius), np.nanmax(radius), radius)
+    return Bands(config.level, radius, np.nanquantile(measured, LEVELS, axis=0))
 
 
 def interval_scores(config: Config, task: ForecastTask, band: Bands, outputs: np.ndarray) -> dict[str, Any]:

@@ -62,6 +62,14 @@ class TestMeasure:
         assert found["targets"]["mse"] == [1.0, 400.0]
         assert found["steps"]["mse"] == pytest.approx([1, (2 * 1 + 2 * 400) / 4])
 
+    def test_a_target_that_was_not_measured(self):
+        judged = two_targets()
+        judged.targets[..., 1] = NAN
+        found = judged.measure(judged.last + 1)
+        assert found["targets"]["mse"][0] == pytest.approx(found["all"]["mse"])
+        assert np.isnan(found["targets"]["mse"][1])
+        assert set(found["targets"]) == set(found["all"])
+
     def test_in_units_of_a_factor(self):
         """The forecast comes in physical units; targets and persistence are divided already."""
         judged = JUDGE._replace(factor=np.full((3, 1, 1), 4.0))
@@ -184,6 +192,17 @@ class TestJudgeOfATask:
             for units in ("units", "scaled")
         ]
         assert of[0]["targets"]["mase"] == pytest.approx(of[1]["targets"]["mase"])
+
+    def test_an_interval_where_validation_measured_nothing(self, windows):
+        """As wide as the widest."""
+        config, task = windows
+        values = task.series.values.copy()
+        values[280:320, 1] = NAN
+        holed = dataclasses.replace(task, series=dataclasses.replace(task.series, values=values))
+        outputs = np.zeros((len(task.validation), 2, 2, 1))
+        radius = scores.bands(config, holed, outputs).radius
+        np.testing.assert_array_equal(radius[:, 0], scores.bands(config, task, outputs).radius[:, 0])
+        assert (radius[:, 1] == radius[:, 0].max()).all()
 
     def test_intervals_hold_what_they_are_to_hold(self, windows):
         """Split conformal: of the validation residuals themselves, 90 % and one more at most."""
