@@ -10,6 +10,8 @@ from rnn_jax.data.series.forecasting import split_bounds
 from rnn_jax.data.series.series import Series
 
 LAG = 64
+MOST_OUTSIDE = 0.2
+"""Of validation targets outside the range of training targets, of a series whose level is not news to the network."""
 STEPS = 4_000
 """Of a training, about."""
 
@@ -20,8 +22,11 @@ def settle(config: Config, series: Series) -> Config:
     lag = config.lag or default_lag(config, series, season)
     train = max(int(np.sum(split_bounds(series)[:, 1] - split_bounds(series)[:, 0])), 1)
     windows = max(train - (lag if config.protocol == "lecture" else 0) - config.ahead, 1)
-    batch_size = config.batch_size or int(min(64, max(4, windows // 8)))
-    epochs = config.epochs or int(np.clip(-(-STEPS * batch_size // windows), 4, 40))
+    batch_size = config.batch_size or int(np.clip(windows // 32, 4, 64))
+    epochs = config.epochs or int(np.clip(-(-STEPS * batch_size // windows), 4, 100))
+    normalize = normalization(config, series)
+    if normalize == "mean" and config.normalize == "auto":
+        config = dataclasses.replace(config, normalize=normalize)
     origins = config.origins or (max(lag // 3, 1) if config.takes_origins else 1)
     if origins > lag:
         raise UsageError(f"--origins={origins}: a window has --lag={lag} rows")
@@ -34,6 +39,7 @@ def settle(config: Config, series: Series) -> Config:
         batch_size=batch_size,
         epochs=epochs,
         origins=origins,
+        normalize=normalize,
         calendar=cycles(config, series),
         report_steps=config.report_steps or some_steps(config.ahead),
         trees=series.num_targets == 1 if config.trees is None else config.trees,
@@ -51,6 +57,23 @@ def default_lag(config: Config, series: Series, season: int) -> int:
     if season < lag < 2 * season and season > 1:  # the rows of one season and a little more
         lag = season + 1
     return max(lag // config.segment, 1) * config.segment
+
+
+def normalization(config: Config, series: Series) -> str:
+    """That of the flag, or by the share of validation targets outside the range that training targets have."""
+    if config.normalize != "auto":
+        return config.normalize
+    if config.origins is not None and config.origins > 1:
+        return "change"
+    outside, count = 0, 0
+    for first, train_end, validation_end, _ in split_bounds(series):
+        train = series.values[first:train_end, : series.num_targets]
+        later = series.values[train_end:validation_end, : series.num_targets]
+        measured = ~np.isnan(train).all(axis=0)
+        low, high = np.nanmin(train[:, measured], axis=0), np.nanmax(train[:, measured], axis=0)
+        outside += int(np.sum((later[:, measured] < low) | (later[:, measured] > high)))
+        count += int(np.sum(~np.isnan(later[:, measured])))
+    return "mean" if outside > MOST_OUTSIDE * count else "change"
 
 
 def cycles(config: Config, series: Series) -> tuple[str, ...]:

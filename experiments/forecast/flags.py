@@ -9,7 +9,7 @@ from rnn_jax.data.series import CYCLES, DATASETS, PROTOCOLS, SCALINGS
 
 MODES = ("train", "predict", "backtest")
 DECODERS = ("direct", "recursive", "sequence", "parallel")
-NORMALIZATIONS = ("none", "change", "last", "mean")
+NORMALIZATIONS = ("auto", "none", "change", "last", "mean")
 OUTPUTS = ("point", "gaussian", "quantiles")
 LOSSES = ("mse", "mae", "huber")
 """Of `rnn_jax.models`, which to import would take Flax: more than `--help` may need."""
@@ -74,9 +74,9 @@ class Config(TrainConfig):
     segment: int = flag(1, "rows that the recurrent layers read as one step", minimum=1, maximum=10_000)
     separate: bool = flag(False, "read and forecast every target by itself, with the same weights")
     normalize: str = flag(
-        "change",
+        "auto",
         "the targets of a window: none; the network adds to the last value; less the last value; less the mean and "
-        "divided by the deviation",
+        "divided by the deviation; auto: change, but mean where the series has left the range of its training rows",
         choices=NORMALIZATIONS,
     )
     output: str = flag("point", "what is said of a value", choices=OUTPUTS)
@@ -100,10 +100,10 @@ class Config(TrainConfig):
     refit: bool = flag(False, "train anew at every origin of --mode=backtest, on what came before it")
     num_hours: int = flag(26_304, "hours of the synthetic series", minimum=1, maximum=10_000_000)
     epochs: int | None = flag(  # type: ignore[assignment]  # `defaults.settle` gives it a value
-        None, "epochs at most; without it what makes some 4,000 steps, 4 to 40", minimum=1, maximum=MANY
+        None, "epochs at most; without it what makes some 4,000 steps, 4 to 100", minimum=1, maximum=MANY
     )
     batch_size: int | None = flag(  # type: ignore[assignment]
-        None, "windows per step; without it 64, or an eighth of a short series", minimum=1, maximum=MANY
+        None, "windows per step; without it 64, or less of a short series", minimum=1, maximum=MANY
     )
     learning_rate: float = redefined("learning_rate", 5e-3, TrainConfig)
 
@@ -174,5 +174,5 @@ class Config(TrainConfig):
     @property
     def takes_origins(self) -> bool:
         """Whether the network has a state at each row of a window that knows nothing of later ones."""
-        alone = self.segment == 1 and not self.bidirectional and self.normalize in ("none", "change")
+        alone = self.segment == 1 and not self.bidirectional and self.normalize in ("auto", "none", "change")
         return self.decoder == "direct" and alone

@@ -22,8 +22,8 @@ from rnn_jax.types import Array, Params
 
 EVALUATION_BATCH = 512
 LOOK_BATCH = 64
-PRIOR_WINDOWS = 100
-"""So many validation windows weigh as much as the mean over all steps, when the share of a line is estimated."""
+DOUBT = 0.5
+"""How far from 1 the share of a line is expected to lie before validation is looked at: few windows say little."""
 
 
 def read_series(config: Config) -> Series:
@@ -50,8 +50,9 @@ def model_sizes(config: Config, task: ForecastTask, line: Line | None) -> dict[s
         "num_targets": task.num_targets,
         "num_known": task.encoder.num_known,
         "lag": task.lag,
-        "unit": None if config.normalize == "none" else typical_change(task).tolist(),
+        "unit": None if config.normalize in ("none", "mean") else typical_change(task).tolist(),
         "line": form,
+        "normalize": config.normalize,
     }
 
 
@@ -83,6 +84,7 @@ def make_model(
     lag: int,
     unit: list[list[float]] | None,
     line: str,
+    normalize: str,
 ) -> Forecaster:
     """The model that the flags describe, for windows of these sizes."""
     return Forecaster(
@@ -96,7 +98,7 @@ def make_model(
         decoder=config.decoder,
         segment=config.segment,
         separate=config.separate,
-        normalize=config.normalize,
+        normalize=normalize,
         output=make_output(config),
         unit=unit,
         line=line,
@@ -186,8 +188,12 @@ def set_line(
 ) -> Params:
     """The parameters with the line's weights and with the share of the line that validation asks for.
 
-    share = sum (target - network) (line - network) / sum (line - network)^2 for each step and target, within 0 and 1;
-    to either sum is added the mean over all steps and targets, which weighs as much as `PRIOR_WINDOWS` windows.
+    For each step h and target, within 0 and 1,
+
+        share = (sum (target - network) (line - network) + p) / (sum (line - network)^2 + p),  p = h v / DOUBT^2
+
+    with v the mean squared error that is left without p: the mean of the share's distribution after the validation
+    windows, if it was normal around 1 with deviation `DOUBT` before, and if of errors that overlap one in h is new.
     """
     weights = {"past": line.past, "future": line.future, "bias": line.bias}
     own = {name: jnp.asarray(weight, params["line"][name].dtype) for name, weight in weights.items() if weight.size}
@@ -201,8 +207,10 @@ def set_line(
     difference = jnp.where(measured, straight - network, 0.0)
     wanted = jnp.where(measured, targets - network, 0.0)
     above, below = jnp.sum(wanted * difference, axis=0), jnp.sum(difference**2, axis=0)
-    prior = PRIOR_WINDOWS / starts.shape[0]
-    share = (above + prior * above.mean()) / jnp.maximum(below + prior * below.mean(), 1e-12)
+    plain = jnp.clip(above / jnp.maximum(below, 1e-12), 0.0, 1.0)
+    left = jnp.sum((wanted - plain * difference) ** 2, axis=0) / jnp.maximum(measured.sum(axis=0), 1)
+    prior = left * jnp.arange(1, config.ahead + 1)[:, None] / DOUBT**2
+    share = (above + prior) / jnp.maximum(below + prior, 1e-12)
     return {**params, "line": {**own, "share": jnp.clip(share, 0.0, 1.0).astype(own["bias"].dtype)}}
 
 
