@@ -27,6 +27,9 @@ PATIENCE = 30
 MOST_NUMBERS = 60_000_000
 """Of the table of training windows: of a longer series every second window, third, ... is taken."""
 
+SMALL = 500_000
+"""Numbers of a table that one thread does faster than several."""
+
 RECENT = 2
 """Rows of which the trees read all columns; of the targets they read every lag."""
 
@@ -81,6 +84,7 @@ def _grow(task: ForecastTask, parts: Sequence[np.ndarray], step: int, target: in
     """Predicted changes of the last of `parts`: tables of the training, validation and wanted windows."""
     need(__name__, "sklearn")
     from sklearn.ensemble import HistGradientBoostingRegressor
+    from threadpoolctl import threadpool_limits
 
     def changes(starts: np.ndarray) -> np.ndarray:
         last = task.features[starts + task.lag - 1, target]
@@ -96,11 +100,13 @@ def _grow(task: ForecastTask, parts: Sequence[np.ndarray], step: int, target: in
             max_iter=MOST_TREES, early_stopping=True, n_iter_no_change=PATIENCE, scoring="loss", random_state=seed,
             **settings,
         )  # fmt: skip
-        trees.fit(parts[0][rows], wanted[rows], X_val=parts[1][checked], y_val=judged[checked])
-        # Growing stops some trees after the best: their number is what is chosen.
-        errors = [np.mean((p - judged[checked]) ** 2) for p in trees.staged_predict(parts[1][checked])]
-        count = int(np.argmin(errors))
-        if errors[count] < best_error:
-            best_error = errors[count]
-            best = next(p for i, p in enumerate(trees.staged_predict(parts[2])) if i == count)
+        # On a small table threads wait for each other longer than they work.
+        with threadpool_limits(1 if parts[0].size < SMALL else None):
+            trees.fit(parts[0][rows], wanted[rows], X_val=parts[1][checked], y_val=judged[checked])
+            # Growing stops some trees after the best: their number is what is chosen.
+            errors = [np.mean((p - judged[checked]) ** 2) for p in trees.staged_predict(parts[1][checked])]
+            count = int(np.argmin(errors))
+            if errors[count] < best_error:
+                best_error = errors[count]
+                best = next(p for i, p in enumerate(trees.staged_predict(parts[2])) if i == count)
     return best

@@ -58,7 +58,7 @@ class TestEveryKind:
         assert 4 <= config.batch_size <= 64
         assert len(windows.train) // config.batch_size >= 4, "an epoch has steps"
         steps = config.epochs * (len(windows.train) // config.batch_size)
-        assert config.epochs in (4, 40) or 2000 < steps < 8000
+        assert config.epochs in (4, 100) or 2000 < steps < 8000
         assert config.report_steps == defaults.some_steps(ahead)
         assert config.trees is True
 

@@ -265,6 +265,7 @@ class TestLecture:
         assert results["steps"] == ((1500 - 64) * 7 // 10) // 64
         assert results["model"] == {
             "input_size": 1, "num_targets": 1, "num_known": 0, "lag": 64, "unit": None, "line": "none",
+            "normalize": "none",
         }  # fmt: skip
         assert results["share_of_line"] is None
         assert "trees" not in results["baselines"]

@@ -18,6 +18,7 @@ from rnn_jax.data.errors import DataError
 from rnn_jax.data.series import baselines
 
 SIZES = {"input_size": 1, "num_targets": 1, "num_known": 0, "lag": 24, "unit": None, "line": "none"}
+SIZES |= {"normalize": "change"}
 PLAIN = ("--calendar=none", "--normalize=none", "--origins=1", "--noblend", "--noequal_steps")
 
 
@@ -42,6 +43,7 @@ class TestModel:
         arguments += ["--head_dropout=0.3"]
         config = parse(Config, [*arguments, "--init=identity", "--checkpoint_every=4", "--truncate_every=5"])
         sizes = {**SIZES, "num_targets": 2, "input_size": 5, "unit": [[1.0, 2.0]] * 6, "line": "full"}
+        sizes["normalize"] = config.normalize
         model = task.make_model(config, **sizes, rngs=nnx.Rngs(0))
         recurrent = model.recurrent
         found = (recurrent.dropout, recurrent.variational, recurrent.checkpoint_every, recurrent.truncate_every)
