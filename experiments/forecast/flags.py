@@ -30,6 +30,8 @@ LECTURE = {
     "lag": 64,
     "epochs": 10,
     "batch_size": 64,
+    "learning_rate": 1e-2,
+    "average_decay": 0.0,
 }
 """The systems of the lectures as they were."""
 
