@@ -12,6 +12,7 @@ from experiments.forecast import run, scores
 from experiments.forecast.flags import Config
 from experiments.forecast.run import Trained
 from experiments.forecast.task import make_output
+from rnn_jax.data.errors import DataError
 from rnn_jax.data.series.forecasting import ForecastTask, make_task, split_bounds
 from rnn_jax.files import write_whole
 from rnn_jax.plotting import forecast_errors
@@ -29,8 +30,17 @@ def backtest(name: str, config: Config, workdir: Path) -> None:
     Without `--refit` one network, trained before the test split, forecasts all periods. With it a network and its
     baselines are trained at every origin on what came before, each in a folder of its own.
     """
-    if not (workdir / FILE).exists():
+    try:
         config, windows = run.read(config)
+    except DataError as error:
+        if not (workdir / FILE).exists():
+            raise
+        print(f"this backtest is finished, its data cannot be read any more ({error}); its results:")
+        show(workdir)
+        return
+    results.check_data(workdir, windows.fingerprint())
+    if not (workdir / FILE).exists():
+        results.note_data(workdir, windows.fingerprint())
         run.describe(config, windows)
         edges = periods(split_bounds(windows.series), config.cutoffs)
         write_whole(workdir / FILE, json.dumps(results.finite(measure(name, config, windows, edges, workdir))) + "\n")

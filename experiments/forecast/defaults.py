@@ -70,6 +70,8 @@ def normalization(config: Config, series: Series) -> str:
         train = series.values[first:train_end, : series.num_targets]
         later = series.values[train_end:validation_end, : series.num_targets]
         measured = ~np.isnan(train).all(axis=0)
+        if not len(train):
+            continue
         low, high = np.nanmin(train[:, measured], axis=0), np.nanmax(train[:, measured], axis=0)
         outside += int(np.sum((later[:, measured] < low) | (later[:, measured] > high)))
         count += int(np.sum(~np.isnan(later[:, measured])))

@@ -94,6 +94,10 @@ class Config(TrainConfig):
     layer_norm: bool = flag(False, "normalize what one layer hands to the next")
     residual_layers: bool = flag(False, "add what a layer reads to its outputs, above the first")
     level: float = flag(0.9, "share of the values that the intervals are to hold", above=0.0, below=1.0)
+    interval_window: int = flag(
+        1000, "errors, the last that an origin knows, which intervals follow; 0: all of validation, and no others",
+        minimum=0, maximum=MANY,
+    )  # fmt: skip
     trees: bool | None = flag(
         None, "also gradient-boosted trees, for the steps of --report_steps; without it where there is one target"
     )

@@ -21,11 +21,14 @@ from rnn_jax.data.series.features import Encoder, encode
 from rnn_jax.data.series.future import with_future
 from rnn_jax.data.series.like import read_like
 from rnn_jax.data.series.series import Series
-from rnn_jax.data.series.windows import gather, run_starts
+from rnn_jax.data.series.windows import carry_forward, gather, run_starts
 from rnn_jax.plotting import forecast as plots
 
 SHOWN = 24
 """Rows of the table that is printed."""
+
+SUFFIXES = ("", " lower", " upper")
+"""Of a target's name: the forecast and the ends of its interval."""
 
 
 def predict(config: Config, folder: Path) -> None:
@@ -45,6 +48,8 @@ def predict(config: Config, folder: Path) -> None:
     time, series_id = config.time or restored.config.time, config.series_id or restored.config.series_id
     if encoder.cycles and not time:
         raise UsageError(f"--time: the run reads the calendar ({','.join(encoder.cycles)}); name the column of times")
+    if series_id and not encoder.id_names:
+        raise UsageError(f"--series_id={series_id}: the run was trained on a single series; leave it out")
     series = read_like(config.csv, encoder, time or None, series_id or None)
     for sentence in series.repairs:
         print(f"data: {sentence}")
@@ -88,13 +93,19 @@ def load_encoder(folder: Path) -> Encoder:
 
 
 def _check_rows(series: Series, starts: np.ndarray, lag: int) -> None:
+    carried = carry_forward(series.values[:, : series.num_targets], series.breaks)[0]
     for start, begin in zip(starts, run_starts(series.breaks)[starts + lag - 1], strict=True):
         have = int(start + lag - begin)
+        whose = f" of {series.id_names[int(series.ids[start + lag])]!r}" if series.ids is not None else ""
         if have < lag:
-            whose = f" of {series.id_names[int(series.ids[start + lag])]!r}" if series.ids is not None else ""
             raise DataError(
                 f"{series.name}: {have} rows{whose} without a break before the rows to forecast, the model reads "
                 f"{lag}: give it {lag} or more"
+            )
+        for place in np.flatnonzero(np.isnan(carried[start + lag - 1])):
+            raise DataError(
+                f"{series.name}: column {series.columns[place].name!r} has no value in the {have} rows{whose} without "
+                "a break before the rows to forecast: give it one"
             )
 
 
@@ -114,14 +125,17 @@ def as_table(
     ahead = parts[0].shape[1]
     rows = (origins[:, None] + np.arange(ahead)).ravel()
     found: dict[str, Any] = {}
+    names = [column.name + suffix for column in encoder.columns[: encoder.num_targets] for suffix in SUFFIXES]
+
+    def free(name: str) -> str:
+        return f"{name} of forecast" if name in names else name
+
     if series.id_names:
         assert series.ids is not None
-        found["series"] = np.repeat([series.id_names[number] for number in series.ids[origins]], ahead)
-    found["time" if series.times is not None else "step"] = (
+        found[free("series")] = np.repeat([series.id_names[number] for number in series.ids[origins]], ahead)
+    found[free("time" if series.times is not None else "step")] = (
         series.times[rows] if series.times is not None else np.tile(np.arange(1, ahead + 1), len(origins))
     )
-    for place in range(encoder.num_targets):
-        name = encoder.columns[place].name
-        for suffix, part in zip(("", " lower", " upper"), parts, strict=True):
-            found[name + suffix] = part[..., place].ravel()
+    ends = [part[..., place].ravel() for place in range(encoder.num_targets) for part in parts]
+    found |= zip(names, ends, strict=True)
     return pd.DataFrame(found)

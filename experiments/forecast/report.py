@@ -39,7 +39,8 @@ def write(workdir: Path, trained: "Trained") -> None:
     """Measures the test split and the baselines there, draws, writes `results.json` last."""
     config, task = trained.config, trained.task
     outputs = trained.predict(task.test)
-    band = scores.bands(config, task, trained.predict(task.validation)[0])
+    validated = trained.predict(task.validation)[0]
+    band = scores.follow(config, task, scores.bands(config, task, validated), validated, outputs[0])
     judged = scores.judge(config, task, task.test)
     location = np.stack([_locations(trained, each) for each in outputs])
     ours = [judged.measure(each) for each in location]
@@ -77,7 +78,8 @@ def write(workdir: Path, trained: "Trained") -> None:
         "intervals": {
             "level": band.level,
             "kind": "conformal" if band.radius is not None else config.output,
-            "radius": None if band.radius is None else band.radius.tolist(),
+            # For forecasts of what comes after the last row.
+            "radius": None if band.radius is None else band.radius.reshape(-1, *validated.shape[1:3])[-1].tolist(),
             **{
                 key: results.spread([each[key] for each in intervals])
                 for key in intervals[0]

@@ -1,6 +1,7 @@
 """A run of the forecast: a network, beside lines, trees and persistence; or what a finished one is used for."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -55,8 +56,12 @@ class Trained(NamedTuple):
 def read(config: Config) -> tuple[Config, ForecastTask]:
     """The config with a value for every flag, and the windows. Raises `DataError` and `UsageError`, one line."""
     series = task.read_series(config)
-    config = settle(config, series)
-    return config, task.cut(config, series)
+    settled = settle(config, series)
+    windows = task.cut(settled, series)
+    if config.batch_size is None:
+        assert settled.batch_size is not None
+        settled = replace(settled, batch_size=min(settled.batch_size, len(windows.train)))
+    return settled, windows
 
 
 def run(name: str, config: Config, workdir: Path) -> None:

@@ -8,7 +8,7 @@ from scipy.stats import norm
 
 from experiments.common import results
 from experiments.forecast.flags import Config
-from rnn_jax.conformal import conformal_radius
+from rnn_jax.conformal import conformal_radius, rolling_conformal
 from rnn_jax.data.series.baselines import persistence
 from rnn_jax.data.series.forecasting import ForecastTask
 from rnn_jax.forecast_metrics import by_step, diebold_mariano, forecast_measures, naive_scale
@@ -151,7 +151,8 @@ class Bands(NamedTuple):
 
     Attributes:
         level: share of the values that an interval is to hold.
-        radius: `[ahead, M]`, how far intervals reach around a point forecast; None where the network says it.
+        radius: `[ahead, M]`, how far intervals reach around a point forecast, or `[W, ahead, M]`, at each of W origins;
+            None where the network says it.
         errors: `[Q, ahead, M]`, quantiles of target less point forecast at `LEVELS`; None likewise.
     """
 
@@ -179,6 +180,31 @@ def bands(config: Config, task: ForecastTask, outputs: np.ndarray) -> Bands:
     # Where nothing was measured: the largest of all, which promises least.
     radius = np.where(np.isnan(radius), np.nanmax(radius), radius)
     return Bands(config.level, radius, np.nanquantile(measured, LEVELS, axis=0))
+
+
+def follow(config: Config, task: ForecastTask, band: Bands, validation: np.ndarray, test: np.ndarray) -> Bands:
+    """With the radius at each origin of the test split, from the last `--interval_window` errors known there.
+
+    Args:
+        config, task: of the run.
+        band: of `bands`.
+        validation, test: outputs `[V, A, M, P]` and `[W, A, M, P]` of these windows, scaled.
+    """
+    if band.radius is None or not config.interval_window:
+        return band
+    series, radius = task.series, np.empty(test.shape[:-1])
+    late = task.scaled_targets(task.test) - test[..., 0]
+    early = task.scaled_targets(task.validation) - validation[..., 0]
+    for number in range(max(len(series.id_names), 1)):
+        old, new = (
+            np.arange(len(starts)) if series.ids is None else np.flatnonzero(series.ids[starts] == number)
+            for starts in (task.validation, task.test)
+        )
+        radius[new] = rolling_conformal(
+            early[old], late[new], band.level, config.interval_window,
+            origins_validation=task.validation[old], origins_test=task.test[new],
+        )  # fmt: skip
+    return band._replace(radius=np.where(np.isnan(radius), band.radius, radius))
 
 
 def interval_scores(config: Config, task: ForecastTask, band: Bands, outputs: np.ndarray) -> dict[str, Any]:

@@ -23,6 +23,9 @@ from rnn_jax.data.series import CYCLES, SCALINGS
 from rnn_jax.data.series.series import Column, Series
 from rnn_jax.data.series.windows import carry_forward
 
+LEAST = 1e-100
+"""A column that moves less than this is constant: squares of it are 0 in float64."""
+
 
 @dataclass(frozen=True, eq=False)
 class Encoder:
@@ -144,7 +147,7 @@ def _check_words(name: str, words: Sequence[str], known: Sequence[str]) -> None:
 
 
 def _check_target(series: Series, number: int, place: int, known: np.ndarray, rows: int) -> None:
-    if place >= series.num_targets or (known.size and known.min() < known.max()):
+    if place >= series.num_targets or (known.size and known.max() - known.min() > LEAST):
         return
     whose = f" of {series.id_names[number]!r}" if series.id_names else ""
     said = f"is {known[0]:g} in all {known.size}" if known.size else f"has no value in the {rows}"
@@ -156,7 +159,7 @@ def _check_target(series: Series, number: int, place: int, known: np.ndarray, ro
 
 def _constants(values: np.ndarray, scaling: str) -> tuple[float, float]:
     center, spread = 0.0, 1.0
-    if values.min() == values.max() and scaling != "none":
+    if values.max() - values.min() <= LEAST and scaling != "none":
         return float(values[0]), 1.0  # the deviation of what is constant is a rounding error
     if scaling == "standard":
         center, spread = float(values.mean()), float(values.std())

@@ -141,6 +141,9 @@ def make_task(
         splits = [starts[(starts + lag >= bounds[ids, k]) & (last <= bounds[ids, k + 1])] for k in range(3)]
         for low, high in bounds[:, :2]:
             train_rows[low:high] = True
+        for k, split in enumerate(SPLITS):
+            if not len(splits[k]):
+                _check_measured(series, split, np.concatenate([np.arange(*each[k : k + 2]) for each in bounds]))
     for split, windows in zip(SPLITS, splits, strict=True):
         if not len(windows):
             raise DataError(
@@ -151,6 +154,22 @@ def make_task(
     encoder = fit_encoder(series, train_rows, scaling, cycles)
     train, validation, test = splits
     return ForecastTask(series, protocol, encoder, lag, ahead, train, validation, test, train_rows)
+
+
+def _check_measured(series: Series, split: str, rows: np.ndarray) -> None:
+    """Raises `DataError` where a split without windows lacks a target: all must have a past, and one be forecast.
+
+    Args:
+        series: what is forecast.
+        split: one of `SPLITS`.
+        rows: its rows.
+    """
+    missing = np.flatnonzero(np.isnan(series.values[rows, : series.num_targets]).all(axis=0))
+    if len(rows) and len(missing) >= (1 if split == "train" else series.num_targets):
+        raise DataError(
+            f"{series.name}: column {series.columns[missing[0]].name!r} has no value in the {len(rows)} rows of the "
+            f"{split} split: take another column or a longer series"
+        )
 
 
 def usable_starts(series: Series, lag: int, ahead: int) -> np.ndarray:

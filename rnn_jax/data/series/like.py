@@ -27,8 +27,9 @@ def read_like(path: str | PathLike[str], encoder: Encoder, time: str | None, ser
             no value of any target; what `table.read_table` raises.
     """
     names = [column.name for column in encoder.columns]
-    numbers = [column.name for column in encoder.columns if column.kind != "category"]
-    table = read_table(Path(path), names, time, series_id, numbers=numbers)
+    texts = [column.name for column in encoder.columns if column.kind == "category"]
+    numbers = [name for name in names if name not in texts]
+    table = read_table(Path(path), names, time, series_id, numbers=numbers, texts=texts)
     notes = list(table.notes)
     values = np.stack([_numbers(column, table.cells[column.name], notes) for column in encoder.columns], axis=1)
     measured = ~np.isnan(values[:, : encoder.num_targets]).all(axis=1)
@@ -64,8 +65,7 @@ def _numbers(column: Column, cells: np.ndarray, notes: list[str]) -> np.ndarray:
         return cells.astype(np.float64)
     index = {name: float(place) for place, name in enumerate(column.categories)}
     found = np.array([index.get(cell, np.nan) for cell in cells])
-    strange = {str(cell) for cell, number in zip(cells, found, strict=True) if np.isnan(number) and cell is not None}
-    strange -= {"nan"}
+    strange = {cell for cell in cells if cell is not None} - set(column.categories)
     if strange:
         notes.append(f"column {column.name!r}: {sorted(strange)[0]!r} was not seen in training, and counts as missing")
     return found

@@ -7,6 +7,7 @@ Sources: Zeng, Chen, Zhang and Xu, "Are transformers effective for time series f
 Toner and Darlow, "An analysis of linear time series forecasting models", 2024 (that both have a closed form).
 """
 
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
@@ -226,7 +227,9 @@ def _solve(
         diagonal = np.full(len(gram), ridge * max(np.trace(gram[:-1, :-1]) / max(len(gram) - 1, 1), 1e-12))
         # Of features that depend on each other, or that are always 0, not even the sum is positive definite: this is.
         diagonal[-1] = 1e-12 * max(gram[-1, -1], 1.0)
-        return scipy.linalg.solve(gram + np.diag(diagonal), right, assume_a="pos", check_finite=False)
+        with warnings.catch_warnings():  # a small ridge may leave it ill-conditioned: validation sees what that costs
+            warnings.simplefilter("ignore", scipy.linalg.LinAlgWarning)
+            return scipy.linalg.solve(gram + np.diag(diagonal), right, assume_a="pos", check_finite=False)
 
     weights = of(gram, moment)
     for column, rows in unmeasured.items():

@@ -28,6 +28,9 @@ TIME_FORMATS = tuple(
 FEW = 0.05
 """A column in which a smaller part of the cells than this is text is one of numbers with a mistake in it."""
 
+LARGEST = 1e30
+"""A number beyond it is a mistake, and its square more than float32 holds."""
+
 NAMES = 20
 """The most columns that a message lists."""
 
@@ -61,6 +64,7 @@ def read_table(
     time: str | None,
     series_id: str | None = None,
     numbers: Collection[str] = (),
+    texts: Collection[str] = (),
 ) -> Table:
     """Reads columns of values and, where they are named, those of times and of ids.
 
@@ -73,6 +77,7 @@ def read_table(
         series_id: the column that says to which series a row belongs, or None.
         numbers: the columns that must hold numbers. Any other one with text in it is a category, unless the text is so
             rare (`FEW`) that it is a mistake.
+        texts: the columns that are text, even if it looks like numbers.
 
     Raises:
         DataError: a file, column or cell that cannot be read, with its line.
@@ -87,7 +92,11 @@ def read_table(
     if not len(lines):
         raise DataError(f"{path.name} holds a header and no rows: give a file with rows below the header")
     where = f"{path.name}, {'row' if path.suffix == '.parquet' else 'line'}"
-    cells = {n: _values(where, n, lines, c, n in numbers) for n, c in raw.items() if n not in keys}
+    cells = {
+        name: _texts(column) if name in texts else _values(where, name, lines, column, name in numbers)
+        for name, column in raw.items()
+        if name not in keys
+    }
     empty = np.all([pd.isna(column) for column in cells.values()], axis=0) & bool(cells)
     times: pd.DatetimeIndex | None = None
     notes: tuple[str, ...] = ()
@@ -197,6 +206,12 @@ def _text(cell: object) -> str:
     return cell.strip() if isinstance(cell, str) else "" if pd.isna(cell) else str(cell)  # type: ignore[call-overload]
 
 
+def _texts(cells: list[str] | pd.Series) -> np.ndarray:
+    """The cells as stripped strings, None where they are missing."""
+    texts = [_text(cell) for cell in cells]
+    return np.array([None if text.lower() in MISSING else text for text in texts], dtype=object)
+
+
 def _values(where: str, column: str, lines: np.ndarray, cells: list[str] | pd.Series, number: bool) -> np.ndarray:
     bad: list[int] = []
     if isinstance(cells, pd.Series) and pd.api.types.is_numeric_dtype(cells) and cells.dtype.kind in "iuf":
@@ -206,9 +221,9 @@ def _values(where: str, column: str, lines: np.ndarray, cells: list[str] | pd.Se
         values, bad = _parsed(texts)
         missing = [cell.lower() in MISSING for cell in texts]
         if bad and not number and len(bad) >= FEW * (len(texts) - sum(missing)):
-            return np.array([None if gone else cell for cell, gone in zip(texts, missing, strict=True)], dtype=object)
-    for i in [*bad, *np.flatnonzero(np.isinf(values))]:
-        what = "not a number" if bad else "infinite"
+            return _texts(cells)
+    for i in [*bad, *np.flatnonzero(np.abs(values) > LARGEST)]:
+        what = "not a number" if bad else "infinite" if np.isinf(values[i]) else f"beyond {LARGEST:g}"
         text = f"{where} {lines[i]}, column {column!r}: {_text(list(cells)[i])!r} is {what}"
         raise DataError(f"{text}: correct the cell or leave it empty")
     return values

@@ -50,6 +50,13 @@ def test_each_column_has_its_scaling():
     np.testing.assert_allclose(scaled(encoder, series)[:2], [[0, -np.sqrt(1.5)], [2, 0]], atol=1e-15)
 
 
+def test_what_moves_too_little_for_its_squares_is_constant():
+    values = np.stack([np.arange(9.0), 1e-200 * np.arange(9.0)], axis=1)
+    assert fit(series_of(Column("x"), Column("y"), values=values), 9).scale[0, 1] == 1
+    with pytest.raises(DataError, match="column 'x' is 0 in all 9 training rows"):
+        fit(series_of(Column("x"), values=values[:, 1]), 9)
+
+
 @pytest.mark.parametrize("scaling", ["standard", "robust"])
 def test_spread_where_there_is_little(scaling):
     """Of a constant column it is 1, and no rounding error; half of equal values have one all the same."""

@@ -27,6 +27,13 @@ def series_of(num_rows, breaks=(), times=None, holes=0.0, seed=0, **fields):
     return replace(Series("some.csv", values, columns, 2, times, flags), **fields)
 
 
+def without(columns, first, end):
+    """A series that was not measured in some rows."""
+    series = series_of(100)
+    series.values[first:end, columns] = NAN
+    return series
+
+
 def test_fields():
     series = series_of(100)
     task = make_task(series, "clean", lag=4, ahead=3)
@@ -212,6 +219,22 @@ def test_szeged_is_split_by_date():
             1,
             "some.csv: the train split of protocol 'lecture' has no window of lag 6 + ahead 1 rows without a break "
             "(7 rows in all): take a smaller lag or ahead, or a longer series",
+        ),
+        (
+            without(1, 0, 70),
+            "clean",
+            4,
+            1,
+            "some.csv: column 'y' has no value in the 70 rows of the train split: take another column or a longer "
+            "series",
+        ),
+        (
+            without(slice(2), 70, 80),
+            "clean",
+            4,
+            1,
+            "some.csv: column 'x' has no value in the 10 rows of the validation split: take another column or a longer "
+            "series",
         ),
         (
             series_of(8),

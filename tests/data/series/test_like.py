@@ -67,6 +67,17 @@ def test_a_category_without_any_word(first, second):
     assert not [note for note in found.repairs if "seen" in note]
 
 
+def test_words_that_look_like_numbers(tmp_path, second):
+    """Of words of which some are numbers a file may have these alone."""
+    path = tmp_path / "words.csv"
+    path.write_text("x,shop\n1,1\n2,2\n4,A\n3,1\n")
+    series = read_file(path, ["x"], ["shop"])
+    encoder = fit_encoder(series, np.ones(4, bool))
+    found = read_like(second("x,shop\n1,2\n2,1\n4,\n"), encoder, None, None)
+    np.testing.assert_array_equal(found.values[:, 1], [1, 0, NAN])
+    assert not [note for note in found.repairs if "seen" in note]
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [

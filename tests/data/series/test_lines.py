@@ -166,6 +166,12 @@ def test_all_lags_of_other_inputs_where_they_help():
     assert lines.autoregression(task_of(values, 8, 1)).error < 1e-3
 
 
+@pytest.mark.parametrize("fit", FITS.values())
+def test_few_rows_without_a_warning(fit, recwarn):
+    assert np.isfinite(fit(task_of(noise(6), 1, 1)).error)
+    assert not recwarn.list
+
+
 def test_more_inputs_than_windows():
     task = task_of(noise(150, 3), 20, 1)
     few = replace(task, train=task.train[:10])

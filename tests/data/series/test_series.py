@@ -243,6 +243,10 @@ class TestErrors:
                 "some.csv, line 3, column 'x': '1e999' is infinite: correct the cell or leave it empty",
             ),
             (
+                "t,x\n2020-01-01,1\n2020-01-02,-1e300\n",
+                "some.csv, line 3, column 'x': '-1e300' is beyond 1e+30: correct the cell or leave it empty",
+            ),
+            (
                 "t,x\n2020-01-01,1\n2020-02-30,2\n",
                 "some.csv, line 3, column 't': '2020-02-30' is not a time: write times as 2014-01-31 13:00",
             ),

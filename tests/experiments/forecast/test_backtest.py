@@ -65,6 +65,16 @@ def test_tables(file, tmp_path, refit):
     table = ran.out[ran.out.index("\n3 origins, 58 forecasts, ") :]
     assert again.out.endswith(table)
     assert contents(folder) == before
+    if refit:
+        return
+    changed = write(TABLE.assign(load=-TABLE["load"]), tmp_path / "hours.csv")
+    kept = file.read_bytes()
+    try:
+        file.write_bytes(changed.read_bytes())
+        message = launch(EXPERIMENT.main, *flags).one_error()
+    finally:
+        file.write_bytes(kept)
+    assert message.startswith(f"--workdir={folder} was made with other data")
 
 
 def test_periods_are_those_of_the_test_split():

@@ -1,5 +1,7 @@
 """What comes after the rows of a file, by a finished run: the model's own forecast, at the right times, in units."""
 
+from dataclasses import replace
+
 import jax
 import numpy as np
 import pandas as pd
@@ -13,7 +15,10 @@ from experiments.common.flags import parse
 from experiments.common.restore import restore
 from experiments.forecast import run, task
 from experiments.forecast.__main__ import EXPERIMENT
+from experiments.forecast.predict import as_table
 from rnn_jax import models
+from rnn_jax.data.series.features import fit_encoder
+from rnn_jax.data.series.series import Column, Series
 
 TABLE = hours(400)
 AHEAD, LAG = 3, 12
@@ -117,6 +122,11 @@ class TestRefusals:
         message = predict(made[0], cut(tmp_path / "short.csv", 100, future)).one_error()
         assert message.startswith("short.csv: column 'price' is known of the future, and has no value in each of the 3")
 
+    def test_ids_of_a_run_on_one_series(self, made, tmp_path):
+        file = write(TABLE.assign(site="north"), tmp_path / "sites.csv")
+        message = predict(made[0], file, "--series_id=site").one_error()
+        assert message == "--series_id=site: the run was trained on a single series; leave it out"
+
     def test_a_folder_without_a_run(self, tmp_path):
         message = predict(tmp_path / "nowhere", write(TABLE, tmp_path / "a.csv")).one_error()
         assert (
@@ -206,3 +216,20 @@ class TestSeveralSeries:
     def test_one_that_was_not_trained_on(self, sites, tmp_path):
         file = write(sites[1].head(100).assign(site="east"), tmp_path / "east.csv")
         assert predict(sites[0], file).one_error().startswith("east.csv: series ['east'] is none that was trained on")
+
+    def test_a_target_without_any_value(self, sites, tmp_path):
+        table = sites[1][sites[1]["site"] == "south"].head(100).assign(heat=np.nan)
+        message = predict(sites[0], write(table, tmp_path / "cold.csv")).one_error()
+        assert message.startswith("cold.csv: column 'heat' has no value in the 100 rows of 'south' without a break")
+
+
+def test_columns_of_the_table_have_names_of_their_own():
+    series = Series("some.csv", np.zeros((3, 2)), (Column("step"), Column("load")), 2, None, np.zeros(3, bool))
+    parts = tuple(np.full((1, 1, 2), value) for value in (2.0, 1.0, 3.0))
+    found = as_table(
+        series, fit_encoder(replace(series, values=np.eye(3)[:, :2]), np.ones(3, bool)), np.array([2]), parts
+    )
+    assert found.to_dict("list") == {
+        "step of forecast": [1], "step": [2.0], "step lower": [1.0], "step upper": [3.0],
+        "load": [2.0], "load lower": [1.0], "load upper": [3.0],
+    }  # fmt: skip

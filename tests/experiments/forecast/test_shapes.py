@@ -144,3 +144,13 @@ def test_flags_that_contradict_each_other(tmp_path, arguments, parts):
 def test_flags_that_do_not_fit_the_series(file, tmp_path, arguments, message):
     flags = [*TABLE_FLAGS, "--target=load,heat", "--known_future=price", f"--csv={file}", *arguments]
     assert launch(EXPERIMENT.main, f"--workdir={tmp_path / 'run'}", *flags).one_error().startswith(message)
+
+
+@pytest.mark.parametrize(("rows", "status"), [(1, 2), (5, 0), (10, 0)])
+def test_few_rows(tmp_path, rows, status):
+    file = write(hours(rows), tmp_path / "few.csv")
+    flags = ["--dataset=csv", "--time=when", "--target=load", "--hidden_size=4", "--epochs=1", "--notrees"]
+    ran = launch(EXPERIMENT.main, f"--workdir={tmp_path / 'run'}", f"--csv={file}", *flags)
+    assert ran.status == status, ran.err
+    if status:
+        assert ran.one_error().startswith("1 rows are too few for a window of lag 1")
