@@ -59,6 +59,78 @@ def szeged(files: Files) -> str:
     return table(["protocol", "model", "flags", "MSE", "MAE", "R2", "skill", "time"], rows)
 
 
+STEPS = {
+    "Szeged, temperature": ("szeged_24", "LSTM, H 256, all columns"),
+    "Beijing, PM2.5": ("pm25_24", "GRU, 2 layers, H 64"),
+}
+"""Files of forecasts of 24 hours, and what the network is."""
+
+ROWS = {
+    "trees": "boosted trees",
+    "linear_autoregression": "linear autoregression",
+    "seasonal_naive": "same hour of the day before",
+    "persistence": "persistence",
+}
+
+
+def hours_ahead(files: Files) -> str:
+    """Mean squared errors 1, 6 and 24 hours ahead, of one network, an ensemble and baselines; the best in bold."""
+    rows = []
+    for data, (file, network) in STEPS.items():
+        found = files[file]
+        seeds = len(found["seeds"])
+        of = {network: found["metrics_by_step"], f"the mean of {seeds} seeds' forecasts": None}
+        of[f"the mean of {seeds} seeds' forecasts"] = found["baselines_by_step"][f"ensemble of {seeds}"]
+        of |= {name: found["baselines_by_step"][key] for key, name in ROWS.items()}
+        best = [min(each["mse"][k]["mean"] for each in of.values()) for k in range(3)]
+        digits = 3 if best[0] < 10 else 0
+        for at, (name, each) in enumerate(of.items()):
+            figures = [bold(spread(each["mse"][k], digits), each["mse"][k]["mean"] == best[k]) for k in range(3)]
+            time = seconds(found["train_seconds"] / seeds) if at == 0 else ""
+            rows.append(["" if at else data, name, *figures, time])
+    return table(["data", "model", "MSE, 1 hour", "6 hours", "24 hours", "training"], rows)
+
+
+HORIZONS = (96, 192, 336, 720)
+PUBLISHED = {
+    "SegRNN, published": (".351 / .392", ".392 / .414", ".423 / .433", ".466 / .472"),
+    "NLinear, published": (".374 / .394", ".408 / .415", ".429 / .427", ".440 / .453"),
+    "DLinear, published": (".375 / .399", ".405 / .416", ".439 / .443", ".472 / .490"),
+}
+
+
+def etth1(files: Files) -> str:
+    """MSE / MAE of the seven columns of ETTh1, standardized, beside what was published."""
+    found = [files[f"etth1_{ahead}"] for ahead in HORIZONS]
+
+    def both(of: list[dict[str, dict[str, float]]]) -> list[str]:
+        mean_of_all = [sum(each[name]["mean"] for each in of) / len(of) for name in ("mse", "mae")]
+        return [
+            *(f"{spread(each['mse'], 4)} / {mean(each['mae'], 4)}" for each in of),
+            f"{mean_of_all[0]:.3f} / {mean_of_all[1]:.3f}",
+        ]
+
+    rows = [["GRU in segments, and a line", *both([each["metrics"] for each in found])]]
+    for key, name in (("nlinear", "NLinear"), ("dlinear", "DLinear"), ("persistence", "persistence")):
+        rows.append([name, *both([each["baselines"][key] for each in found])])
+    rows += [[name, *figures, ""] for name, figures in PUBLISHED.items()]
+    return table(["", *(f"{ahead} hours" for ahead in HORIZONS), "average"], rows)
+
+
+def kinds(files: Files) -> str:
+    """The defaults on made-up series: squared error against that of the best baseline of each table."""
+    found = files["forecast_kinds"]["series"]
+    lengths = sorted({each["rows"] for each in found})
+    by_kind: dict[str, dict[int, dict[str, object]]] = {}
+    for each in found:
+        by_kind.setdefault(each["kind"], {})[each["rows"]] = each
+    rows = []
+    for kind, of in by_kind.items():
+        cells = [f"{of[n]['ratio']:.3f} ({str(of[n]['baseline']).replace('_', ' ')})" for n in lengths]
+        rows.append([kind.replace("_", " "), *cells])
+    return table(["series", *(f"{n:,} rows" for n in lengths)], rows)
+
+
 class Reviews(NamedTuple):
     """A row of `reviews`; without a command a baseline, which every run has."""
 
@@ -163,14 +235,15 @@ def expected(files: Files) -> str:
     """What the runs without a table of their own end with."""
     synthetic, sine = files["synthetic_lstm"], files["spelled_out"]
     mse = {"LSTM": synthetic["metrics"], **synthetic["baselines"]}
-    lstm, linear, naive = (mean(mse[k]["mse"], 3) for k in ("LSTM", "linear_autoregression", "persistence"))
+    wanted = ("LSTM", "trees", "linear_autoregression", "persistence", "known_limit")
+    lstm, trees, linear, naive, limit = (mean(mse[k]["mse"], 3) for k in wanted)
     rnn_error, lstm_error = (spread(sine["cells"][cell]["metrics"]["train_mse"], 3) for cell in ("rnn", "lstm"))
     persistence = mean(sine["baselines"]["persistence"]["train_mse"], 3)
     rows = [
         [
             "`forecast`",
-            f"LSTM MSE {lstm}, linear autoregression {linear}, persistence {naive} (the synthetic series is nearly "
-            "linear)",
+            f"MSE of persistence {naive}, linear autoregression {linear}, boosted trees {trees}, LSTM {lstm}; no "
+            f"forecast of the made-up series is better than {limit}",
             "17 s",
         ],
         [
@@ -186,6 +259,9 @@ def expected(files: Files) -> str:
 
 TABLES = {
     "szeged": szeged,
+    "hours_ahead": hours_ahead,
+    "etth1": etth1,
+    "kinds": kinds,
     "reviews": reviews,
     "lecture_reviews": lecture_reviews,
     "padding": padding,

@@ -63,15 +63,14 @@ def measure(name: str, config: Config, windows: ForecastTask, edges: np.ndarray,
     kept: dict[str, list[np.ndarray]] = {}
     starts, numbers = [], []
     for number in range(config.cutoffs):
-        of = windows
+        own = windows.test[inside(windows, edges, number)]
+        if not len(own):  # a short period, or one that ends with the series
+            continue
         if config.refit:
             of = until(config, windows, edges[:, number], edges[:, number + 1])
             print(f"origin {number + 1} of {config.cutoffs}: {len(of.train):,} training windows")
             trained = run.train(name, config, of, workdir / "backtest" / f"{number:03d}")
         assert trained is not None
-        own = of.test if config.refit else of.test[inside(of, edges, number)]
-        if not len(own):
-            continue
         for row, forecast in forecasts(trained, own).items():
             kept.setdefault(row, []).append(forecast)
         starts.append(own)

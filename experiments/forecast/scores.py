@@ -8,6 +8,7 @@ from scipy.stats import norm
 
 from experiments.common import results
 from experiments.forecast.flags import Config
+from experiments.forecast.task import quantile_levels
 from rnn_jax.conformal import conformal_radius, rolling_conformal
 from rnn_jax.data.series.baselines import persistence
 from rnn_jax.data.series.forecasting import ForecastTask
@@ -228,8 +229,7 @@ def interval_scores(config: Config, task: ForecastTask, band: Bands, outputs: np
         quantiles = said + np.moveaxis(band.errors, 0, -1)
         found |= quantile_measures(real, quantiles * unit[..., None], LEVELS)
     else:
-        low = (1 - config.level) / 2
-        found |= quantile_measures(real, said * unit[..., None], (low, 0.25, 0.5, 0.75, 1 - low))
+        found |= quantile_measures(real, said * unit[..., None], quantile_levels(config.level))
     inside = np.where(np.isnan(targets), np.nan, (lower <= targets) & (targets <= upper))
     measured = (~np.isnan(inside)).sum(axis=(0, 2))
     share = np.where(measured, np.nansum(inside, axis=(0, 2)) / np.maximum(measured, 1), np.nan)

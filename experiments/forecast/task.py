@@ -70,8 +70,17 @@ def make_output(config: Config) -> Output:
     """What the network says of a value."""
     if config.output == "point":
         return Point(config.loss)
-    low = (1 - config.level) / 2
-    return Gaussian() if config.output == "gaussian" else Quantiles((low, 0.25, 0.5, 0.75, 1 - low))
+    return Gaussian() if config.output == "gaussian" else Quantiles(quantile_levels(config.level))
+
+
+def quantile_levels(level: float) -> tuple[float, ...]:
+    """Those of a network's quantiles: the ends of the interval first and last, and between them what lies there.
+
+    >>> quantile_levels(0.75), quantile_levels(0.5)
+    ((0.125, 0.25, 0.5, 0.75, 0.875), (0.25, 0.5, 0.75))
+    """
+    low = (1 - level) / 2
+    return (low, 0.25, 0.5, 0.75, 1 - low) if low < 0.25 else (low, 0.5, 1 - low)
 
 
 def make_model(
@@ -188,12 +197,12 @@ def set_line(
 ) -> Params:
     """The parameters with the line's weights and with the share of the line that validation asks for.
 
-    For each step h and target, within 0 and 1,
+    For each step and target, within 0 and 1,
 
-        share = (sum (target - network) (line - network) + p) / (sum (line - network)^2 + p),  p = h v / DOUBT^2
+        share = (sum (target - network) (line - network) + p) / (sum (line - network)^2 + p),  p = v / DOUBT^2
 
     with v the mean squared error that is left without p: the mean of the share's distribution after the validation
-    windows, if it was normal around 1 with deviation `DOUBT` before, and if of errors that overlap one in h is new.
+    windows, if it was normal around 1 with deviation `DOUBT` before.
     """
     weights = {"past": line.past, "future": line.future, "bias": line.bias}
     own = {name: jnp.asarray(weight, params["line"][name].dtype) for name, weight in weights.items() if weight.size}
@@ -209,7 +218,7 @@ def set_line(
     above, below = jnp.sum(wanted * difference, axis=0), jnp.sum(difference**2, axis=0)
     plain = jnp.clip(above / jnp.maximum(below, 1e-12), 0.0, 1.0)
     left = jnp.sum((wanted - plain * difference) ** 2, axis=0) / jnp.maximum(measured.sum(axis=0), 1)
-    prior = left * jnp.arange(1, config.ahead + 1)[:, None] / DOUBT**2
+    prior = left / DOUBT**2
     share = (above + prior) / jnp.maximum(below + prior, 1e-12)
     return {**params, "line": {**own, "share": jnp.clip(share, 0.0, 1.0).astype(own["bias"].dtype)}}
 

@@ -23,6 +23,9 @@ from rnn_jax.data.series import CYCLES, SCALINGS
 from rnn_jax.data.series.series import Column, Series
 from rnn_jax.data.series.windows import carry_forward
 
+FAR = 1e18
+"""A value more deviations than this from the training rows is a mistake: its square is infinite in float32."""
+
 LEAST = 1e-100
 """A column that moves less than this is constant: squares of it are 0 in float64."""
 
@@ -182,8 +185,17 @@ def encode(encoder: Encoder, series: Series) -> np.ndarray:
     Args:
         encoder: of `fit_encoder`, perhaps of another series with the same columns.
         series: what is encoded.
+
+    Raises:
+        DataError: a value too far from the training rows, with its column.
     """
-    carried, age = carry_forward(scaled(encoder, series), series.breaks)
+    values = scaled(encoder, series)
+    for row, place in np.argwhere(np.abs(values) > FAR):
+        raise DataError(
+            f"{series.name}: column {encoder.columns[place].name!r}: {series.values[row, place]:g} is more than "
+            f"{FAR:g} deviations from the training rows: correct the cell or leave it empty"
+        )
+    carried, age = carry_forward(values, series.breaks)
     measured = ~np.isnan(series.values)
 
     def parts(known: bool) -> list[np.ndarray]:

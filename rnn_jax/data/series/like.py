@@ -37,6 +37,9 @@ def read_like(path: str | PathLike[str], encoder: Encoder, time: str | None, ser
         raise DataError(
             f"{table.name}: no value of {names[: encoder.num_targets]} in any row: there is no past to read"
         )
+    for column, cells in zip(encoder.columns, values.T, strict=True):
+        if np.isnan(cells).all():
+            notes.append(f"column {column.name!r} has no value in any row")
     known = ~np.isnan(values[:, [column.known for column in encoder.columns]]).all(axis=1)
     rows = regularize(values, table.times, table.ids, measured, known)
     ids = rows.ids

@@ -118,6 +118,9 @@ def read_file(
     twice = [column for column in keys if (named + keys).count(column) > 1]
     if twice:
         raise DataError(f"{path.name}: column {twice[0]!r} is named twice: name it once")
+    for column in () if everything else angles:
+        if column not in named:
+            raise DataError(f"{path.name}: the angle {column!r} is neither a target nor an input: name it there too")
     table = read_table(path, None if everything else named, time, series_id, numbers=[*targets, *angles])
     return from_table(table, targets, inputs, known_future=known_future, angles=angles, name=name)
 

@@ -50,6 +50,13 @@ def test_each_column_has_its_scaling():
     np.testing.assert_allclose(scaled(encoder, series)[:2], [[0, -np.sqrt(1.5)], [2, 0]], atol=1e-15)
 
 
+def test_a_value_out_of_reach():
+    series = series_of(Column("x"), values=[1, 2, 3, 1e20])
+    encoder = fit(series, 3)
+    with pytest.raises(DataError, match=r"^some.csv: column 'x': 1e\+20 is more than 1e\+18 deviations"):
+        encode(encoder, series)
+
+
 def test_what_moves_too_little_for_its_squares_is_constant():
     values = np.stack([np.arange(9.0), 1e-200 * np.arange(9.0)], axis=1)
     assert fit(series_of(Column("x"), Column("y"), values=values), 9).scale[0, 1] == 1

@@ -64,6 +64,7 @@ def test_a_category_without_any_word(first, second):
         second("t,who,x,sky,wind\n2020-01-01 00:00,a,1,,\n2020-01-01 01:00,a,2,,\n"), first[1], "t", "who"
     )
     assert np.isnan(found.values[:, 1:]).all()
+    assert "second.csv: column 'sky' has no value in any row" in found.repairs
     assert not [note for note in found.repairs if "seen" in note]
 
 

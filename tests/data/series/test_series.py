@@ -283,7 +283,10 @@ class TestErrors:
             ({"time": "q"}, "some.csv has no column 'q': take one of 'x', 'y', 's'"),
             ({"targets": ["q"], "inputs": ["all"]}, "some.csv has no column 'q': take one of 'x', 'y', 's'"),
             ({"inputs": ["all"], "known_future": ["q"]}, "some.csv has no column 'q': take one of 'x', 'y', 's'"),
-            ({"angles": ["y"]}, "some.csv has no column 'y': take one of 'x'"),
+            (
+                {"angles": ["y"]},
+                "some.csv: the angle 'y' is neither a target nor an input: name it there too",
+            ),
             (
                 {"targets": ["s"]},
                 "some.csv, line 2, column 's': 'a' is not a number: correct the cell or leave it empty",

@@ -139,3 +139,17 @@ def test_what_lies_before_an_origin_is_known_there(trained_at):
 @pytest.mark.parametrize("arguments", [["--cutoffs=1"], ["--cutoffs=1001"]])
 def test_cutoffs(tmp_path, arguments):
     assert launch(EXPERIMENT.main, "--mode=backtest", *arguments).one_error().startswith(arguments[0])
+
+
+@pytest.mark.parametrize("refit", [False, True])
+def test_periods_without_a_window_are_left_out(tmp_path, refit):
+    """Of 12 test rows the last 4 begin no window of 5 steps."""
+    file = write(hours(60), tmp_path / "hours.csv")
+    flags = ["--target=load", "--ahead=5", "--lag=4", "--cutoffs=3", "--epochs=1", f"--refit={refit}"]
+    ran = launch(
+        EXPERIMENT.main, "--mode=backtest", f"--workdir={tmp_path / 'run'}", f"--csv={file}", *TABLE_FLAGS[:3],
+        "--notrees", *flags,
+    )  # fmt: skip
+    assert ran.status == 0, ran.err
+    found = json.loads((tmp_path / "run" / "backtest.json").read_text())
+    assert (list(found["origin"]), found["windows"]) == (["1", "2"], 8)

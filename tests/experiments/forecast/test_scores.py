@@ -10,6 +10,7 @@ from experiments.common.flags import parse
 from experiments.forecast import run, scores
 from experiments.forecast.flags import Config
 from experiments.forecast.scores import Bands, Judge
+from experiments.forecast.task import make_output
 
 NAN = np.nan
 TARGETS = np.array([[[1.0], [2.0]], [[3.0], [4.0]], [[5.0], [NAN]]])
@@ -225,3 +226,11 @@ class TestJudgeOfATask:
         assert len(found["coverage_by_step"]) == 2
         scale = task.encoder.scale[0, :2]
         assert found["width"] == pytest.approx((2 * band.radius * scale).mean(), rel=0.1)
+
+
+@pytest.mark.parametrize("level", [0.3, 0.5, 0.8])
+def test_the_ends_of_an_interval_are_the_outer_quantiles(level):
+    """However narrow it is: a quartile is no end of an interval of less than the middle half."""
+    levels = make_output(parse(Config, ["--output=quantiles", f"--level={level}"])).levels
+    assert list(levels) == sorted(set(levels))
+    assert (levels[0], levels[-1]) == pytest.approx(((1 - level) / 2, (1 + level) / 2))
