@@ -23,6 +23,7 @@ OF_PREDICTION = frozenset({"mode", "workdir", "csv", "time", "series_id"})
 LECTURE = {
     "calendar": ("none",),
     "normalize": "none",
+    "loss": "mse",
     "origins": 1,
     "blend": False,
     "equal_steps": False,
@@ -82,9 +83,9 @@ class Config(TrainConfig):
         choices=NORMALIZATIONS,
     )
     output: str = flag("point", "what is said of a value", choices=OUTPUTS)
-    loss: str = flag("mse", "the loss of --output=point", choices=LOSSES)
+    loss: str = flag("huber", "the loss of --output=point", choices=LOSSES)
     origins: int | None = flag(
-        None, "rows at the end of a window to forecast from in training; without it a third of --lag where it can",
+        None, "rows at the end of a window to forecast from in training; without it up to 8 where it can",
         minimum=1, maximum=10_000,
     )  # fmt: skip
     equal_steps: bool = flag(True, "in the loss errors count relative to the typical change up to their step")
@@ -133,7 +134,7 @@ class Config(TrainConfig):
                 raise UsageError(f"--{name}={','.join(getattr(self, name))}: --dataset={self.dataset} has one column")
         if self.dataset == "csv" and not (self.csv and self.target):
             raise UsageError("--dataset=csv needs --csv=FILE and --target=COLUMN")
-        self._check_shape()
+        self._check_shape(given)
         # What the series decides is not known yet; `fit` looks again at the batch size that it gave.
         TrainConfig.check(replace(self, batch_size=self.batch_size or 64), given)
 
@@ -148,7 +149,7 @@ class Config(TrainConfig):
         if not (self.workdir and self.csv):
             raise UsageError("--mode=predict needs --workdir=FOLDER of a finished run and --csv=FILE to go on from")
 
-    def _check_shape(self) -> None:
+    def _check_shape(self, given: frozenset[str]) -> None:
         if self.lag is not None and self.lag % self.segment:
             raise UsageError(f"--segment={self.segment}: does not divide --lag={self.lag}")
         if self.decoder == "parallel" and self.ahead % self.segment:
@@ -166,7 +167,7 @@ class Config(TrainConfig):
                 f"--origins={self.origins}: takes --decoder=direct, --segment=1, one direction and --normalize=none or "
                 "change: an earlier origin would know what follows it"
             )
-        if self.loss != "mse" and self.output != "point":
+        if "loss" in given and self.output != "point":
             raise UsageError(f"--loss={self.loss}: --output={self.output} has a loss of its own; take --output=point")
         for step in self.report_steps:
             if step > self.ahead:
