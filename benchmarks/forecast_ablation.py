@@ -33,11 +33,9 @@ BASE = (
     "--origins=8 --epochs=1 --batch_size=64 --learning_rate=2e-3 --hidden_size=96"
 )
 VARIANTS = (
-    "", "--loss=mse", "--loss=mae", "--output=quantiles", "--cell=gru", "--hidden_size=256", "--num_layers=2",
-    "--num_layers=2 --residual_layers", "--num_layers=2 --layer_norm", "--lag=24", "--lag=128",
-    "--lag=64 --segment=4 --decoder=parallel --epochs=8", "--decoder=sequence --epochs=8", "--origins=1 --epochs=8",
-    "--epochs=2", "--schedule=constant", "--average_decay=0", "--head_dropout=0.2", "--zoneout=0.1", "--noblend",
-    "--noequal_steps", "--normalize=last --epochs=8", "--inputs=none",
+    "", "--loss=mse", "--loss=mae", "--output=quantiles", "--cell=gru", "--hidden_size=256",
+    "--num_layers=2 --residual_layers", "--num_layers=2 --layer_norm", "--segment=4 --decoder=parallel --epochs=8",
+    "--origins=1 --epochs=8", "--epochs=2", "--average_decay=0", "--head_dropout=0.2", "--noblend", "--inputs=none",
 )  # fmt: skip
 
 

@@ -163,7 +163,9 @@ def kinds(files: Files) -> str:
         by_kind.setdefault(each["kind"], {})[each["rows"]] = each
     rows = []
     for kind, of in by_kind.items():
-        cells = [f"{of[n]['ratio']:.3f} ({str(of[n]['baseline']).replace('_', ' ')})" for n in lengths]
+        cells = [
+            f"{of[n]['ratio']:.3f} ({str(of[n]['baseline']).replace('_', ' ')})" if n in of else "" for n in lengths
+        ]
         rows.append([kind.replace("_", " "), *cells])
     return table(["series", *(f"{n:,} rows" for n in lengths)], rows)
 

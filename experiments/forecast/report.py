@@ -29,7 +29,7 @@ ENCODER = "encoder.json"
 """The file, in a run's folder, that says how rows become features."""
 SHOWN = 7 * 24
 """Steps of the picture of forecasts."""
-DRAWN = ("linear_autoregression", "trees", "seasonal_naive", "persistence", "known_limit")
+DRAWN = ("linear_autoregression", "nlinear", "trees", "seasonal_naive", "persistence", "known_limit")
 """Baselines of the picture of errors by step."""
 LOOKED_AT = 512
 """Validation windows of the importance of inputs."""

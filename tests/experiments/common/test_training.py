@@ -30,6 +30,7 @@ from rnn_jax.controls import StepMasks
 TRAINING = [name for name in EXPERIMENTS if issubclass(launchable(name).config, TrainConfig)]
 STEPS, BATCH, INPUTS, HIDDEN = 3, 16, 2, 4
 FORECAST_SIZES = {"input_size": 1, "num_targets": 1, "num_known": 0, "lag": 7, "unit": None, "line": "none"}
+FORECAST_SIZES |= {"normalize": "change"}
 
 
 def test_these_train():

@@ -19,7 +19,7 @@ from rnn_jax.data.series import baselines
 
 SIZES = {"input_size": 1, "num_targets": 1, "num_known": 0, "lag": 24, "unit": None, "line": "none"}
 SIZES |= {"normalize": "change"}
-PLAIN = ("--calendar=none", "--normalize=none", "--origins=1", "--noblend", "--noequal_steps")
+PLAIN = ("--calendar=none", "--normalize=none", "--origins=1", "--noblend", "--noequal_steps", "--loss=mse")
 
 
 def windows_of(*arguments):
@@ -65,8 +65,8 @@ class TestModel:
     @pytest.mark.parametrize(
         ("arguments", "output"),
         [
-            ([], models.Point("mse")),
-            (["--loss=huber"], models.Point("huber")),
+            ([], models.Point("huber")),
+            (["--loss=mse"], models.Point("mse")),
             (["--output=gaussian"], models.Gaussian()),
         ],
     )
@@ -171,7 +171,7 @@ class TestLoss:
         assert float(validation) == pytest.approx(np.mean(scaled[windows.validation + 6] ** 2), rel=1e-5)
 
     def test_errors_count_relative_to_the_typical_change(self, monkeypatch):
-        config, windows, sizes = windows_of("--ahead=3", "--origins=1")
+        config, windows, sizes = windows_of("--ahead=3", "--origins=1", "--loss=mse")
         monkeypatch.setattr(models, "pure", lambda model, method="__call__": (nothing, None))
         made = task.make_training_task(config, windows, sizes, None)
         data = jax.device_put(task.device_data(config, windows))
