@@ -33,9 +33,9 @@ BASE = (
     "--origins=8 --epochs=1 --batch_size=64 --learning_rate=2e-3 --hidden_size=96"
 )
 VARIANTS = (
-    "", "--loss=mse", "--loss=mae", "--output=quantiles", "--cell=gru", "--hidden_size=256",
-    "--num_layers=2 --residual_layers", "--num_layers=2 --layer_norm", "--segment=4 --decoder=parallel --epochs=8",
-    "--origins=1 --epochs=8", "--epochs=2", "--average_decay=0", "--head_dropout=0.2", "--noblend", "--inputs=none",
+    "", "--loss=mse", "--cell=gru", "--num_layers=2 --layer_norm", "--epochs=2", "--average_decay=0", "--noblend",
+    "--origins=1 --epochs=8", "--head_dropout=0.2", "--segment=4 --decoder=parallel --origins=1 --epochs=8",
+    "--output=quantiles", "--num_layers=2 --residual_layers", "--hidden_size=256",
 )  # fmt: skip
 
 
@@ -77,13 +77,13 @@ def main() -> None:
     parser.add_argument("--raw", type=Path, default=Path(__file__).parent / "raw" / "forecast_ablation.json")
     arguments = parser.parse_args()
     fitted: dict[Any, dict[str, Line]] = {}
-    rows = []
+    rows: list[dict[str, Any]] = []
+    about = {"base": BASE, "rows": rows, "num_seeds": arguments.num_seeds}
+    about |= {"device": device_name(), "versions": versions()}
     for flags in VARIANTS:
         rows.append(measure(flags, arguments.num_seeds, fitted))
         print(flags or "base", [round(each["mean"], 4) for each in rows[-1]["test"]], flush=True)
-    about = {"base": BASE, "rows": rows, "num_seeds": arguments.num_seeds}
-    about |= {"device": device_name(), "versions": versions()}
-    write_whole(arguments.raw, json.dumps(about, indent=1) + "\n")
+        write_whole(arguments.raw, json.dumps(about, indent=1) + "\n")
     head = ["flags", *(f"{split} t+{step}" for split in ("validation", "test") for step in (1, 6, 24))]
     body = [
         [each["flags"] or "base", *(f["mean"] for split in ("validation", "test") for f in each[split])]

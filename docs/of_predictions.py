@@ -137,7 +137,7 @@ PUBLISHED = {
 }
 
 
-def etth1(files: Files) -> str:
+def etth(files: Files) -> str:
     """MSE / MAE of the seven columns of ETTh1, standardized, beside what was published."""
     found = [files[f"etth1_{ahead}"] for ahead in HORIZONS]
 
@@ -300,7 +300,7 @@ def expected(files: Files) -> str:
 TABLES = {
     "szeged": szeged,
     "hours_ahead": hours_ahead,
-    "etth1": etth1,
+    "etth": etth,
     "kinds": kinds,
     "dust": dust,
     "ablation": ablation,
