@@ -61,7 +61,7 @@ def szeged(files: Files) -> str:
 
 
 STEPS = {
-    "Szeged, temperature": ("szeged_24", "LSTM, H 256, all columns"),
+    "Szeged, temperature": ("szeged_24", "LSTM, 2 layers, H 96, all columns"),
     "Beijing, PM2.5": ("pm25_24", "GRU, 2 layers, H 128"),
 }
 """Files of forecasts of 24 hours, and what the network is."""

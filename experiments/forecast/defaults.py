@@ -12,6 +12,8 @@ from rnn_jax.data.series.series import Series
 LAG = 64
 MOST_OUTSIDE = 0.2
 """Of validation targets outside the range of training targets, of a series whose level is not news to the network."""
+LONG = 5_000
+"""Training windows of a series whose outliers are many."""
 MOST_ORIGINS = 8
 """Of a window: the more, the sooner a long series has been learnt by heart."""
 STEPS = 4_000
@@ -47,6 +49,7 @@ def settle(config: Config, series: Series) -> Config:
         epochs=epochs,
         origins=origins,
         normalize=normalize,
+        loss=("huber" if windows >= LONG else "mse") if config.loss == "auto" else config.loss,
         calendar=cycles(config, series, bounds),
         report_steps=config.report_steps or some_steps(config.ahead),
         trees=series.num_targets == 1 if config.trees is None else config.trees,

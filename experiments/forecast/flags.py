@@ -11,7 +11,7 @@ MODES = ("train", "predict", "backtest")
 DECODERS = ("direct", "recursive", "sequence", "parallel")
 NORMALIZATIONS = ("auto", "none", "change", "last", "mean")
 OUTPUTS = ("point", "gaussian", "quantiles")
-LOSSES = ("mse", "mae", "huber")
+LOSSES = ("auto", "mse", "mae", "huber")
 """Of `rnn_jax.models`, which to import would take Flax: more than `--help` may need."""
 
 OF_A_FILE = ("csv", "time", "series_id", "known_future", "angles")
@@ -83,7 +83,10 @@ class Config(TrainConfig):
         choices=NORMALIZATIONS,
     )
     output: str = flag("point", "what is said of a value", choices=OUTPUTS)
-    loss: str = flag("huber", "the loss of --output=point", choices=LOSSES)
+    loss: str = flag(
+        "auto", "the loss of --output=point; auto: huber, but mse of a short series, whose rare values say much",
+        choices=LOSSES,
+    )  # fmt: skip
     origins: int | None = flag(
         None, "rows at the end of a window to forecast from in training; without it up to 8 where it can",
         minimum=1, maximum=10_000,

@@ -65,7 +65,7 @@ class TestModel:
     @pytest.mark.parametrize(
         ("arguments", "output"),
         [
-            ([], models.Point("huber")),
+            (["--loss=huber"], models.Point("huber")),
             (["--loss=mse"], models.Point("mse")),
             (["--output=gaussian"], models.Gaussian()),
         ],
