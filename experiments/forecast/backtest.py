@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from experiments.common import results
-from experiments.forecast import run, scores
+from experiments.forecast import report, run, scores
 from experiments.forecast.flags import Config
 from experiments.forecast.run import Trained
 from experiments.forecast.task import make_output
@@ -181,10 +181,5 @@ def show(workdir: Path) -> None:
         for name, each in found["steps"].items()
     }
     print(f"\n{results.table(by_step, [f'mae t+{step}' for step in steps])}")
-    for each in found["diebold_mariano"]:
-        if each["p_value"] is not None and each["mse_ratio"] is not None:
-            print(
-                f"t+{each['step']}: {each['mse_ratio']:.3f} times the mse of {each['baseline']} "
-                f"(Diebold-Mariano p = {each['p_value']:.2g})"
-            )
+    report.show_comparison(found["diebold_mariano"])
     print(f"\nplots: {workdir / 'plots'}")

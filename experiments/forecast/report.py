@@ -1,7 +1,7 @@
 """What a forecast leaves: measures, plots, tables."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -42,10 +42,11 @@ def write(workdir: Path, trained: "Trained") -> None:
     validated = trained.predict(task.validation)[0]
     band = scores.follow(config, task, scores.bands(config, task, validated), validated, outputs[0])
     judged = scores.judge(config, task, task.test)
-    location = np.stack([_locations(trained, each) for each in outputs])
+    location = task.in_units(make_output(config).location(outputs), task.test)
     ours = [judged.measure(each) for each in location]
-    print("baselines: " + ", ".join(trained.others()))
-    forecasts = {name: forecast(task.test) for name, forecast in trained.others().items()}
+    baselines = trained.others()
+    print("baselines: " + ", ".join(baselines))
+    forecasts = {name: forecast(task.test) for name, forecast in baselines.items()}
     if (best := best_possible(task)) is not None:
         forecasts["known_limit"] = best
     others = {name: scores.spread([judged.measure(each)]) for name, each in forecasts.items()}
@@ -91,12 +92,6 @@ def write(workdir: Path, trained: "Trained") -> None:
         "share_of_line": _shares(trained),
     }
     results.write(workdir, found)
-
-
-def _locations(trained: "Trained", outputs: np.ndarray, starts: np.ndarray | None = None) -> np.ndarray:
-    """Forecasts in physical units, `[W, A, M]`, of outputs `[W, A, M, P]`."""
-    starts = trained.task.test if starts is None else starts
-    return trained.task.in_units(np.asarray(make_output(trained.config).location(outputs)), starts)
 
 
 def _shares(trained: "Trained") -> list[float] | None:
@@ -212,13 +207,18 @@ def show(workdir: Path) -> None:
             if each
         }
         print(f"\n{results.table(lines, tuple(columns))}")
-    for each in found.get("diebold_mariano", []):
+    show_comparison(found.get("diebold_mariano", []))
+    intervals = found.get("intervals")
+    if intervals:
+        print(f"intervals of {intervals['level']:.0%} ({intervals['kind']}) hold {intervals['coverage']['mean']:.1%}")
+    print(f"\n{results.costs(found)}\nplots: {workdir / 'plots'}")
+
+
+def show_comparison(found: Sequence[Mapping[str, Any]]) -> None:
+    """Prints what `scores.compare` found, but for steps at which nothing could be compared."""
+    for each in found:
         if each["p_value"] is not None and each["mse_ratio"] is not None:
             print(
                 f"t+{each['step']}: {each['mse_ratio']:.3f} times the mse of {each['baseline']} "
                 f"(Diebold-Mariano p = {each['p_value']:.2g})"
             )
-    intervals = found.get("intervals")
-    if intervals:
-        print(f"intervals of {intervals['level']:.0%} ({intervals['kind']}) hold {intervals['coverage']['mean']:.1%}")
-    print(f"\n{results.costs(found)}\nplots: {workdir / 'plots'}")

@@ -145,13 +145,13 @@ def take_targets(data: dict[str, Array], starts: Array, lag: int, ahead: int, or
 def predict(config: Config, sizes: dict[str, Any], apply: Any, params: Params, data: Any, starts: Array) -> Array:
     """Forecasts `[W, ahead, M, P]` of the windows at `starts` `[W]`, a batch at a time."""
     batches = -(-starts.shape[0] // EVALUATION_BATCH)
-    padded = jnp.resize(starts, (batches, min(EVALUATION_BATCH, starts.shape[0])))  # repeats some; they are dropped
-    if batches == 1:
-        return apply(params, *take_windows(data, starts, sizes, config.ahead))
 
     def batch(starts: Array) -> Array:
         return apply(params, *take_windows(data, starts, sizes, config.ahead))
 
+    if batches == 1:
+        return batch(starts)
+    padded = jnp.resize(starts, (batches, EVALUATION_BATCH))  # repeats some windows; their forecasts are dropped
     found = jax.lax.map(batch, padded)
     return found.reshape(-1, *found.shape[2:])[: starts.shape[0]]
 
