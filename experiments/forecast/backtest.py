@@ -80,7 +80,7 @@ def measure(name: str, config: Config, windows: ForecastTask, edges: np.ndarray,
 
 def inside(task: ForecastTask, edges: np.ndarray, number: int) -> np.ndarray:
     """`[W]` bool: the test windows whose first forecast row lies in the period."""
-    ids = np.zeros(len(task.test), np.int64) if task.series.ids is None else task.series.ids[task.test]
+    ids = task.series.numbers[task.test]
     origin = task.test + task.lag
     return (edges[ids, number] <= origin) & (origin < edges[ids, number + 1])
 

@@ -94,9 +94,9 @@ def judge(config: Config, task: ForecastTask, starts: np.ndarray) -> Judge:
     factor = task.constants(starts)[1] if config.units == "scaled" else np.ones((len(starts), 1, task.num_targets))
     series, count = task.series, task.num_targets
     values = np.where(task.train_rows[:, None], series.values[:, :count], np.nan)
-    ids = np.zeros(len(values), np.int64) if series.ids is None else series.ids
+    ids = series.numbers
     each = []
-    for number in range(max(len(series.id_names), 1)):
+    for number in range(series.num_series):
         rows = ids == number
         each.append(naive_scale(values[rows], config.season or 1, series.breaks[rows]))
     scale = np.stack(each)[ids[starts]] / factor[:, 0]
@@ -196,11 +196,8 @@ def follow(config: Config, task: ForecastTask, band: Bands, validation: np.ndarr
     series, radius = task.series, np.empty(test.shape[:-1])
     late = task.scaled_targets(task.test) - test[..., 0]
     early = task.scaled_targets(task.validation) - validation[..., 0]
-    for number in range(max(len(series.id_names), 1)):
-        old, new = (
-            np.arange(len(starts)) if series.ids is None else np.flatnonzero(series.ids[starts] == number)
-            for starts in (task.validation, task.test)
-        )
+    for number in range(series.num_series):
+        old, new = (np.flatnonzero(series.numbers[starts] == number) for starts in (task.validation, task.test))
         radius[new] = rolling_conformal(
             early[old], late[new], band.level, config.interval_window,
             origins_validation=task.validation[old], origins_test=task.test[new],

@@ -126,10 +126,10 @@ def fit_encoder(
         )
     if cycles and series.times is None:
         raise DataError(f"calendar={','.join(cycles)}: {series.name} has no times: name their column, or leave it out")
-    groups = max(len(series.id_names), 1)
+    groups = series.num_series
     center, scale = np.zeros((groups, count)), np.ones((groups, count))
     for number in range(groups):
-        rows = series.values[train if series.ids is None else train & (series.ids == number)]
+        rows = series.values[train & (series.numbers == number)]
         for place, column in enumerate(columns):
             if column.kind != "number":
                 continue
@@ -175,7 +175,7 @@ def _constants(values: np.ndarray, scaling: str) -> tuple[float, float]:
 
 def scaled(encoder: Encoder, series: Series) -> np.ndarray:
     """(value - center) / scale of each column, `[N, F]` float64, NaN where missing."""
-    ids = np.zeros(len(series.values), np.int64) if series.ids is None else series.ids
+    ids = series.numbers
     return (series.values - encoder.center[ids]) / encoder.scale[ids]
 
 

@@ -79,7 +79,7 @@ class ForecastTask:
 
     def constants(self, starts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Center and scale of the targets of windows `starts` `[W]`: `[W, 1, M]` each."""
-        ids = np.zeros(len(starts), np.int64) if self.series.ids is None else self.series.ids[starts]
+        ids = self.series.numbers[starts]
         of = (slice(None), None, slice(self.num_targets))
         return self.encoder.center[ids][of], self.encoder.scale[ids][of]
 
@@ -137,7 +137,7 @@ def make_task(
         train_rows[: int(splits[0][-1]) + lag + ahead if len(splits[0]) else 0] = True
     else:
         bounds = split_bounds(series) if bounds is None else bounds
-        ids = np.zeros(len(starts), np.int64) if series.ids is None else series.ids[starts]
+        ids = series.numbers[starts]
         splits = [starts[(starts + lag >= bounds[ids, k]) & (last <= bounds[ids, k + 1])] for k in range(3)]
         for low, high in bounds[:, :2]:
             train_rows[low:high] = True
@@ -184,10 +184,9 @@ def usable_starts(series: Series, lag: int, ahead: int) -> np.ndarray:
 
 def split_bounds(series: Series) -> np.ndarray:
     """Rows where training, validation and test of each of D series begin, and where the last ends: `[D, 4]` int64."""
-    num_rows, times = len(series.values), series.times
-    ids = np.zeros(num_rows, np.int64) if series.ids is None else series.ids
+    times, ids = series.times, series.numbers
     bounds = []
-    for number in range(max(len(series.id_names), 1)):
+    for number in range(series.num_series):
         rows = np.flatnonzero(ids == number)
         first, count = int(rows[0]), len(rows)
         inside = [count * 7 // 10, count * 8 // 10, count]

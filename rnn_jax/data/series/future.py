@@ -24,7 +24,7 @@ def with_future(series: Series, ahead: int) -> tuple[Series, np.ndarray]:
     Raises:
         DataError: a known column has no value in a future row, with the column; times whose step is not known.
     """
-    ids = np.zeros(len(series.values), np.int64) if series.ids is None else series.ids
+    ids = series.numbers
     measured = ~np.isnan(series.values[:, : series.num_targets]).all(axis=1)
     if series.times is not None and series.step is None:
         raise DataError(f"{series.name}: its step is not known, and so not the times to forecast")

@@ -78,6 +78,16 @@ class Series:
     step: str | pd.DateOffset | None = None
     best: np.ndarray | None = None
 
+    @property
+    def num_series(self) -> int:
+        """D, at least 1."""
+        return max(len(self.id_names), 1)
+
+    @property
+    def numbers(self) -> np.ndarray:
+        """The number of the series of each row, `[N]`: `ids`, or zeros."""
+        return np.zeros(len(self.values), np.int32) if self.ids is None else self.ids
+
 
 def read_file(
     path: str | PathLike[str],
