@@ -12,6 +12,7 @@ import jax.numpy as jnp
 
 from rnn_jax.cells.cell import Cell, Sizes, dtype_of, zero_carry
 from rnn_jax.controls import entered_from_behind, valid_steps
+from rnn_jax.dropout import check_rate, dropout, zoneout_shares
 from rnn_jax.types import Array, C, DType, Key, P, tree_map
 from rnn_jax.unrolling import unroll
 
@@ -232,52 +233,6 @@ def unroll_bidirectional(
     forward, ys = one_way(params.forward, start.forward, resets, moved.forward, False)
     backward, ys_backward = one_way(params.backward, start.backward, entered, moved.backward, True)
     return Directions(forward, backward), jnp.concatenate((ys, ys_backward), axis=-1)
-
-
-def dropout(key: Key, values: Array, rate: float, variational: bool = False) -> Array:
-    """Sets a share `rate` of `values` `[T, *batch, H]` to zero and scales the others by 1 / (1 - rate).
-
-    Args:
-        key: draws the mask.
-        values: of every step.
-        rate: from 0 up to but not including 1.
-        variational: one mask `[*batch, H]` serves all steps, so that a feature is absent from a whole sequence.
-
-    Returns: an array like `values`.
-
-    Raises: `ValueError` for a rate outside [0, 1).
-
-    Sources: Srivastava et al., "Dropout: a simple way to prevent neural networks from overfitting", 2014; Gal and
-    Ghahramani, "A theoretically grounded application of dropout in recurrent neural networks", 2016.
-    """
-    check_rate("dropout", rate)
-    if rate == 0:
-        return values
-    shape = values.shape[1:] if variational else values.shape
-    keep = jax.random.bernoulli(key, 1 - rate, shape)
-    return jnp.where(keep, values / (1 - rate), jnp.zeros_like(values))
-
-
-def zoneout_shares(key: Key | None, rate: float, shape: tuple[int, ...], dtype: DType) -> Array:
-    """What `unroll` takes as `zoneout`: 1 for a share `rate` of the entries and else 0; without a key the rate.
-
-    Args:
-        key: draws the entries; None: evaluation.
-        rate: from 0 to 1.
-        shape: `[T, *batch, H]`.
-        dtype: of the result.
-
-    Source: Krueger et al., "Zoneout: regularizing RNNs by randomly preserving hidden activations", 2017.
-    """
-    if key is None:
-        return jnp.full(shape, rate, dtype)
-    return jax.random.bernoulli(key, rate, shape).astype(dtype)
-
-
-def check_rate(name: str, rate: float) -> None:
-    """Raises `ValueError` for a rate outside [0, 1), with the `name` of its parameter."""
-    if not 0 <= rate < 1:
-        raise ValueError(f"{name} must be in [0, 1), got {rate}")
 
 
 @overload

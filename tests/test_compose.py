@@ -11,7 +11,8 @@ from helpers import reference
 from numpy.testing import assert_allclose, assert_array_equal
 
 from rnn_jax import cells, compose, unroll
-from rnn_jax.compose import Directions, dropout, init_stack, unroll_bidirectional, unroll_stack
+from rnn_jax.compose import Directions, init_stack, unroll_bidirectional, unroll_stack
+from rnn_jax.dropout import dropout
 
 T, B, I, H = 7, 4, 3, 5  # noqa: E741  # the letters of the axes
 LENGTHS = np.array([T, 0, 4, 1], np.int32)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
-from rnn_jax import cells, compose, unroll
+from rnn_jax import cells, compose, dropout, unroll
 from rnn_jax.models.recurrent import LSTM
 
 T, B, I, H = 7, 4, 3, 5  # noqa: E741  # the axes' letters
@@ -63,7 +63,7 @@ def test_zoneout_of_a_stack_is_random_in_training_and_the_rate_in_evaluation():
 
 
 def test_zoneout_shares_have_the_rate():
-    shares = compose.zoneout_shares(jax.random.key(0), 0.3, (100, 100), jnp.float32)
+    shares = dropout.zoneout_shares(jax.random.key(0), 0.3, (100, 100), jnp.float32)
     assert set(np.unique(shares)) == {0.0, 1.0}
     assert abs(float(shares.mean()) - 0.3) < 4 * np.sqrt(0.3 * 0.7 / 1e4)
 

@@ -24,8 +24,10 @@ CORE = {
     "bptt": BASE | {"cells", "controls", "segments"},
     "backends": BASE | {"cells", "controls", "segments", "sharding", "bptt"},
     "unrolling": BASE | {"cells", "controls", "segments", "sharding", "backends"},
-    "compose": BASE | {"cells", "controls", "unrolling"},
+    "dropout": BASE,
+    "compose": BASE | {"cells", "controls", "dropout", "unrolling"},
     "generate": BASE | {"cells", "controls"},
+    "losses": BASE,
     "diagnostics": BASE | {"cells", "controls", "segments", "bptt", "unrolling", "compose"},
 }
 # What the parts around the core may import from rnn_jax.
@@ -41,7 +43,7 @@ AROUND = {
     "plotting": {"extras"},
     "data": {"extras", "files"},
     "training": BASE | {"extras", "files", "data"},
-    "models": set(CORE) - {"generate"},
+    "models": set(CORE),
     "convert": BASE | {"cells", "compose"},
 }
 

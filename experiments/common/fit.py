@@ -18,7 +18,7 @@ from experiments.common.training import TrainConfig, backend_in_use, num_devices
 from rnn_jax import models
 from rnn_jax.plotting import style
 from rnn_jax.training.checkpoints import save_params
-from rnn_jax.training.loop import Probe, Schedule, steps_per_dispatch, train
+from rnn_jax.training.loop import Feed, Probe, Schedule, steps_per_dispatch, train
 from rnn_jax.training.optimizers import learning_rate_schedule, make_optimizer
 from rnn_jax.training.step import Task, make_functions, map_over_seeds
 from rnn_jax.types import Array, Params
@@ -91,6 +91,7 @@ def fit(
     average_decay: float | None = None,
     wrap_optimizer: WrapOptimizer = lambda optimizer: optimizer,
     finish: Callable[[Params, Any], Params] | None = None,
+    feed: Feed | None = None,
 ) -> Fitted:
     """Trains a replica for each seed, or goes on where the run stands, and keeps the best parameters of the first.
 
@@ -106,6 +107,7 @@ def fit(
         average_decay: of averaged parameters, see `rnn_jax.training.step.make_functions`.
         wrap_optimizer: what else happens around a step of the optimizer.
         finish: `(params, data) -> params`, what is done to the best parameters of each seed when training is over.
+        feed: see `train`.
 
     Returns: `Fitted`, whose record has `experiment`, `cell`, `backend`, `num_params`, `seeds`, `best_epochs`, `steps`,
     `compile_seconds` and `train_seconds`.
@@ -134,7 +136,7 @@ def fit(
     probe = make_probe(config, model, look)
     with ThreadPoolExecutor(max_workers=1) as beside:
         beside.submit(style.load)  # while XLA compiles; whoever trains draws when that is done
-        trained = train(functions, config.seeds, data, schedule, workdir, learning_rate, probe)
+        trained = train(functions, config.seeds, data, schedule, workdir, learning_rate, probe, feed)
     fitted = Fitted(
         trained.states.best_params,
         {

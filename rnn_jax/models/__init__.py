@@ -6,6 +6,7 @@
 | `FlaxCell` | one step of a cell, for Flax's own loop |
 | `Forecaster` | windows of a series in, forecasts out |
 | `Output`, `Point`, `Gaussian`, `Quantiles` | what a forecast says of a value, and its loss |
+| `LanguageModel`, `Regularization` | at every step a probability for each next token; what its loss has besides |
 | `SequenceModel` | recurrent layers and a linear read-out, of the end or of every step |
 | `TextClassifier`, `BagClassifier`, `FlattenClassifier` | tokens in, a score per class out |
 | `last_output`, `pool_steps` | from a sequence to one vector |
@@ -16,6 +17,7 @@
 
 from rnn_jax.models.forecaster import Forecaster
 from rnn_jax.models.gradient_flow import make_gradient_flow
+from rnn_jax.models.language_model import LanguageModel, Regularization
 from rnn_jax.models.outputs import Gaussian, Output, Point, Quantiles
 from rnn_jax.models.parameters import abstract, bind, num_params, pure, summary
 from rnn_jax.models.pooling import pool_steps
@@ -32,10 +34,12 @@ __all__ = [
     "FlaxCell",
     "Forecaster",
     "Gaussian",
+    "LanguageModel",
     "Output",
     "Point",
     "Quantiles",
     "Recurrent",
+    "Regularization",
     "SequenceModel",
     "TextClassifier",
     "abstract",

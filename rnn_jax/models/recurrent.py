@@ -16,6 +16,7 @@ from rnn_jax.backends import CHOICES
 from rnn_jax.cells import Cell
 from rnn_jax.cells.cell import zero_carry
 from rnn_jax.compose import Directions
+from rnn_jax.dropout import check_rate, drop_weights
 from rnn_jax.types import Array, Carry, DType, Key, Params, same_structure
 
 
@@ -74,6 +75,7 @@ class Recurrent(nnx.Module):
             evaluation mode (`module.eval()`) keys are not used; in neither, the keys decide.
         variational: one dropout mask per sequence instead of one per step.
         zoneout: share of the units that skip a step in training.
+        weight_drop: share of the recurrent weights that are absent from a call in training, see `rnn_jax.dropout`.
         dtype: of the computation; None: that of the parameters.
         param_dtype: of the parameters.
         backend, checkpoint_every, truncate_every: as in `unroll`.
@@ -112,6 +114,7 @@ class Recurrent(nnx.Module):
         dropout: float = 0.0,
         variational: bool = False,
         zoneout: float = 0.0,
+        weight_drop: float = 0.0,
         dtype: DType | None = None,
         param_dtype: DType = jnp.float32,
         backend: str = "auto",
@@ -120,8 +123,8 @@ class Recurrent(nnx.Module):
         rngs: nnx.Rngs,
         **options: Any,
     ):
-        compose.check_rate("dropout", dropout)
-        compose.check_rate("zoneout", zoneout)
+        for name, rate in (("dropout", dropout), ("zoneout", zoneout), ("weight_drop", weight_drop)):
+            check_rate(name, rate)
         if backend not in CHOICES:
             raise ValueError(f"unknown backend {backend!r}: take one of {', '.join(CHOICES)}")
         self.cell = cells.get(cell) if isinstance(cell, str) else cell
@@ -129,6 +132,7 @@ class Recurrent(nnx.Module):
         self.dropout = dropout
         self.variational = variational
         self.zoneout = zoneout
+        self.weight_drop = weight_drop
         self.dtype = dtype
         self.backend = backend
         self.checkpoint_every = checkpoint_every
@@ -197,9 +201,10 @@ class Recurrent(nnx.Module):
         if not time_major:
             xs = jnp.swapaxes(xs, 0, 1)
             mask, resets = (None if each is None else jnp.swapaxes(each, 0, 1) for each in (mask, resets))
+        key = self._key(rngs)
         carry, ys = compose.unroll_stack(
             self.cell,
-            self.params(),
+            self.params() if key is None else self._dropped(jax.random.fold_in(key, len(self.layers) * 2)),
             xs if self.dtype is None else xs.astype(self.dtype),
             carry=carry,
             hidden_size=self.hidden_size,
@@ -209,7 +214,7 @@ class Recurrent(nnx.Module):
             dropout_rate=self.dropout,
             variational=self.variational,
             zoneout_rate=self.zoneout,
-            key=self._key(rngs),
+            key=key,
             between=self._between,
             perturbations=self.perturbations,
             backend=self.backend,
@@ -219,11 +224,27 @@ class Recurrent(nnx.Module):
         return carry, ys if time_major else jnp.swapaxes(ys, 0, 1)
 
     def _key(self, rngs: nnx.Rngs | None) -> Key | None:
-        if not (self.dropout or self.zoneout) or self.deterministic:
+        if not (self.dropout or self.zoneout or self.weight_drop) or self.deterministic:
             return None
         if rngs is None and self.deterministic is False:
-            raise ValueError("dropout and zoneout draw in training mode: give rngs, or call eval() on the module")
+            raise ValueError(
+                "dropout, zoneout and weight_drop draw in training mode: give rngs, or call eval() on the module"
+            )
         return None if rngs is None else rngs.dropout()
+
+    def _dropped(self, key: Key) -> tuple[Params, ...]:
+        """`params` with some recurrent weights absent, of each layer and direction others."""
+        if not self.weight_drop:
+            return self.params()
+        dropped = []
+        for number, layer in enumerate(self.params()):
+            keys = jax.random.split(jax.random.fold_in(key, number))
+            if isinstance(layer, Directions):
+                each = (drop_weights(one, params, self.weight_drop) for one, params in zip(keys, layer, strict=True))
+                dropped.append(Directions(*each))
+            else:
+                dropped.append(drop_weights(keys[0], layer, self.weight_drop))
+        return tuple(dropped)
 
     def _between(self, layer: int, read: Array, ys: Array) -> Array:
         if self.residual and layer > 0:

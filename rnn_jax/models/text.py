@@ -6,11 +6,11 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from rnn_jax.compose import check_rate, dropout
 from rnn_jax.controls import length_mask
-from rnn_jax.models import last_output
+from rnn_jax.dropout import check_rate, dropout
 from rnn_jax.models.pooling import FINAL, POOLS, pool_steps
 from rnn_jax.models.recurrent import Recurrent
+from rnn_jax.models.sequence import last_output
 from rnn_jax.types import Array, DType, Key
 
 UNK = 1

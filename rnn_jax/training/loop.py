@@ -52,6 +52,11 @@ class Probe(NamedTuple):
     look: Callable[[Params, Any], dict[str, Array]]
 
 
+Feed = Callable[[int, int], dict[str, Any]]
+"""`(epoch, first) -> arrays`, of one shape: what the dispatch that begins with step `first` of an epoch finds in its
+data beside what it always finds there."""
+
+
 class Trained(NamedTuple):
     """What training leaves.
 
@@ -91,6 +96,7 @@ def train(
     workdir: Path,
     learning_rate: Callable[[int], SupportsFloat] | None = None,
     probe: Probe | None = None,
+    feed: Feed | None = None,
 ) -> Trained:
     """Trains one replica per seed until the last epoch or until early stopping has ended all of them.
 
@@ -111,6 +117,7 @@ def train(
         workdir: the run's folder; receives `metrics.jsonl`, `events/` and `checkpoints/`.
         learning_rate: `step -> rate`, for the log; None: not logged.
         probe: what to look at every so many steps; None: nothing.
+        feed: the part of the data that each dispatch takes, where it is not all on the device; None: `data` alone.
 
     Returns: `Trained`.
 
@@ -133,7 +140,11 @@ def train(
         states = jax.device_put(restored.state, functions.sharding)
     order_of = compiler(functions.order, states.seed, 0)
     order = order_of(states.seed, step // per_epoch)
-    run_steps = compiler(functions.steps, states, order, data, 0, 0, 0)
+
+    def fed(epoch: int, first: int) -> Any:
+        return data if feed is None else {**data, **jax.device_put(feed(epoch, first), functions.sharding)}
+
+    run_steps = compiler(functions.steps, states, order, fed(0, 0), 0, 0, 0)
     evaluate = compiler(functions.evaluate, states, data, 0)
 
     look = None if probe is None else jax.jit(probe.look)
@@ -153,7 +164,7 @@ def train(
                     count = min(count, probe.every - step % probe.every)
 
                 started = time.perf_counter()
-                states, summary = run_steps(states, order, data, epoch, first, count)
+                states, summary = run_steps(states, order, fed(epoch, first), epoch, first, count)
                 summary = jax.block_until_ready(summary)
                 clocks["train_seconds"] += time.perf_counter() - started
                 _check_finite(_by_name(summary), f"within steps {step + 1} to {step + count}", seeds, checkpoints)

@@ -1,6 +1,6 @@
 """What moves while one seed is trained: how it starts, how a gradient moves it, what an evaluation makes of it."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -22,6 +22,7 @@ class TrainState(NamedTuple):
         best_epoch: `[]` int32, epochs done when it was reached.
         stale: `[]` int32, evaluations since then.
         active: `[]` bool; False: stopped early, nothing changes any more.
+        carry: what the batches so far have left, of a task whose batches follow each other; else None.
     """
 
     seed: Array
@@ -33,9 +34,12 @@ class TrainState(NamedTuple):
     best_epoch: Array
     stale: Array
     active: Array
+    carry: Any = None
 
 
-def init_state(seed: Array, params: Params, optimizer: optax.GradientTransformation, averaged: bool) -> TrainState:
+def init_state(
+    seed: Array, params: Params, optimizer: optax.GradientTransformation, averaged: bool, carry: Any = None
+) -> TrainState:
     """The state before the first step.
 
     Args:
@@ -43,6 +47,7 @@ def init_state(seed: Array, params: Params, optimizer: optax.GradientTransformat
         params: a pytree, the parameters to begin with.
         optimizer: whose state begins with them.
         averaged: whether an average of the parameters is kept; it begins with them.
+        carry: before the first batch.
 
     Returns: the state, in buffers of its own but for `params`.
     """
@@ -51,7 +56,8 @@ def init_state(seed: Array, params: Params, optimizer: optax.GradientTransformat
     # Copies: training consumes the buffers that it is given, and may not be given one twice.
     best = jax.tree.map(jnp.copy, params)
     average = jax.tree.map(jnp.copy, params) if averaged else None
-    return TrainState(seed, params, optimizer.init(params), average, best, best_loss, zero, zero, jnp.array(True))
+    active = jnp.array(True)
+    return TrainState(seed, params, optimizer.init(params), average, best, best_loss, zero, zero, active, carry)
 
 
 def apply_gradient(

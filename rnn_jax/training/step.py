@@ -41,15 +41,21 @@ class Task(NamedTuple):
         num_examples: how many examples `batch` can index.
         lengths: what a batch may be padded to, ascending; each is compiled once. None: batches of one shape.
         length_index: `[num_examples]`, the number of the smallest of `lengths` that holds each example.
+        init_carry: `() -> carry`, arrays `[B, ...]`, of a task whose batches go on where those before them ended: its
+            examples are taken in their order, b, b + B, b + 2 B, ... by row b of the batch, and its loss is
+            `(params, batch, key, carry) -> (scalar, (measures, carry))`.
+        keep_carry: an epoch begins with the carry that the one before has left, and not anew.
     """
 
     init: Callable[[Key], Params]
-    loss: Callable[[Params, Any, Key], tuple[Array, dict[str, Array]]]
+    loss: Callable[..., tuple[Array, Any]]
     batch: Callable[..., Any]
     evaluate: Callable[[Params, Any], dict[str, Array]]
     num_examples: int
     lengths: tuple[int, ...] | None = None
     length_index: np.ndarray | None = None
+    init_carry: Callable[[], Any] | None = None
+    keep_carry: bool = False
 
 
 class Recipe(NamedTuple):
@@ -84,7 +90,8 @@ class StepSummary(NamedTuple):
 def init(recipe: Recipe, seed: Array) -> TrainState:
     """The state of one seed, `[]` uint32, before the first step."""
     params = recipe.task.init(seed_key(seed, INIT))
-    return init_state(seed, params, recipe.optimizer, averaged=recipe.average_decay is not None)
+    carry = None if recipe.task.init_carry is None else recipe.task.init_carry()
+    return init_state(seed, params, recipe.optimizer, recipe.average_decay is not None, carry)
 
 
 def epoch_order(recipe: Recipe, seed: Array, epoch: ArrayLike) -> Array:
@@ -92,14 +99,16 @@ def epoch_order(recipe: Recipe, seed: Array, epoch: ArrayLike) -> Array:
 
     Step m takes those from m B to (m + 1) B.
     """
+    if recipe.task.init_carry is not None:
+        return jnp.arange(recipe.task.num_examples)
     if recipe.task.length_index is None:
         return shuffle(seed, epoch, recipe.task.num_examples)
     return shuffle_by_length(seed, epoch, recipe.task.length_index, recipe.batch_size)
 
 
 def loss_and_gradient(
-    task: Task, params: Params, indices: Array, data: Any, key: Key, length: Array | None = None
-) -> tuple[tuple[Array, dict[str, Array]], Params]:
+    task: Task, params: Params, indices: Array, data: Any, key: Key, length: Array | None = None, carry: Any = None
+) -> tuple[tuple[Array, tuple[dict[str, Array], Any]], Params]:
     """The loss of some examples and its gradient.
 
     Args:
@@ -109,17 +118,24 @@ def loss_and_gradient(
         data: what `task.batch` takes them from.
         key: draws dropout masks.
         length: `[]` integer, the number of the length to which they are padded, of a task with lengths.
+        carry: before them, of a task with carries.
 
-    Returns: `((loss [], measures), gradient)`, the gradient a pytree like `params`.
+    Returns: `((loss [], (measures, carry)), gradient)`, the gradient a pytree like `params`.
     """
 
-    def padded(to: tuple[int, ...], params: Params, indices: Array, data: Any, key: Key) -> Any:
-        return jax.value_and_grad(task.loss, has_aux=True)(params, task.batch(data, indices, *to), key)
+    def loss(params: Params, batch: Any, key: Key, carry: Any) -> tuple[Array, tuple[dict[str, Array], Any]]:
+        if task.init_carry is not None:
+            return task.loss(params, batch, key, carry)
+        value, measures = task.loss(params, batch, key)
+        return value, (measures, None)
+
+    def padded(to: tuple[int, ...], params: Params, indices: Array, data: Any, key: Key, carry: Any) -> Any:
+        return jax.value_and_grad(loss, has_aux=True)(params, task.batch(data, indices, *to), key, carry)
 
     if length is None:
-        return padded((), params, indices, data, key)
+        return padded((), params, indices, data, key, carry)
     branches = [partial(padded, (each,)) for each in task.lengths or ()]
-    return lax.switch(length, branches, params, indices, data, key)
+    return lax.switch(length, branches, params, indices, data, key, carry)
 
 
 def one_step(
@@ -143,13 +159,25 @@ def one_step(
     indices = lax.dynamic_slice_in_dim(order, position * recipe.batch_size + device * share, share)
     key = jax.random.fold_in(seed_key(state.seed, DROPOUT), step)
     key = jax.random.fold_in(key, device)
-    found = loss_and_gradient(recipe.task, state.params, indices, data, key, length)
+    carry = _carry_before(recipe, state, position)
+    own = jax.tree.map(lambda part: lax.dynamic_slice_in_dim(part, device * share, share), carry)
+    (loss, (measures, own)), gradient = loss_and_gradient(recipe.task, state.params, indices, data, key, length, own)
+    found = (loss, measures, gradient)
     if recipe.num_devices > 1:
         flat, unravel = ravel_pytree(found)  # one message instead of one per array
         found = unravel(lax.pmean(flat, "data"))
-    (loss, measures), gradient = found
+        own = jax.tree.map(lambda part: lax.all_gather(part, "data", tiled=True), own)
+    loss, measures, gradient = found
     state, norms = apply_gradient(state, gradient, recipe.optimizer, step, recipe.average_decay)
+    state = state._replace(carry=own)
     return state, StepSummary(loss, **norms, measures=measures)
+
+
+def _carry_before(recipe: Recipe, state: TrainState, position: Array) -> Any:
+    """The carry that a step begins with; None where the task has none."""
+    if recipe.task.init_carry is None or recipe.task.keep_carry:
+        return state.carry
+    return jax.tree.map(lambda new, old: jnp.where(position == 0, new, old), recipe.task.init_carry(), state.carry)
 
 
 def steps(

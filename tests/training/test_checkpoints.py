@@ -153,9 +153,9 @@ def truncate(path):
 
 
 def flip(path):
-    """One bit in the middle."""
+    """One bit, at a third."""
     content = bytearray(path.read_bytes())
-    content[len(content) // 2] ^= 1
+    content[len(content) // 3] ^= 1
     path.write_bytes(content)
 
 

@@ -102,7 +102,7 @@ class TestParts:
         data, indices, key = jnp.arange(EXAMPLES) / 10, jnp.array([1, 5]), jax.random.key(0)
         for number, length in enumerate(task.lengths):
             number = jnp.int32(number)
-            (loss, measures), gradient = loss_and_gradient(task, jnp.float32(3), indices, data, key, number)
+            (loss, (measures, _)), gradient = loss_and_gradient(task, jnp.float32(3), indices, data, key, number)
             assert (float(measures["length"]), float(gradient)) == (length, 6 * length)
             np.testing.assert_allclose(loss, 9 * length + 0.6, rtol=1e-6)
 

@@ -149,7 +149,7 @@ def arrived(monkeypatch):
         seen.update(options, optimizer=optimizer)
         return make_functions(task, optimizer, **options)
 
-    def train(functions, seeds, data, schedule, workdir, learning_rate, probe):
+    def train(functions, seeds, data, schedule, workdir, learning_rate, probe, feed):
         seen.update(seeds=seeds, schedule=schedule, learning_rate=learning_rate, probe=probe)
         raise Enough
 

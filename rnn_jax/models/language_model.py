@@ -1,0 +1,243 @@
+"""Recurrent language models: at every step a probability for each next token."""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+
+from rnn_jax import losses
+from rnn_jax.dropout import check_rate, dropout
+from rnn_jax.models.recurrent import Recurrent
+from rnn_jax.models.text import Embedding
+from rnn_jax.types import Array, Carry, DType, Key
+
+
+class Regularization(NamedTuple):
+    """What the loss of training has besides the cross-entropy, of the top layer's outputs h_t.
+
+    Attributes:
+        activation: alpha of alpha mean(h_t^2), of the outputs after dropout.
+        temporal: beta of beta mean((h_t - h_{t-1})^2), of those before.
+
+    Source: Merity, McCann and Socher, "Revisiting activation regularization for language RNNs", 2017.
+    """
+
+    activation: float = 0.0
+    temporal: float = 0.0
+
+
+UNREGULARIZED = Regularization()
+
+
+class LanguageModel(nnx.Module):
+    """Embedding, recurrent layers, a score per token.
+
+        x_t = E[token_t]        h_t = recurrent(x_t, ...)        scores_t = W h_t + b        P(token_{t+1}) = softmax
+
+    `tied`: W is E, and h_t is first projected to the embedding's size where that is another. The dropouts are those of
+    AWD-LSTM: whole rows of E (`embedding_dropout`), features of x (`input_dropout`), between layers (`dropout` with
+    `variational`), of the top outputs (`output_dropout`), of recurrent weights (`weight_drop`); but for the last, one
+    mask per sequence and call.
+
+    Args:
+        vocab_size: V.
+        embedding_size: D, features of a token.
+        cell: the name of a cell.
+        hidden_size: H.
+        tied: one table serves as E and W.
+        embedding_dropout, input_dropout, output_dropout: rates.
+        embedding_scale: standard deviation of E at the start.
+        num_classes: C, kinds of text; 0: one. Of several, `begin` makes the first carry of a text from its class.
+        rngs: draws the parameters.
+        options: of `Recurrent`, one direction.
+
+    Sources: Mikolov et al., "Recurrent neural network based language model", 2010; Zaremba, Sutskever and Vinyals,
+    "Recurrent neural network regularization", 2014; Inan, Khosravi and Socher, "Tying word vectors and word
+    classifiers", 2017; Press and Wolf, "Using the output embedding to improve language models", 2017; Merity, Keskar
+    and Socher, "Regularizing and optimizing LSTM language models", 2018.
+
+    Example:
+
+        >>> model = LanguageModel(100, 8, "lstm", 5, tied=True, rngs=nnx.Rngs(0))
+        >>> carry, hidden = model.read(jnp.array([[7, 2, 0], [3, 4, 5]]))
+        >>> hidden.shape, model.scores(hidden).shape
+        ((2, 3, 8), (2, 3, 100))
+    """
+
+    def __init__(
+        self,
+        vocab_size: int,
+        embedding_size: int,
+        cell: str,
+        hidden_size: int,
+        *,
+        tied: bool = False,
+        embedding_dropout: float = 0.0,
+        input_dropout: float = 0.0,
+        output_dropout: float = 0.0,
+        embedding_scale: float = 0.1,
+        num_classes: int = 0,
+        rngs: nnx.Rngs,
+        **options: Any,
+    ):
+        rates = {"embedding": embedding_dropout, "input": input_dropout, "output": output_dropout}
+        for name, rate in rates.items():
+            check_rate(f"{name}_dropout", rate)
+        if options.get("bidirectional"):
+            raise ValueError("a language model reads in one direction: what comes next is what it predicts")
+        dtype = options.get("param_dtype", jnp.float32)
+        self.embedding = Embedding(vocab_size, embedding_size, embedding_scale, dtype, rngs)
+        self.recurrent = Recurrent(cell, embedding_size, hidden_size, rngs=rngs, **options)
+        self.head = Head(self.recurrent.output_size, vocab_size, embedding_size if tied else None, dtype, rngs)
+        if num_classes:
+            shapes = jax.tree.leaves(self.recurrent.init_carry(1))
+            self.classes = nnx.List([Embedding(num_classes, leaf.shape[-1], 0.1, dtype, rngs) for leaf in shapes])
+        self.embedding_dropout = embedding_dropout
+        self.input_dropout = input_dropout
+        self.output_dropout = output_dropout
+
+    def begin(self, batch_size: int, labels: Array | None = None) -> tuple[Carry, ...]:
+        """The carries before a text, one per layer: zeros, or of classes `[B]` a learnt vector each."""
+        zeros = self.recurrent.init_carry(batch_size)
+        if labels is None:
+            return zeros
+        leaves, structure = jax.tree.flatten(zeros)
+        rows = [table(labels).astype(leaf.dtype) for table, leaf in zip(self.classes, leaves, strict=True)]
+        return jax.tree.unflatten(structure, rows)
+
+    def read(
+        self,
+        tokens: Array,
+        carry: tuple[Carry, ...] | None = None,
+        *,
+        resets: Array | None = None,
+        lengths: Array | None = None,
+    ) -> tuple[tuple[Carry, ...], Array]:
+        """Reads tokens `[B, T]`: the carries after them, and the states `[B, T, D or O]` that `scores` takes.
+
+        Args:
+            tokens: `[B, T]`.
+            carry: of an earlier call, for what comes after it; None: zeros.
+            resets: `[B, T]` bool: the carry is zeros before that token.
+            lengths: `[B]`; past it, padding.
+        """
+        carry, ys = self.recurrent(self.embedding(tokens), carry=carry, resets=resets, lengths=lengths)
+        return carry, self.head.states(ys)
+
+    def scores(self, states: Array) -> Array:
+        """States `[..., D or O]` to a score of each next token, `[..., V]`, in float32 or wider."""
+        weights, bias = self.head.weights(self.embedding)
+        wide = jnp.promote_types(states.dtype, jnp.float32)
+        return jnp.einsum("...h,vh->...v", states.astype(weights.dtype), weights, preferred_element_type=wide) + bias
+
+    def __call__(self, tokens: Array) -> Array:
+        """Tokens `[B, T]` to a score of each next token, `[B, T, V]`: what is learnt of `read`, from zeros."""
+        return self.scores(self.read(tokens)[1])
+
+    def token_losses(
+        self, tokens: Array, targets: Array, carry: tuple[Carry, ...] | None = None, *, resets: Array | None = None
+    ) -> tuple[tuple[Carry, ...], Array]:
+        """The carries after tokens `[B, T]`, and the loss of each target, nats `[B, T]`, without dropout."""
+        carry, states = self.read(tokens, carry, resets=resets)
+        weights, bias = self.head.weights(self.embedding)
+        flat = states.reshape(-1, states.shape[-1]).astype(weights.dtype)
+        return carry, losses.token_losses(flat, weights, bias, targets.ravel()).reshape(targets.shape)
+
+    def loss(
+        self,
+        tokens: Array,
+        targets: Array,
+        carry: tuple[Carry, ...] | None = None,
+        *,
+        resets: Array | None = None,
+        lengths: Array | None = None,
+        regularization: Regularization = UNREGULARIZED,
+        num_samples: int = 0,
+        rngs: nnx.Rngs | None = None,
+    ) -> tuple[Array, tuple[tuple[Carry, ...], Array]]:
+        """The loss of training, `[]` nats per token.
+
+        Args:
+            tokens: `[B, T]`.
+            targets: `[B, T]`, what comes next.
+            carry: before the first token; None: zeros.
+            resets: `[B, T]` bool: the carry is zeros before that token.
+            lengths: `[B]`; past it, padding, which has no loss.
+            regularization: what is added to it.
+            num_samples: of the sampled softmax; 0: the exact loss.
+            rngs: draws masks and samples from its `dropout` stream; None: no dropout.
+
+        Returns: the loss, the carries after the tokens, and the cross-entropy alone.
+        """
+        xs = self._embed(tokens, rngs)
+        carry, ys = self.recurrent(xs, carry=carry, resets=resets, lengths=lengths, time_major=True, rngs=rngs)
+        dropped = ys if rngs is None else dropout(rngs.dropout(), ys, self.output_dropout, variational=True)
+        steps, batch = tokens.shape[1], tokens.shape[0]
+        lengths = jnp.full(batch, steps) if lengths is None else lengths
+        valid = jnp.arange(steps)[:, None] < lengths
+        shares = (valid / jnp.maximum(valid.sum(), 1)).ravel().astype(jnp.float32)
+        weights, bias = self.head.weights(self.embedding)
+        states = self.head.states(dropped).astype(weights.dtype)
+        flat = (states.reshape(-1, states.shape[-1]), weights, bias, targets.T.ravel(), shares)
+        if num_samples:
+            assert rngs is not None
+            entropy = losses.sampled_cross_entropy(rngs.dropout(), *flat, num_samples)
+        else:
+            entropy = losses.cross_entropy(*flat)
+        total = entropy
+        if regularization.activation:
+            total += regularization.activation * _mean_square(dropped, valid)
+        if regularization.temporal:
+            total += regularization.temporal * _mean_square(ys[1:] - ys[:-1], valid[1:])
+        return total, (carry, entropy)
+
+    def _embed(self, tokens: Array, rngs: nnx.Rngs | None) -> Array:
+        """x `[T, B, D]`, with the dropouts below the layers."""
+        if rngs is None:
+            return self.embedding(tokens.T)
+        xs = self.embedding(tokens.T)
+        if self.embedding_dropout:
+            xs = xs * _kept_tokens(rngs.dropout(), self.embedding.table.shape[0], self.embedding_dropout)[tokens.T]
+        return dropout(rngs.dropout(), xs, self.input_dropout, variational=True)
+
+
+class Head(nnx.Module):
+    """From the top outputs to scores: W and b; tied to an embedding of size D, b and, where O is not D, a projection.
+
+    Args:
+        input_size: O.
+        vocab_size: V.
+        tied_size: D of the embedding that is W; None: W `[V, O]` is here.
+        dtype: of the parameters.
+        rngs: draws them.
+    """
+
+    def __init__(self, input_size: int, vocab_size: int, tied_size: int | None, dtype: DType, rngs: nnx.Rngs):
+        self.bias = nnx.Param(jnp.zeros(vocab_size, dtype))
+        self.tied = tied_size is not None
+        if tied_size is None:
+            scale = input_size**-0.5
+            table = jax.random.uniform(rngs.params(), (vocab_size, input_size), dtype, -scale, scale)
+            self.table = nnx.Param(table)
+        elif tied_size != input_size:
+            self.projection = nnx.Linear(input_size, tied_size, use_bias=False, param_dtype=dtype, rngs=rngs)
+
+    def states(self, ys: Array) -> Array:
+        """Outputs `[..., O]` to what W multiplies."""
+        return self.projection(ys.astype(self.bias.dtype)) if hasattr(self, "projection") else ys
+
+    def weights(self, embedding: Embedding) -> tuple[Array, Array]:
+        """W `[V, D or O]` and b `[V]`."""
+        return (embedding.table if self.tied else self.table)[...], self.bias[...]
+
+
+def _kept_tokens(key: Key, vocab_size: int, rate: float) -> Array:
+    """`[V, 1]`: 1 / (1 - rate) for tokens that are there in this call, 0 for those that are absent."""
+    return dropout(key, jnp.ones((vocab_size, 1)), rate)
+
+
+def _mean_square(values: Array, valid: Array) -> Array:
+    """Over features and valid steps: values `[T, B, H]`, valid `[T, B]`."""
+    values = jnp.where(valid[..., None], values.astype(jnp.float32), 0)
+    return jnp.sum(values**2) / jnp.maximum(valid.sum() * values.shape[-1], 1)
