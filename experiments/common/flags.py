@@ -34,12 +34,16 @@ class UsageError(Exception):
     """Bad input on the command line or in a file it names; the message is one line that says what to do."""
 
 
+GIVEN = object()
+"""In a row of `When`: whatever value the flag has on the command line."""
+
+
 class When(NamedTuple):
     """Other defaults where a flag has a certain value.
 
     Attributes:
         name: of the flag that decides.
-        value: what it has.
+        value: what it has; `GIVEN`: any, on the command line.
         defaults: by name the values of flags that are not given.
     """
 
@@ -151,7 +155,7 @@ def parse_given(config_class: type[Config], arguments: Sequence[str]) -> tuple[C
         value = values[field.name].value
         found[field.name] = _listed(field.name, kind, value or ()) if several else value
     for row in getattr(config_class, "DEFAULTS", ()):
-        if found[row.name] == row.value:
+        if row.name in given if row.value is GIVEN else found[row.name] == row.value:
             found |= {name: value for name, value in row.defaults.items() if name not in given}
     config = config_class(**found)
     _check_limits(config)
@@ -210,7 +214,8 @@ def help_text(config_class: type) -> str:
         lines.append(f"  --{field.name}={default}\n      {field.metadata['help']}{words}")
     for row in getattr(config_class, "DEFAULTS", ()):
         others = " ".join(f"--{name}={written(value)}" for name, value in row.defaults.items())
-        lines.append(f"\nWith --{row.name}={written(row.value)}, where not given:\n  {others}")
+        value = row.name.upper() if row.value is GIVEN else written(row.value)
+        lines.append(f"\nWith --{row.name}={value}, where not given:\n  {others}")
     return "\n".join(lines)
 
 

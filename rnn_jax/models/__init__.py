@@ -9,6 +9,7 @@
 | `LanguageModel`, `Regularization` | at every step a probability for each next token; what its loss has besides |
 | `SequenceModel` | recurrent layers and a linear read-out, of the end or of every step |
 | `TextClassifier`, `BagClassifier`, `FlattenClassifier` | tokens in, a score per class out |
+| `text_losses` | the loss of every token of a whole text |
 | `last_output`, `pool_steps` | from a sequence to one vector |
 | `pure`, `bind`, `abstract` | a module as a pure function of its parameters; with given ones; with shapes alone |
 | `num_params`, `summary` | how many parameters there are, and where |
@@ -21,6 +22,7 @@ from rnn_jax.models.language_model import LanguageModel, Regularization
 from rnn_jax.models.outputs import Gaussian, Output, Point, Quantiles
 from rnn_jax.models.parameters import abstract, bind, num_params, pure, summary
 from rnn_jax.models.pooling import pool_steps
+from rnn_jax.models.reading import text_losses
 from rnn_jax.models.recurrent import GRU, LSTM, RNN, FlaxCell, Recurrent
 from rnn_jax.models.sequence import SequenceModel, last_output
 from rnn_jax.models.text import BagClassifier, FlattenClassifier, TextClassifier
@@ -50,4 +52,5 @@ __all__ = [
     "pool_steps",
     "pure",
     "summary",
+    "text_losses",
 ]

@@ -1,0 +1,1 @@
+"""`language_model`: from counts to a recurrent generator."""

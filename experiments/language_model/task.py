@@ -1,0 +1,241 @@
+"""A text as streams, and a language model's training task on them as pure functions."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+
+from experiments.common.command import data_folder
+from experiments.common.fit import Fitted, Look, fit, initializer
+from experiments.common.flags import UsageError
+from experiments.common.training import recurrent_options
+from experiments.language_model.flags import LanguageConfig
+from rnn_jax import models
+from rnn_jax.data import language
+from rnn_jax.data.language.corpus import Corpus, Split
+from rnn_jax.data.language.streams import Streams
+from rnn_jax.models import LanguageModel, Regularization, text_losses
+from rnn_jax.models.feedforward_language_model import FeedForwardLanguageModel
+from rnn_jax.training.loop import Feed, steps_per_dispatch
+from rnn_jax.training.step import Task
+from rnn_jax.types import Array, Params
+
+EVALUATION_STREAMS = 16
+WARM_UP = 128
+"""Of validation while training goes on; the figures at its end are of one stream over the whole split."""
+LOOK_STEPS = 256
+
+
+def read_corpus(config: LanguageConfig, workdir: Path | None = None) -> Corpus:
+    """The text that the flags name, as tokens. Raises `DataError`."""
+    level = config.level or language.DATASETS[config.source].level
+    corpus = language.read(
+        config.source,
+        data_folder(config),
+        level=level,
+        vocab_size=config.vocab_size,
+        min_freq=config.min_freq,
+        text=config.text or None,
+        store=workdir,
+        num_tokens=config.num_tokens,
+    )
+    return backwards(corpus) if config.reverse else corpus
+
+
+def backwards(corpus: Corpus) -> Corpus:
+    """The same texts from their end to their beginning."""
+
+    def turned(split: Split) -> Split:
+        documents = split.documents
+        if documents is not None:
+            ends = np.append(documents.starts[1:], len(split.tokens))
+            labels = None if documents.labels is None else documents.labels[::-1]
+            documents = documents._replace(starts=(len(split.tokens) - ends)[::-1], labels=labels)
+        return split._replace(tokens=split.tokens[::-1], documents=documents)
+
+    return corpus._replace(
+        train=turned(corpus.train), validation=turned(corpus.validation), test=turned(corpus.test)
+    )
+
+
+def first_token(corpus: Corpus, before: Split) -> int:
+    """What is read before a split: what ends a text, or the last token of the split before it."""
+    return int(before.tokens[-1]) if corpus.end is None else corpus.end
+
+
+def make_model(
+    config: LanguageConfig, rngs: nnx.Rngs, *, vocab_size: int, num_classes: int = 0, cell: str | None = None
+) -> LanguageModel:
+    """The recurrent model that the flags describe, or one with another cell."""
+    options = recurrent_options(config)
+    options.pop("bidirectional")
+    return LanguageModel(
+        vocab_size,
+        config.embedding_size,
+        cell or config.cell,
+        config.hidden_size,
+        tied=config.tied,
+        embedding_dropout=config.embedding_dropout,
+        input_dropout=config.input_dropout,
+        output_dropout=config.output_dropout,
+        embedding_scale=config.embedding_scale,
+        num_classes=num_classes,
+        weight_drop=config.weight_drop,
+        residual=config.residual,
+        layer_norm=config.layer_norm,
+        rngs=rngs,
+        **options,
+    )
+
+
+def make_feedforward(config: LanguageConfig, rngs: nnx.Rngs, *, vocab_size: int) -> FeedForwardLanguageModel:
+    """The network of a fixed context."""
+    return FeedForwardLanguageModel(
+        vocab_size,
+        config.embedding_size,
+        config.context,
+        config.hidden_size,
+        dropout=config.output_dropout,
+        embedding_scale=config.embedding_scale,
+        rngs=rngs,
+    )
+
+
+def make_task(config: LanguageConfig, corpus: Corpus, model: Any) -> tuple[Task, Feed]:
+    """Training on streams as pure functions, and what feeds it.
+
+    Args:
+        config: the flags.
+        corpus: what is read.
+        model: of `rnn_jax.models.abstract`: recurrent, or of a fixed context.
+    """
+    streams = Streams(
+        corpus.train.tokens, config.batch_size, config.num_steps, config.seed, config.epoch_carry == "zeros"
+    )
+    chunk = steps_per_dispatch(max(streams.num_chunks, 1), config.steps_per_dispatch)
+    loss_of, _ = models.pure(model, "loss")
+    losses_of, initial = models.pure(model, "token_losses")
+    begin, _ = models.pure(model, "begin")
+    recurrent = isinstance(model, LanguageModel)
+    options: dict[str, Any] = {}
+    if recurrent:
+        penalties = Regularization(config.activation_penalty, config.temporal_penalty)
+        options = {"regularization": penalties, "num_samples": config.sampled}
+    reset_at = corpus.end if config.resets else None
+
+    def feed(epoch: int, first: int) -> dict[str, Any]:
+        return {"tokens": streams.read(epoch, first, chunk), "first": np.int32(first)}
+
+    def zeros(rows: int) -> Any:
+        return jax.tree.map(
+            lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), jax.eval_shape(lambda p: begin(p, rows), initial)
+        )
+
+    def batch(data: dict[str, Array], indices: Array) -> tuple[Array, Array]:
+        rows = indices % config.batch_size
+        start = (indices[0] // config.batch_size - data["first"]) * config.num_steps
+        found = jax.lax.dynamic_slice_in_dim(data["tokens"], start, config.num_steps + 1, axis=1)[rows]
+        return found[:, :-1], found[:, 1:]
+
+    def loss(params: Params, batch: tuple[Array, Array], key: Array, carry: Any) -> tuple[Array, Any]:
+        resets = None if reset_at is None else batch[0] == reset_at
+        value, (carry, entropy) = loss_of(
+            params, *batch, carry, resets=resets, rngs=nnx.Rngs(dropout=key), **options
+        )
+        return value, ({"cross_entropy": entropy}, jax.lax.stop_gradient(carry))
+
+    def evaluate(params: Params, data: dict[str, Array]) -> dict[str, Array]:
+        found = text_losses(
+            losses_of,
+            params,
+            begin(params, EVALUATION_STREAMS),
+            data["validation"],
+            first_token(corpus, corpus.train),
+            reset_at=reset_at,
+            num_streams=EVALUATION_STREAMS,
+            warm_up=WARM_UP,
+            chunk=config.num_steps,
+        )
+        return {"loss": found.mean()}
+
+    task = Task(
+        initializer(lambda rngs: rngs),
+        loss,
+        batch,
+        evaluate,
+        streams.num_chunks * config.batch_size,
+        init_carry=lambda: zeros(config.batch_size),
+        keep_carry=config.epoch_carry == "keep",
+    )
+    return task, feed
+
+
+def fit_model(
+    name: str,
+    config: LanguageConfig,
+    corpus: Corpus,
+    make: Callable[[nnx.Rngs], nnx.Module],
+    workdir: Path,
+    fingerprint: str,
+) -> Fitted:
+    """Trains a model of any kind in `workdir`."""
+    model = models.abstract(make)
+    task, feed = make_task(config, corpus, model)
+    if task.num_examples == 0:
+        raise UsageError(
+            f"--batch_size={config.batch_size} --num_steps={config.num_steps}: the text has only "
+            f"{len(corpus.train.tokens):,} tokens to train on, less than one chunk for each stream"
+        )
+    return fit(
+        config,
+        name,
+        task._replace(init=initializer(make)),
+        model,
+        {"validation": corpus.validation.tokens},
+        workdir,
+        fingerprint=fingerprint,
+        average_decay=config.average_decay or None,
+        look=make_look(config, corpus) if isinstance(model, LanguageModel) else None,
+        feed=feed,
+    )
+
+
+def test_losses(config: LanguageConfig, corpus: Corpus, model: Any, fitted: Fitted, split: str = "test") -> np.ndarray:
+    """The loss of every token of a split, read from its beginning to its end: nats `[S, N]`."""
+    losses_of, _ = models.pure(model, "token_losses")
+    begin, _ = models.pure(model, "begin")
+    before = corpus.validation if split == "test" and corpus.test is not corpus.validation else corpus.train
+    reset_at = corpus.end if config.resets else None
+
+    def of(params: Params, tokens: Array) -> Array:
+        first = first_token(corpus, before)
+        return text_losses(losses_of, params, begin(params, 1), tokens, first, reset_at=reset_at)
+
+    return np.asarray(fitted.of_each_seed(of, getattr(corpus, split).tokens), np.float64)
+
+
+def best_score(scores: Array) -> Array:
+    """How sure the model is of the token that it holds for the likeliest: scores `[B, T, V]` to nats `[B]`."""
+    return jax.nn.log_softmax(scores[:, -1].astype(jnp.float32)).max(axis=-1)
+
+
+def make_look(config: LanguageConfig, corpus: Corpus, count: int = 16) -> Look:
+    """The gradient of the last step's surest prediction, in pieces of validation text, spread evenly."""
+    steps = min(LOOK_STEPS, len(corpus.validation.tokens))
+    starts = np.linspace(0, len(corpus.validation.tokens) - steps, count).astype(int)
+    rows = starts[:, None] + np.arange(steps)
+
+    def take(data: dict[str, Array]) -> tuple[tuple[Any, ...], Array | None]:
+        return (data["validation"][rows].astype(jnp.int32),), None
+
+    return Look(take, best_score, "the likeliest next token")
+
+
+def look_at(config: LanguageConfig, count: int) -> tuple[Look, Any]:
+    """Where to look at a trained model, and the data for it."""
+    corpus = read_corpus(config)
+    return make_look(config, corpus, min(count, 16)), jax.device_put({"validation": corpus.validation.tokens})

@@ -1,0 +1,122 @@
+"""The neural probabilistic language model: the next token from a fixed number of tokens before it."""
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+
+from rnn_jax import losses
+from rnn_jax.dropout import check_rate, dropout
+from rnn_jax.models.text import Embedding
+from rnn_jax.types import Array, DType
+
+
+class FeedForwardLanguageModel(nnx.Module):
+    """A network without recurrence over the last n tokens.
+
+        x_t = (E[token_{t-n+1}], ..., E[token_t])        a_t = tanh(x_t H + d)        scores_t = a_t U + x_t W + b
+
+    The carry of this model is what it reads of the past: the last n - 1 tokens. So it reads streams as a recurrent
+    model does.
+
+    Args:
+        vocab_size: V.
+        embedding_size: D.
+        context: n.
+        hidden_size: of a.
+        direct: whether there is W, the direct connections.
+        dropout: of x and a, in training.
+        embedding_scale: standard deviation of E at the start.
+        param_dtype: of the parameters.
+        rngs: draws them.
+
+    Source: Bengio, Ducharme, Vincent and Jauvin, "A neural probabilistic language model", 2003.
+
+    >>> model = FeedForwardLanguageModel(100, 8, 4, 16, rngs=nnx.Rngs(0))
+    >>> model(jnp.array([[7, 2, 0], [3, 4, 5]])).shape
+    (2, 3, 100)
+    """
+
+    def __init__(
+        self,
+        vocab_size: int,
+        embedding_size: int,
+        context: int,
+        hidden_size: int,
+        *,
+        direct: bool = True,
+        dropout: float = 0.0,
+        embedding_scale: float = 0.1,
+        param_dtype: DType = jnp.float32,
+        rngs: nnx.Rngs,
+    ):
+        if context < 1:
+            raise ValueError(f"context must be at least 1 token, got {context}")
+        check_rate("dropout", dropout)
+        inputs = context * embedding_size
+        self.embedding = Embedding(vocab_size, embedding_size, embedding_scale, param_dtype, rngs)
+        self.hidden = nnx.Linear(inputs, hidden_size, param_dtype=param_dtype, rngs=rngs)
+        features = hidden_size + direct * inputs
+        scale = features**-0.5
+        self.table = nnx.Param(
+            jax.random.uniform(rngs.params(), (vocab_size, features), param_dtype, -scale, scale)
+        )
+        self.bias = nnx.Param(jnp.zeros(vocab_size, param_dtype))
+        self.context = context
+        self.direct = direct
+        self.dropout = dropout
+
+    def begin(self, batch_size: int) -> Array:
+        """What stands before a text: `[B, n - 1]` times token 0."""
+        return jnp.zeros((batch_size, self.context - 1), jnp.int32)
+
+    def read(
+        self, tokens: Array, carry: Array | None = None, *, resets: Array | None = None, rngs: nnx.Rngs | None = None
+    ) -> tuple[Array, Array]:
+        """Tokens `[B, T]`: the carry after them and features `[B, T, F]`, of which `scores` is linear.
+
+        `resets` is taken and not used: n tokens are soon past a border.
+        """
+        del resets
+        tokens = tokens.astype(jnp.int32)
+        whole = jnp.concatenate((self.begin(len(tokens)) if carry is None else carry, tokens), axis=1)
+        steps = tokens.shape[1]
+        windows = jnp.stack([whole[:, i : i + steps] for i in range(self.context)], axis=-1)
+        xs = self.embedding(windows).reshape(*tokens.shape, -1)
+        if rngs is not None:
+            xs = dropout(rngs.dropout(), xs, self.dropout)
+        hidden = jnp.tanh(self.hidden(xs))
+        if rngs is not None:
+            hidden = dropout(rngs.dropout(), hidden, self.dropout)
+        return whole[:, steps:], jnp.concatenate((hidden, xs), axis=-1) if self.direct else hidden
+
+    def scores(self, states: Array) -> Array:
+        """Features `[..., F]` to a score of each next token, `[..., V]`."""
+        return jnp.einsum("...f,vf->...v", states, self.table[...]) + self.bias[...]
+
+    def __call__(self, tokens: Array) -> Array:
+        """Tokens `[B, T]` to a score of each next token, `[B, T, V]`."""
+        return self.scores(self.read(tokens)[1])
+
+    def token_losses(
+        self, tokens: Array, targets: Array, carry: Array | None = None, *, resets: Array | None = None
+    ) -> tuple[Array, Array]:
+        """The carry after tokens `[B, T]`, and the loss of each target, nats `[B, T]`, without dropout."""
+        carry, states = self.read(tokens, carry, resets=resets)
+        flat = states.reshape(-1, states.shape[-1])
+        return carry, losses.token_losses(flat, self.table[...], self.bias[...], targets.ravel()).reshape(targets.shape)
+
+    def loss(
+        self,
+        tokens: Array,
+        targets: Array,
+        carry: Array | None = None,
+        *,
+        resets: Array | None = None,
+        rngs: nnx.Rngs | None = None,
+    ) -> tuple[Array, tuple[Array, Array]]:
+        """The mean loss over tokens `[B, T]`, nats; the carry after them; and the loss again, as nothing is added."""
+        carry, states = self.read(tokens, carry, resets=resets, rngs=rngs)
+        flat = states.reshape(-1, states.shape[-1])
+        shares = jnp.full(targets.size, 1 / targets.size)
+        entropy = losses.cross_entropy(flat, self.table[...], self.bias[...], targets.ravel(), shares)
+        return entropy, (carry, entropy)
