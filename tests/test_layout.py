@@ -41,6 +41,7 @@ AROUND = {
     "conformal": set(),
     "importance": {"forecast_metrics"},
     "plotting": {"extras"},
+    "ngrams": set(),
     "data": {"extras", "files"},
     "training": BASE | {"extras", "files", "data"},
     "models": set(CORE),

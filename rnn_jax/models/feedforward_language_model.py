@@ -57,9 +57,7 @@ class FeedForwardLanguageModel(nnx.Module):
         self.hidden = nnx.Linear(inputs, hidden_size, param_dtype=param_dtype, rngs=rngs)
         features = hidden_size + direct * inputs
         scale = features**-0.5
-        self.table = nnx.Param(
-            jax.random.uniform(rngs.params(), (vocab_size, features), param_dtype, -scale, scale)
-        )
+        self.table = nnx.Param(jax.random.uniform(rngs.params(), (vocab_size, features), param_dtype, -scale, scale))
         self.bias = nnx.Param(jnp.zeros(vocab_size, param_dtype))
         self.context = context
         self.direct = direct

@@ -125,6 +125,11 @@ class LanguageModel(nnx.Module):
         carry, ys = self.recurrent(self.embedding(tokens), carry=carry, resets=resets, lengths=lengths)
         return carry, self.head.states(ys)
 
+    def step(self, carry: tuple[Carry, ...], token: Array) -> tuple[tuple[Carry, ...], Array]:
+        """Reads one token `[B]`: the carries after it, and a score of each next token, `[B, V]`."""
+        carry, y = self.recurrent.step(carry, self.embedding(token))
+        return carry, self.scores(self.head.states(y))
+
     def scores(self, states: Array) -> Array:
         """States `[..., D or O]` to a score of each next token, `[..., V]`, in float32 or wider."""
         weights, bias = self.head.weights(self.embedding)

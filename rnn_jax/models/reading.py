@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 from jax import lax
 
@@ -49,9 +48,7 @@ def text_losses(
     whole = jnp.concatenate((jnp.asarray(first, tokens.dtype)[None], tokens)).astype(jnp.int32)
     places = jnp.arange(num_streams)[:, None] * part - warm_up + jnp.arange(steps + 1)
     rows = whole[jnp.clip(places, 0, size)]  # before the text `first` again; behind it what does not count
-    inputs, targets = (
-        jnp.moveaxis(each.reshape(num_streams, -1, chunk), 1, 0) for each in (rows[:, :-1], rows[:, 1:])
-    )
+    inputs, targets = (jnp.moveaxis(each.reshape(num_streams, -1, chunk), 1, 0) for each in (rows[:, :-1], rows[:, 1:]))
 
     def read(carry: Any, both: tuple[Array, Array]) -> tuple[Any, Array]:
         resets = None if reset_at is None else both[0] == reset_at
