@@ -25,6 +25,9 @@ EXPERIMENTS = {
     ),
     "imdb": Entry("experiments.imdb", "classify film reviews, against a linear classifier of word n-grams"),
     "ntc_scv": Entry("experiments.ntc_scv", "the same for Vietnamese restaurant reviews"),
+    "language_model": Entry(
+        "experiments.language_model.__main__", "predict the next character or word, against n-grams; write texts"
+    ),
     "vanishing": Entry("experiments.vanishing.__main__", "where the gradient goes, by cell, initialization and length"),
     "memory": Entry("experiments.memory.__main__", "learn what takes a long memory: adding, copying, MNIST by pixels"),
     "spelled_out": Entry("experiments.spelled_out", "train with nothing but the hand-derived gradient"),

@@ -136,6 +136,14 @@ def costs(found: Mapping[str, Any]) -> str:
     )
 
 
+def cell(entry: Mapping[str, Any], digits: int) -> str:
+    """A metric over seeds as a table has it: `mean ± std` where there are several."""
+    if entry["mean"] is None:
+        return "undefined"
+    several = len(entry["values"]) > 1
+    return f"{entry['mean']:.{digits}f}" + (f" ± {entry['std']:.{digits}f}" if several else "")
+
+
 def table(rows: Mapping[str, Mapping[str, Any]], columns: Sequence[str], digits: int = 4) -> str:
     """A Markdown table of metrics: a row per name, `mean +- std` where there are several seeds.
 
@@ -146,14 +154,8 @@ def table(rows: Mapping[str, Mapping[str, Any]], columns: Sequence[str], digits:
     | naive | 3.00        |
     """
 
-    def cell(entry: Mapping[str, Any]) -> str:
-        if entry["mean"] is None:
-            return "undefined"
-        several = len(entry["values"]) > 1
-        return f"{entry['mean']:.{digits}f}" + (f" ± {entry['std']:.{digits}f}" if several else "")
-
     body = [
-        [name, *(cell(metrics[column]) if column in metrics else "" for column in columns)]
+        [name, *(cell(metrics[column], digits) if column in metrics else "" for column in columns)]
         for name, metrics in rows.items()
     ]
     return tabulate(body, headers=["", *columns], tablefmt="pipe", disable_numparse=True)

@@ -57,9 +57,7 @@ def backwards(corpus: Corpus) -> Corpus:
             documents = documents._replace(starts=(len(split.tokens) - ends)[::-1], labels=labels)
         return split._replace(tokens=split.tokens[::-1], documents=documents)
 
-    return corpus._replace(
-        train=turned(corpus.train), validation=turned(corpus.validation), test=turned(corpus.test)
-    )
+    return corpus._replace(train=turned(corpus.train), validation=turned(corpus.validation), test=turned(corpus.test))
 
 
 def first_token(corpus: Corpus, before: Split) -> int:
@@ -143,9 +141,7 @@ def make_task(config: LanguageConfig, corpus: Corpus, model: Any) -> tuple[Task,
 
     def loss(params: Params, batch: tuple[Array, Array], key: Array, carry: Any) -> tuple[Array, Any]:
         resets = None if reset_at is None else batch[0] == reset_at
-        value, (carry, entropy) = loss_of(
-            params, *batch, carry, resets=resets, rngs=nnx.Rngs(dropout=key), **options
-        )
+        value, (carry, entropy) = loss_of(params, *batch, carry, resets=resets, rngs=nnx.Rngs(dropout=key), **options)
         return value, ({"cross_entropy": entropy}, jax.lax.stop_gradient(carry))
 
     def evaluate(params: Params, data: dict[str, Array]) -> dict[str, Array]:
@@ -204,7 +200,7 @@ def fit_model(
     )
 
 
-def test_losses(config: LanguageConfig, corpus: Corpus, model: Any, fitted: Fitted, split: str = "test") -> np.ndarray:
+def split_losses(config: LanguageConfig, corpus: Corpus, model: Any, fitted: Fitted, split: str = "test") -> np.ndarray:
     """The loss of every token of a split, read from its beginning to its end: nats `[S, N]`."""
     losses_of, _ = models.pure(model, "token_losses")
     begin, _ = models.pure(model, "begin")
@@ -239,3 +235,8 @@ def look_at(config: LanguageConfig, count: int) -> tuple[Look, Any]:
     """Where to look at a trained model, and the data for it."""
     corpus = read_corpus(config)
     return make_look(config, corpus, min(count, 16)), jax.device_put({"validation": corpus.validation.tokens})
+
+
+def cleaning(config: LanguageConfig) -> str | None:
+    """What a prompt has to go through, as the texts did: a key of `rnn_jax.data.text.CLEANING`, or None."""
+    return language.DATASETS[config.source].cleaning

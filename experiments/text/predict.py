@@ -31,17 +31,17 @@ def predict(config: TextConfig, folder: Path, lines: BinaryIO | None = None) -> 
             print(json.dumps(answer, ensure_ascii=False), flush=True)
 
 
-def load(folder: Path) -> Any:
-    """The function `texts -> answers` of a run folder, with the first seed's best parameters."""
-    restored = restore(folder, "workdir")
+def load(folder: Path, flag: str = "workdir") -> Any:
+    """The function `texts -> answers` of a run folder, with the first seed's best parameters; `flag` names the folder."""
+    restored = restore(folder, flag)
     if "classes" not in restored.results:
-        raise UsageError(f"--workdir={folder}: a run of {restored.name}, which classifies no texts")
+        raise UsageError(f"--{flag}={folder}: a run of {restored.name}, which classifies no texts")
     run, classes = restored.config, restored.results["classes"]
     try:
         words = vocabulary.load(folder / "tokenizer.json")
         ratios = count_ratios.load(folder / "count_ratios.npz")
     except ValueError as error:
-        raise UsageError(f"--workdir={folder}: {error}") from error
+        raise UsageError(f"--{flag}={folder}: {error}") from error
     apply, _ = models.pure(restored.model)
     params = jax.device_put(restored.params)
     clean = CLEANING[run.cleaning]

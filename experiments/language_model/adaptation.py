@@ -1,0 +1,99 @@
+"""A trained model that follows the text it reads: dynamic evaluation, and a cache of what was said."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from experiments.common.fit import Fitted
+from experiments.language_model import task
+from experiments.language_model.flags import LanguageConfig
+from rnn_jax import dynamic_evaluation, models, neural_cache
+from rnn_jax.data.language.corpus import Corpus
+from rnn_jax.types import Array, Params
+
+CHUNK = 20
+"""Tokens between two steps of dynamic evaluation."""
+RATES, DECAYS = (5e-5, 1e-4, 2e-4), (1e-3, 5e-3)
+"""Of dynamic evaluation, tried on the beginning of the validation split."""
+WINDOWS, THETAS, SHARES = (500, 2000), (0.1, 0.2, 0.4, 0.8), (0.05, 0.1, 0.2, 0.3)
+"""Of the cache, tried on the validation split."""
+TRIED = 20_000
+"""Tokens of the validation split on which settings are tried."""
+TRAINING_TOKENS = 40_000
+"""Tokens of the training split from which the size of gradients is taken."""
+
+
+def adapted(config: LanguageConfig, corpus: Corpus, model: Any, fitted: Fitted) -> Iterator[tuple[str, np.ndarray]]:
+    """By the name of its row, the loss of each test token, `[1, N]`: of the first seed, as `--dynamic` and `--cache` say."""
+    if config.dynamic:
+        yield "dynamic evaluation", dynamic(config, corpus, model, fitted.first)
+    if config.cache:
+        yield "neural cache", cached(config, corpus, model, fitted.first)
+
+
+def dynamic(config: LanguageConfig, corpus: Corpus, model: Any, params: Params) -> np.ndarray:
+    """The loss of each test token while the parameters follow the text; rate and decay chosen on validation."""
+    losses_of, _ = models.pure(model, "token_losses")
+    begin, _ = models.pure(model, "begin")
+
+    def loss(params: Params, chunk: tuple[Array, Array, Array], carry: Any) -> tuple[Array, Any]:
+        tokens, targets, valid = chunk
+        carry, losses = losses_of(params, tokens[None], targets[None], carry)
+        return jnp.sum(losses * valid) / jnp.maximum(valid.sum(), 1), carry
+
+    def chunks(tokens: np.ndarray, first: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        number = -(-len(tokens) // CHUNK)
+        whole = np.zeros(number * CHUNK + 1, np.int32)
+        whole[0], whole[1 : len(tokens) + 1] = first, tokens
+        valid = np.arange(number * CHUNK) < len(tokens)
+        return tuple(each.reshape(number, CHUNK) for each in (whole[:-1], whole[1:], valid.astype(np.float32)))  # type: ignore[return-value]
+
+    start = jax.tree.map(jnp.asarray, params)
+    carry = jax.jit(lambda p: begin(p, 1))(start)
+    train = corpus.train.tokens[:TRAINING_TOKENS]
+    squares = dynamic_evaluation.squared_gradients(loss, start, chunks(train, int(train[0])), carry)
+    first = task.first_token(corpus, corpus.train)
+    tried = chunks(corpus.validation.tokens[:TRIED], first)
+    settings = [(rate, decay) for rate in RATES for decay in DECAYS]
+
+    def run(data: Any, rate: float, decay: float) -> np.ndarray:
+        found, _ = dynamic_evaluation.evaluate(loss, start, data, carry, rate=rate, decay=decay, mean_squares=squares)
+        return np.asarray(found, np.float64)
+
+    means = [np.nan_to_num(run(tried, *setting).mean(), nan=np.inf) for setting in settings]
+    rate, decay = settings[int(np.argmin(means))]
+    print(f"dynamic evaluation: rate {rate:g}, decay {decay:g} (validation)")
+    data = chunks(corpus.test.tokens, first)
+    losses = np.repeat(run(data, rate, decay), CHUNK)[: len(corpus.test.tokens)]  # means of chunks: the sum is right
+    last = len(corpus.test.tokens) % CHUNK
+    if last:
+        losses[-last:] = losses[-1]
+    return losses[None]
+
+
+def cached(config: LanguageConfig, corpus: Corpus, model: Any, params: Params) -> np.ndarray:
+    """The loss of each test token with a cache of the last ones; its settings are chosen on validation."""
+    read, _ = models.pure(model, "read")
+    losses_of, _ = models.pure(model, "token_losses")
+    begin, _ = models.pure(model, "begin")
+
+    @jax.jit
+    def of(params: Params, tokens: Array, first: Array) -> tuple[Array, Array]:
+        inputs = jnp.concatenate((first[None], tokens[:-1])).astype(jnp.int32)
+        states = read(params, inputs[None], begin(params, 1))[1][0]
+        losses = losses_of(params, inputs[None], tokens[None].astype(jnp.int32), begin(params, 1))[1][0]
+        return states, -losses
+
+    def both(tokens: np.ndarray, first: int) -> tuple[Array, Array, Array]:
+        states, log_p = of(params, jnp.asarray(tokens), jnp.asarray(first, jnp.int32))
+        return states, jnp.asarray(tokens, jnp.int32), log_p
+
+    first = task.first_token(corpus, corpus.train)
+    setting = neural_cache.tune(*both(corpus.validation.tokens[:TRIED], first), WINDOWS, THETAS, SHARES)
+    print(f"neural cache: {setting.window} tokens, theta {setting.theta:g}, share {setting.share:g} (validation)")
+    states, targets, log_p = both(corpus.test.tokens, first)
+    log_cache = neural_cache.cache_log_probabilities(states, targets, setting.window, setting.theta)
+    return -np.asarray(neural_cache.mix(log_p, log_cache, setting.share), np.float64)[None]

@@ -1,0 +1,68 @@
+"""A run of a language model: trained beside the other rungs, or writing."""
+
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from experiments.common import results
+from experiments.language_model import adaptation, ladder, report, task, write
+from experiments.language_model.flags import LanguageConfig
+from experiments.language_model.ladder import Rung
+from experiments.language_model.task import look_at, make_model
+from rnn_jax import models
+from rnn_jax.data.language.corpus import Corpus, fingerprint
+
+__all__ = ["look_at", "make_model", "run"]
+
+
+def run(name: str, config: LanguageConfig, workdir: Path) -> None:
+    """Writes with a trained model, or trains one, reads the test split once and prints the table."""
+    if config.mode == "generate":
+        write.generate(config, workdir)
+        return
+
+    def train() -> None:
+        train_and_evaluate(name, config, workdir)
+
+    results.run_or_show(workdir, train, report.show, lambda: fingerprint(task.read_corpus(config, workdir)))
+
+
+def train_and_evaluate(name: str, config: LanguageConfig, workdir: Path) -> None:
+    """The run itself."""
+    corpus = task.read_corpus(config, workdir)
+    mark = fingerprint(corpus)
+    results.check_data(workdir, mark)
+    describe(corpus)
+    corpus.vocabulary.save(workdir / write.VOCABULARY)
+    sizes: dict[str, Any] = {"vocab_size": corpus.vocabulary.size}
+    make = partial(task.make_model, config, **sizes)
+    fitted = task.fit_model(name, config, corpus, make, workdir, mark)
+    model = models.abstract(make)
+    losses = task.split_losses(config, corpus, model, fitted)
+    seconds = fitted.record["train_seconds"] / config.num_seeds
+    own = Rung(losses, fitted.record["num_params"], seconds)
+    found: dict[str, Rung] = {}
+    for label, adapted in adaptation.adapted(config, corpus, model, fitted):
+        found[label] = Rung(adapted, own.num_params, seconds)
+    found.update(ladder.rungs(name, config, corpus, workdir, mark))
+    sample = write.sample_of(config, corpus, model, fitted)
+    record = {
+        **fitted.record,
+        "model": sizes,
+        "first": task.first_token(corpus, corpus.train),
+        "cleaning": task.cleaning(config),
+    }
+    report.write(config, workdir, corpus, record, own, found, sample)
+
+
+def describe(corpus: Corpus) -> None:
+    """Prints what the text is."""
+    for sentence in corpus.remarks:
+        print(f"data: {sentence}")
+    sizes = ", ".join(f"{len(getattr(corpus, split).tokens):,} {split}" for split in ("train", "validation", "test"))
+    print(f"data: {sizes} tokens ({corpus.level}), {corpus.vocabulary.size:,} of them different; {corpus.protocol}")
+    tokens = corpus.train.tokens[:1_000_000]
+    commonest = np.bincount(tokens, minlength=corpus.vocabulary.size).argsort()[::-1][:8]
+    print(f"data: the commonest are {', '.join(repr(corpus.vocabulary.names[i]) for i in commonest)}")

@@ -1,0 +1,51 @@
+"""Plots of language models: how far each model gets, and what a longer context is worth."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from rnn_jax.plotting.style import COLOURS, STYLE, rc_context, save, subplots
+
+
+def ladder(path: Path, losses: Mapping[str, float], unit: str, limit: float | None = None) -> None:
+    """A bar for each model, the best at the bottom.
+
+    Args:
+        path: the PNG to write.
+        losses: by name of the model.
+        unit: of the losses, in words.
+        limit: the loss of a perfect model, where it is known.
+    """
+    ordered = sorted(losses.items(), key=lambda item: item[1], reverse=True)
+    names, values = [name for name, _ in ordered], np.array([value for _, value in ordered])
+    with rc_context(STYLE):
+        figure, axes = subplots(figsize=(8, 1.2 + 0.4 * len(names)))
+        places = np.arange(len(names))[::-1]
+        axes.barh(places, values, color=[COLOURS["-gram" in name] for name in names], height=0.7)
+        for place, value in zip(places, values, strict=True):
+            axes.text(value, place, f" {value:.3f}", va="center", fontsize=9)
+        if limit is not None:
+            axes.axvline(limit, color="black", linestyle=":", linewidth=1, label=f"a perfect model: {limit:.3f}")
+            axes.legend(loc="lower right")
+        axes.set_yticks(places, names)
+        axes.set(xlabel=unit, title="The ladder of models, on the same held-out text", xlim=(0, values.max() * 1.15))
+        axes.grid(axis="y", visible=False)
+        save(figure, path)
+
+
+def loss_by_context(path: Path, curves: Mapping[str, tuple[Sequence[int], Sequence[float]]], unit: str) -> None:
+    """The loss against how many tokens before it a model was given.
+
+    Args:
+        path: the PNG to write.
+        curves: by name of the model the numbers of tokens, ascending, and the losses.
+        unit: of the losses, in words.
+    """
+    with rc_context(STYLE):
+        figure, axes = subplots(figsize=(8, 4.5))
+        for (name, (lengths, losses)), colour in zip(curves.items(), COLOURS, strict=False):
+            axes.plot(lengths, losses, "o-", color=colour, markersize=3, label=name)
+        axes.set(xlabel="tokens of context given", ylabel=unit, xscale="log", title="What is a longer context worth?")
+        axes.legend()
+        save(figure, path)
