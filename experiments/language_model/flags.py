@@ -38,6 +38,7 @@ class LanguageConfig(TrainConfig):
     ngram_orders: tuple[int, ...] = flag((1, 2, 3, 5), "orders of the n-grams", minimum=1, maximum=20)
     ngram_tokens: int = flag(10_000_000, "tokens that n-grams are counted in, at most", minimum=1, maximum=10**9)
     context: int = flag(5, "tokens that the network of a fixed context reads", minimum=1, maximum=1000)
+    direct: bool = flag(True, "that network also has weights from what it reads to the scores")
 
     num_steps: int = flag(32, "tokens of a chunk, over which the gradient goes back", minimum=1, maximum=100_000)
     resets: bool = flag(False, "begin every text with a carry of zeros")

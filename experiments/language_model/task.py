@@ -97,6 +97,7 @@ def make_feedforward(config: LanguageConfig, rngs: nnx.Rngs, *, vocab_size: int)
         config.embedding_size,
         config.context,
         config.hidden_size,
+        direct=config.direct,
         dropout=config.output_dropout,
         embedding_scale=config.embedding_scale,
         rngs=rngs,
@@ -118,11 +119,9 @@ def make_task(config: LanguageConfig, corpus: Corpus, model: Any) -> tuple[Task,
     loss_of, _ = models.pure(model, "loss")
     losses_of, initial = models.pure(model, "token_losses")
     begin, _ = models.pure(model, "begin")
-    recurrent = isinstance(model, LanguageModel)
-    options: dict[str, Any] = {}
-    if recurrent:
-        penalties = Regularization(config.activation_penalty, config.temporal_penalty)
-        options = {"regularization": penalties, "num_samples": config.sampled}
+    options: dict[str, Any] = {"num_samples": config.sampled}
+    if isinstance(model, LanguageModel):
+        options["regularization"] = Regularization(config.activation_penalty, config.temporal_penalty)
     reset_at = corpus.end if config.resets else None
 
     def feed(epoch: int, first: int) -> dict[str, Any]:

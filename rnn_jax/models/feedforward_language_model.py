@@ -110,11 +110,20 @@ class FeedForwardLanguageModel(nnx.Module):
         carry: Array | None = None,
         *,
         resets: Array | None = None,
+        num_samples: int = 0,
         rngs: nnx.Rngs | None = None,
     ) -> tuple[Array, tuple[Array, Array]]:
-        """The mean loss over tokens `[B, T]`, nats; the carry after them; and the loss again, as nothing is added."""
+        """The mean loss over tokens `[B, T]`, nats; the carry after them; and the loss again, as nothing is added.
+
+        `num_samples`: of the sampled softmax, for which `rngs` draws; 0: the exact loss.
+        """
         carry, states = self.read(tokens, carry, resets=resets, rngs=rngs)
         flat = states.reshape(-1, states.shape[-1])
         shares = jnp.full(targets.size, 1 / targets.size)
-        entropy = losses.cross_entropy(flat, self.table[...], self.bias[...], targets.ravel(), shares)
+        inputs = (flat, self.table[...], self.bias[...], targets.ravel(), shares)
+        if num_samples:
+            assert rngs is not None
+            entropy = losses.sampled_cross_entropy(rngs.dropout(), *inputs, num_samples)
+        else:
+            entropy = losses.cross_entropy(*inputs)
         return entropy, (carry, entropy)
