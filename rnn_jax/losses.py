@@ -63,8 +63,8 @@ def cross_entropy(
     return jnp.sum(shares * token_losses(hidden, weights, bias, targets, block))
 
 
-def _forward(hidden, weights, bias, targets, shares, block):  # type: ignore[no-untyped-def]
-    def of(sums, rows):  # type: ignore[no-untyped-def]
+def _forward(hidden, weights, bias, targets, shares, block):
+    def of(sums, rows):
         total, d_weights, d_bias = sums
         h, y, share = rows
         scores = _scores(h, weights, bias)
@@ -89,7 +89,7 @@ def _forward(hidden, weights, bias, targets, shares, block):  # type: ignore[no-
     return total, (d_hidden, d_weights.astype(weights.dtype), d_bias.astype(bias.dtype))
 
 
-def _backward(block, gradients, slope):  # type: ignore[no-untyped-def]
+def _backward(block, gradients, slope):
     scaled = jax.tree.map(lambda d: (slope * d).astype(d.dtype), gradients)
     return (*scaled, None, None)
 
@@ -144,7 +144,7 @@ def _losses(scores: Array, targets: Array) -> Array:
     return jax.nn.logsumexp(scores, axis=-1) - own
 
 
-def _blocks(block: int, *arrays: Array):  # type: ignore[no-untyped-def]
+def _blocks(block: int, *arrays: Array):
     """Arrays `[N, ...]` as whole blocks `[M, block, ...]`, None for M = 0, and the rows that are left."""
     count = arrays[0].shape[0] // block
     cut = count * block

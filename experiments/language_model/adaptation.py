@@ -27,7 +27,7 @@ TRAINING_TOKENS = 40_000
 
 
 def adapted(config: LanguageConfig, corpus: Corpus, model: Any, fitted: Fitted) -> Iterator[tuple[str, np.ndarray]]:
-    """By the name of its row, the loss of each test token, `[1, N]`: of the first seed, as `--dynamic` and `--cache` say."""
+    """What `--dynamic` and `--cache` ask for: by the name of its row the loss of each test token, `[1, N]`."""
     if config.dynamic:
         yield "dynamic evaluation", dynamic(config, corpus, model, fitted.first)
     if config.cache:

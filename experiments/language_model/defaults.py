@@ -1,6 +1,6 @@
 """What flags are where they are not given, by data set: measured settings, see experiments/README.md."""
 
-from experiments.common.flags import GIVEN, When
+from experiments.common.flags import When
 
 GRAMMAR = {
     "rungs": ("ngrams", "feedforward", "rnn", "gru"),

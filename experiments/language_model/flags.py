@@ -117,4 +117,9 @@ class LanguageConfig(TrainConfig):
             raise UsageError(f"--level={self.level}: --dataset={self.source} has {', '.join(levels)}")
         if self.by_class and not self.documents:
             raise UsageError("--by_class goes with --documents")
+        for name in ("dynamic", "cache", "resets"):
+            if self.documents and getattr(self, name):
+                raise UsageError(f"--{name} is for one running text, and goes without --documents")
+        if self.documents and "feedforward" in self.rungs:
+            raise UsageError("--rungs=feedforward reads one running text: leave it out with --documents")
         super().check(given)

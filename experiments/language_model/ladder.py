@@ -5,11 +5,11 @@ import time
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from experiments.language_model import task
+from experiments.language_model import documents, task
 from experiments.language_model.flags import LanguageConfig
 from rnn_jax import models, ngrams
 from rnn_jax.data.language.corpus import Corpus
@@ -59,11 +59,13 @@ def count(config: LanguageConfig, corpus: Corpus, order: int) -> tuple[str, Rung
         label += f", of {len(tokens):,} tokens"
     start = None if corpus.end is not None else corpus.train.tokens[-order:]
     losses = -model.log_probabilities(corpus.test.tokens, start=start)
+    if config.documents:
+        losses = losses[documents.counted(config, corpus.test)]
     print(f"{label}: {model.num_params:,} n-grams, {np.exp(losses.mean()):.4g} of perplexity")
     return label, Rung(losses[None], model.num_params, seconds)
 
 
-def trained(name: str, config: LanguageConfig, corpus: Corpus, make, folder: Path, fingerprint: str) -> Rung:  # type: ignore[no-untyped-def]
+def trained(name: str, config: LanguageConfig, corpus: Corpus, make: Any, folder: Path, fingerprint: str) -> Rung:
     """A network, trained as the run's own is."""
     fitted = task.fit_model(name, config, corpus, make, folder, fingerprint)
     model = models.abstract(make)

@@ -8,6 +8,7 @@ import numpy as np
 from tabulate import tabulate
 
 from experiments.common import results
+from experiments.language_model import documents
 from experiments.language_model.flags import LanguageConfig
 from experiments.language_model.ladder import Rung
 from rnn_jax.data.language import grammar
@@ -49,7 +50,7 @@ def write(
         others: the other rows of the table, by name.
         sample: a text that the model has written.
     """
-    characters = corpus.test.num_characters
+    characters = num_characters(config, corpus)
     figures = {name: measured(rung.losses, characters) for name, rung in others.items()}
     metrics = measured(own.losses, characters)
     known = known_limits(config, corpus)
@@ -77,6 +78,13 @@ def write(
     language.ladder(workdir / "plots" / "ladder.png", losses, "nats per token of the test split", known.get("limit"))
     (workdir / "sample.txt").write_text(sample, encoding="utf-8")
     results.write(workdir, found)
+
+
+def num_characters(config: LanguageConfig, corpus: Corpus) -> int:
+    """Of the test text that is read."""
+    if not config.documents:
+        return corpus.test.num_characters
+    return len(corpus.vocabulary.decode(corpus.test.tokens[documents.counted(config, corpus.test)]))
 
 
 def own_name(record: Mapping[str, Any]) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from experiments.common import results
-from experiments.language_model import adaptation, ladder, report, task, write
+from experiments.language_model import adaptation, documents, ladder, report, task, write
 from experiments.language_model.flags import LanguageConfig
 from experiments.language_model.ladder import Rung
 from experiments.language_model.task import look_at, make_model
@@ -35,8 +35,12 @@ def train_and_evaluate(name: str, config: LanguageConfig, workdir: Path) -> None
     mark = fingerprint(corpus)
     results.check_data(workdir, mark)
     describe(corpus)
+    if config.documents:
+        documents.check(config, corpus)
     corpus.vocabulary.save(workdir / write.VOCABULARY)
     sizes: dict[str, Any] = {"vocab_size": corpus.vocabulary.size}
+    if classes := documents.num_classes(config, corpus):
+        sizes["num_classes"] = classes
     make = partial(task.make_model, config, **sizes)
     fitted = task.fit_model(name, config, corpus, make, workdir, mark)
     model = models.abstract(make)

@@ -13,6 +13,7 @@ from experiments.common.command import data_folder
 from experiments.common.fit import Fitted, Look, fit, initializer
 from experiments.common.flags import UsageError
 from experiments.common.training import recurrent_options
+from experiments.language_model import documents
 from experiments.language_model.flags import LanguageConfig
 from rnn_jax import models
 from rnn_jax.data import language
@@ -158,7 +159,7 @@ def make_task(config: LanguageConfig, corpus: Corpus, model: Any) -> tuple[Task,
         return {"loss": found.mean()}
 
     task = Task(
-        initializer(lambda rngs: rngs),
+        lambda key: key,  # of `fit_model`
         loss,
         batch,
         evaluate,
@@ -179,7 +180,12 @@ def fit_model(
 ) -> Fitted:
     """Trains a model of any kind in `workdir`."""
     model = models.abstract(make)
-    task, feed = make_task(config, corpus, model)
+    feed: Feed | None = None
+    if config.documents:
+        task, data = documents.make_task(config, corpus, model)
+    else:
+        task, feed = make_task(config, corpus, model)
+        data = {"validation": corpus.validation.tokens}
     if task.num_examples == 0:
         raise UsageError(
             f"--batch_size={config.batch_size} --num_steps={config.num_steps}: the text has only "
@@ -190,17 +196,19 @@ def fit_model(
         name,
         task._replace(init=initializer(make)),
         model,
-        {"validation": corpus.validation.tokens},
+        data,
         workdir,
         fingerprint=fingerprint,
         average_decay=config.average_decay or None,
-        look=make_look(config, corpus) if isinstance(model, LanguageModel) else None,
+        look=make_look(config, corpus) if isinstance(model, LanguageModel) and not config.documents else None,
         feed=feed,
     )
 
 
 def split_losses(config: LanguageConfig, corpus: Corpus, model: Any, fitted: Fitted, split: str = "test") -> np.ndarray:
     """The loss of every token of a split, read from its beginning to its end: nats `[S, N]`."""
+    if config.documents:
+        return documents.split_losses(config, corpus, model, fitted, split)
     losses_of, _ = models.pure(model, "token_losses")
     begin, _ = models.pure(model, "begin")
     before = corpus.validation if split == "test" and corpus.test is not corpus.validation else corpus.train

@@ -32,7 +32,7 @@ def predict(config: TextConfig, folder: Path, lines: BinaryIO | None = None) -> 
 
 
 def load(folder: Path, flag: str = "workdir") -> Any:
-    """The function `texts -> answers` of a run folder, with the first seed's best parameters; `flag` names the folder."""
+    """The function `texts -> answers` of a run folder, with the first seed's best model; `flag` names the folder."""
     restored = restore(folder, flag)
     if "classes" not in restored.results:
         raise UsageError(f"--{flag}={folder}: a run of {restored.name}, which classifies no texts")

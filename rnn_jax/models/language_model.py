@@ -99,12 +99,13 @@ class LanguageModel(nnx.Module):
 
     def begin(self, batch_size: int, labels: Array | None = None) -> tuple[Carry, ...]:
         """The carries before a text, one per layer: zeros, or of classes `[B]` a learnt vector each."""
-        zeros = self.recurrent.init_carry(batch_size)
+        zeros: tuple[Carry, ...] = self.recurrent.init_carry(batch_size)
         if labels is None:
             return zeros
         leaves, structure = jax.tree.flatten(zeros)
         rows = [table(labels).astype(leaf.dtype) for table, leaf in zip(self.classes, leaves, strict=True)]
-        return jax.tree.unflatten(structure, rows)
+        begun: tuple[Carry, ...] = jax.tree.unflatten(structure, rows)
+        return begun
 
     def read(
         self,
@@ -196,6 +197,12 @@ class LanguageModel(nnx.Module):
         if regularization.temporal:
             total += regularization.temporal * _mean_square(ys[1:] - ys[:-1], valid[1:])
         return total, (carry, entropy)
+
+    def document_loss(
+        self, tokens: Array, targets: Array, lengths: Array, labels: Array | None = None, **options: Any
+    ) -> tuple[Array, tuple[tuple[Carry, ...], Array]]:
+        """`loss` of whole texts, each from the carry that `begin` gives its class `[B]`."""
+        return self.loss(tokens, targets, self.begin(len(tokens), labels), lengths=lengths, **options)
 
     def _embed(self, tokens: Array, rngs: nnx.Rngs | None) -> Array:
         """x `[T, B, D]`, with the dropouts below the layers."""

@@ -9,7 +9,7 @@ from jax import lax
 from rnn_jax.types import Array, Params
 
 TokenLosses = Callable[..., tuple[Any, Array]]
-"""`(params, tokens [B, T], targets [B, T], carry, resets=...) -> (carry, losses [B, T])`, of a model's `token_losses`."""
+"""A model's `token_losses`: `(params, tokens [B, T], targets [B, T], carry, resets=...) -> (carry, losses [B, T])`."""
 
 
 def text_losses(

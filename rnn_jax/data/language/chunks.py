@@ -42,7 +42,7 @@ def pieces(text: str, size: int) -> Iterator[str]:
 def _border(text: str, begin: int, end: int) -> int:
     """The last place in `[begin, end)` to cut the text at; `end - 1` where no place is good."""
     found = end - 1
-    for match in BORDER.finditer(text, max(begin, 0), end):
+    for match in BORDER.finditer(text, max(begin, end - LOOK_BACK), end):
         found = match.start()
     return found
 
