@@ -21,16 +21,19 @@ ROOT = Path(__file__).resolve().parent.parent
 PAGE = ROOT / "docs" / "api.md"
 
 PARTS = {
-    "Cells over time": ("", "cells", "unrolling", "compose", "generate", "initializers", "controls"),
+    "Cells over time": ("", "cells", "unrolling", "compose", "dropout", "generate", "initializers", "controls"),
     "Gradients": ("bptt", "backends", "backends.native", "backends.pallas"),
     "Diagnostics": ("diagnostics", "diagnostics.gradcheck"),
     "Modules": ("models", "convert"),
+    "Language models": ("losses", "sampling", "ngrams", "neural_cache", "dynamic_evaluation"),
     "Data": (
         "data.series",
         *(f"data.series.{name}" for name in ("series", "forecasting", "features", "windows", "future", "like")),
         *(f"data.series.{name}" for name in ("baselines", "lines", "trees")),
         "data.tasks.memory_tasks",
         *(f"data.text.{name}" for name in ("vocabulary", "imdb", "ntc_scv", "synthetic_reviews")),
+        "data.language",
+        *(f"data.language.{name}" for name in ("corpus", "vocabulary", "streams", "grammar", "automaton")),
         "data.images.mnist",
     ),
     "Training": tuple(
@@ -51,7 +54,7 @@ PARTS = {
     "Figures": (
         *("metrics", "forecast_metrics", "interval_metrics", "conformal", "importance"),
         *(f"plotting.{name}" for name in ("style", "training", "gradients", "forecast", "forecast_errors", "text")),
-        *(f"plotting.{name}" for name in ("memory_tasks", "long_sequences")),
+        *(f"plotting.{name}" for name in ("language", "memory_tasks", "long_sequences")),
     ),
 }
 """The modules of the page, named from `rnn_jax` on."""

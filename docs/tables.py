@@ -8,8 +8,8 @@ A table stands in a page between two comments, and what lies between them is wri
     <!-- table: szeged -->
     <!-- end -->
 
-The functions are in `docs.of_predictions`, `docs.of_gradients` and `docs.of_benchmarks`, the pictures in
-`docs.pictures`, the figures in `docs/results/*.json` and `benchmarks/raw/*.json`.
+The functions are in `docs.of_predictions`, `docs.of_language`, `docs.of_gradients` and `docs.of_benchmarks`, the
+pictures in `docs.pictures`, the figures in `docs/results/*.json` and `benchmarks/raw/*.json`.
 """
 
 import argparse
@@ -20,7 +20,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from docs import of_benchmarks, of_gradients, of_predictions, pictures
+from docs import of_benchmarks, of_gradients, of_language, of_predictions, pictures
 from docs.figures import Files
 from rnn_jax.files import write_whole
 
@@ -31,6 +31,7 @@ FOLDERS = ("docs/results", "benchmarks/raw")
 TABLES: dict[str, Callable[[Files], str]] = {
     **of_predictions.TABLES,
     **of_gradients.TABLES,
+    **of_language.TABLES,
     **of_benchmarks.TABLES,
 }
 """By name, what makes Markdown of the parsed files."""

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from experiments.common.flags import UsageError, When, flag, redefined
-from experiments.common.training import MANY, TrainConfig
+from experiments.common.training import MANY, TrainConfig, layer_call
 from experiments.language_model.defaults import DEFAULTS
 from rnn_jax.data.language import DATASETS, LEVELS
 
@@ -123,3 +123,5 @@ class LanguageConfig(TrainConfig):
         if self.documents and "feedforward" in self.rungs:
             raise UsageError("--rungs=feedforward reads one running text: leave it out with --documents")
         super().check(given)
+        if self.weight_drop and not hasattr(layer_call(self)[1], "w_hh"):
+            raise UsageError(f"--weight_drop={self.weight_drop}: --cell={self.cell} has no recurrent weights w_hh")

@@ -45,7 +45,7 @@ class Characters(Vocabulary):
         seen = np.zeros(CODE_POINTS, bool)
         for text in texts:
             seen[_code_points(text)] = True
-        pass
+        seen[ord("\n")] &= not lines
         return cls(_text(np.flatnonzero(seen)), lines)
 
     def encode(self, text: str) -> np.ndarray:
