@@ -28,6 +28,9 @@ CORE = {
     "compose": BASE | {"cells", "controls", "dropout", "unrolling"},
     "generate": BASE | {"cells", "controls"},
     "losses": BASE,
+    "sampling": BASE,
+    "neural_cache": BASE,
+    "dynamic_evaluation": BASE,
     "diagnostics": BASE | {"cells", "controls", "segments", "bptt", "unrolling", "compose"},
 }
 # What the parts around the core may import from rnn_jax.
@@ -135,7 +138,7 @@ def test_the_library_imports_no_experiment_and_these_no_benchmark(folder, above)
         assert not wrong, f"{path.relative_to(ROOT)} imports {wrong}"
 
 
-FACES = ("cells", "bptt", "backends", "diagnostics", "models", "convert")
+FACES = ("cells", "bptt", "backends", "diagnostics", "models", "ngrams", "convert")
 
 
 @pytest.mark.parametrize("package", FACES)
@@ -172,6 +175,7 @@ IN_THE_CORE = [
     *CORE,
     "backends.native",
     "models",
+    "ngrams",
     "convert",
     "files",
     "machine",
