@@ -64,7 +64,7 @@ def grammar(files: Files) -> str:
 
 
 SHAKESPEARE = {
-    "tiny_shakespeare": "LSTM, H 384, 6 epochs",
+    "tiny_shakespeare": "LSTM, H 256, 10 epochs",
     "tiny_shakespeare_long": "LSTM, 2 layers, H 512",
 }
 """Files, and what the network is."""

@@ -16,11 +16,11 @@ from rnn_jax.types import Array, Params
 
 CHUNK = 20
 """Tokens between two steps of dynamic evaluation."""
-RATES, DECAYS = (5e-5, 1e-4, 2e-4), (1e-3, 5e-3)
+RATES, DECAYS = (1e-4, 3e-4, 1e-3), (3e-4, 3e-3)
 """Of dynamic evaluation, tried on the beginning of the validation split."""
 WINDOWS, THETAS, SHARES = (500, 2000), (0.1, 0.2, 0.4, 0.8), (0.05, 0.1, 0.2, 0.3)
 """Of the cache, tried on the validation split."""
-TRIED = 20_000
+TRIED = 10_000
 """Tokens of the validation split on which settings are tried."""
 TRAINING_TOKENS = 40_000
 """Tokens of the training split from which the size of gradients is taken."""

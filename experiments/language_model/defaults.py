@@ -11,9 +11,9 @@ GRAMMAR = {
 }
 CHARACTERS = {
     "tied": False,
-    "hidden_size": 384,
+    "hidden_size": 256,
     "num_steps": 64,
-    "epochs": 6,
+    "epochs": 10,
     "learning_rate": 3e-3,
     "output_dropout": 0.1,
     "ngram_orders": (1, 2, 3, 5, 7),

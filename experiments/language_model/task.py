@@ -56,7 +56,10 @@ def backwards(corpus: Corpus) -> Corpus:
             ends = np.append(documents.starts[1:], len(split.tokens))
             labels = None if documents.labels is None else documents.labels[::-1]
             documents = documents._replace(starts=(len(split.tokens) - ends)[::-1], labels=labels)
-        return split._replace(tokens=split.tokens[::-1], documents=documents)
+        tokens = split.tokens[::-1]
+        if tokens[0] == corpus.end:  # what ended a text ends it again
+            tokens = np.append(tokens[1:], tokens[:1])
+        return split._replace(tokens=tokens, documents=documents)
 
     return corpus._replace(train=turned(corpus.train), validation=turned(corpus.validation), test=turned(corpus.test))
 
@@ -239,9 +242,10 @@ def make_look(config: LanguageConfig, corpus: Corpus, count: int = 16) -> Look:
 
 
 def look_at(config: LanguageConfig, count: int) -> tuple[Look, Any]:
-    """Where to look at a trained model, and the data for it."""
+    """Where to look at a trained model, and the data for it; beside it the test split."""
     corpus = read_corpus(config)
-    return make_look(config, corpus, min(count, 16)), jax.device_put({"validation": corpus.validation.tokens})
+    data = {"validation": jax.device_put(corpus.validation.tokens), "test": corpus.test.tokens}
+    return make_look(config, corpus, min(count, 16)), data
 
 
 def cleaning(config: LanguageConfig) -> str | None:

@@ -36,18 +36,18 @@ def pieces(
     params: Params,
     words: Vocabulary,
     first: int,
-    prompt: str,
+    begun: np.ndarray,
     labels: Array | None = None,
     num_samples: int = 1,
 ) -> Iterator[np.ndarray]:
-    """The tokens of texts as they are written, `[B, some]` at a time; after a text's end `first`, which ends it.
+    """The tokens of texts as they are written, `[B, some]` at a time; after a text's end -1.
 
     Args:
         config: how tokens are drawn.
         model, params: the model.
         words: its vocabulary.
         first: the token before a text.
-        prompt: what the texts begin with.
+        begun: what the texts begin with, tokens `[P]` in the order in which the model reads.
         labels: `[B]`, their classes; None: of no class.
         num_samples: B.
     """
@@ -63,7 +63,7 @@ def pieces(
         min_p=config.min_p,
         stop=stop,
     )
-    start = np.concatenate(([first], words.encode(prompt))).astype(np.int32)
+    start = np.concatenate(([first], begun)).astype(np.int32)
     carry = begin(params, num_samples, labels)
     if len(start) > 1:
         carry = jax.jit(read)(params, jnp.tile(start[:-1], (num_samples, 1)), carry)[0]
@@ -85,7 +85,7 @@ def pieces(
 
 def number_of(words: Vocabulary, name: str) -> int:
     """The token of that name. Raises `UsageError` where there is none."""
-    name = name.encode().decode("unicode_escape") if "\\" in name else name
+    name = name.replace("\\n", "\n").replace("\\t", "\t")  # as one can write them on a command line
     if name not in words.names:
         raise UsageError(f"--stop={name}: no token of this model")
     return words.names.index(name)
@@ -97,7 +97,7 @@ def sample_of(config: LanguageConfig, corpus: Corpus, model: Any, fitted: Fitted
     labels = jnp.zeros(1, jnp.int32) if config.by_class else None
     sampled = LanguageConfig(num_generated=SAMPLE, temperature=config.temperature)
     params = jax.tree.map(jnp.asarray, fitted.first)
-    found = list(pieces(sampled, model, params, corpus.vocabulary, first, "", labels))
+    found = list(pieces(sampled, model, params, corpus.vocabulary, first, np.zeros(0, np.int32), labels))
     tokens = np.concatenate(found, axis=1)[0]
     if config.reverse:
         tokens = tokens[::-1]
@@ -118,17 +118,18 @@ def generate(config: LanguageConfig, folder: Path) -> None:
     except ValueError as error:
         raise UsageError(f"--workdir={folder}: {error}") from error
     cleaning = restored.results["cleaning"]
-    prompt = CLEANING[cleaning](config.prompt) if cleaning else config.prompt
+    prompt = words.encode(CLEANING[cleaning](config.prompt) if cleaning else config.prompt)
+    begun = prompt[::-1] if run.reverse else prompt
     params = jax.tree.map(jnp.asarray, restored.params)
     first = restored.results["first"] if words.end is None else words.end
     classes = restored.results["model"].get("num_classes", 0)
     labels = asked(config, classes)
-    arguments = (config, restored.model, params, words, first, prompt, labels, config.num_samples)
+    arguments = (config, restored.model, params, words, first, begun, labels, config.num_samples)
     if config.num_samples == 1 and not config.judge:
-        stream(words, prompt, pieces(*arguments), backwards=run.reverse)
+        stream(words, begun, pieces(*arguments), backwards=run.reverse)
         return
     tokens = np.concatenate(list(pieces(*arguments)), axis=1)
-    texts = [_text(words, prompt, row[row >= 0], run.reverse) for row in tokens]
+    texts = [_text(words, begun, row[row >= 0], run.reverse).rstrip("\n") for row in tokens]
     for number, text in enumerate(texts):
         answer = {"text": text} if labels is None else {"label": int(labels[number]), "text": text}
         print(json.dumps(answer, ensure_ascii=False))
@@ -147,19 +148,19 @@ def asked(config: LanguageConfig, classes: int) -> Array | None:
     return jnp.arange(config.num_samples, dtype=jnp.int32) % classes
 
 
-def stream(words: Vocabulary, prompt: str, some: Iterator[np.ndarray], backwards: bool = False) -> None:
+def stream(words: Vocabulary, begun: np.ndarray, some: Iterator[np.ndarray], backwards: bool = False) -> None:
     """Prints a text as it comes; one that is written from its end, when it is done."""
     tokens, printed = np.zeros(0, np.int64), 0
     for piece in some:
         tokens = np.concatenate((tokens, piece[0][piece[0] >= 0]))
         if not backwards:
-            text = _text(words, prompt, tokens, False)
+            text = _text(words, begun, tokens, False)
             settled = text.rstrip("\ufffd")  # half a character, of which the rest is to come
             sys.stdout.write(settled[printed:])
             sys.stdout.flush()
             printed = len(settled)
     if backwards:
-        sys.stdout.write(_text(words, prompt, tokens, True))
+        sys.stdout.write(_text(words, begun, tokens, True))
     print()
 
 
@@ -176,6 +177,6 @@ def judge(config: LanguageConfig, texts: list[str], labels: Array | None) -> Non
     print(f"judged as asked: {np.mean(right):.1%} of {len(texts)} texts", file=sys.stderr)
 
 
-def _text(words: Vocabulary, prompt: str, tokens: np.ndarray, backwards: bool) -> str:
-    whole = np.concatenate((words.encode(prompt).astype(np.int64), tokens))
+def _text(words: Vocabulary, begun: np.ndarray, tokens: np.ndarray, backwards: bool) -> str:
+    whole = np.concatenate((begun.astype(np.int64), tokens))
     return words.decode(whole[::-1] if backwards else whole)
