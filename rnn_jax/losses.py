@@ -105,7 +105,8 @@ def sampled_cross_entropy(
         scores of a sampled token v: h . W_v + b_v - log(K q_v)        of the target: h . W_y + b_y - log(K q_y)
 
     with K samples from q_v = log((v + 2) / (v + 1)) / log(V + 1), Zipf's law for tokens numbered by their frequency. A
-    sample that is the target counts once. As K grows the gradient becomes that of the exact loss.
+    sample that is the target counts like any other, beside the target itself: so the best model is that of the exact
+    loss for every K (Ma and Collins), and as K grows the gradient becomes that of the exact loss.
 
     Args:
         key: draws the samples, the same for all rows.
@@ -116,7 +117,8 @@ def sampled_cross_entropy(
 
     Sources: Bengio and Senecal, "Adaptive importance sampling to accelerate training of a neural probabilistic language
     model", 2008; Jean, Cho, Memisevic and Bengio, "On using very large target vocabulary for neural machine
-    translation", 2015.
+    translation", 2015; Ma and Collins, "Noise contrastive estimation and negative sampling for conditional models:
+    consistency and statistical efficiency", 2018.
     """
     vocab_size = weights.shape[0]
 
@@ -127,7 +129,6 @@ def sampled_cross_entropy(
     uniform = jax.random.uniform(key, (num_samples,))
     samples = jnp.clip(jnp.exp(uniform * jnp.log(vocab_size + 1.0)).astype(jnp.int32) - 1, 0, vocab_size - 1)
     others = _scores(hidden, weights[samples], bias[samples] - log_expected(samples))
-    others = jnp.where(samples == targets[:, None], -jnp.inf, others)
     rows = weights[targets].astype(hidden.dtype)
     own = jnp.sum(hidden * rows, axis=-1, dtype=others.dtype) + bias[targets] - log_expected(targets)
     return jnp.sum(shares * (jnp.logaddexp(jax.nn.logsumexp(others, axis=-1), own) - own))

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, Self
 
 from experiments.common.flags import UsageError, When, flag, flagfile_lines, help_text, parse_given
 from rnn_jax.data.errors import DataError
@@ -30,6 +30,16 @@ class RunConfig:
     def makes_folder(self) -> bool:
         """Whether this command begins or continues a run; else it only reads one."""
         return True
+
+    def completed(self, given: frozenset[str]) -> Self:
+        """The flags of the run: those that are not given may follow from what others name. Before `check`.
+
+        Args:
+            given: the names of the flags on the command line.
+
+        Raises: `UsageError`, which names the flags.
+        """
+        return self
 
     def check(self, given: frozenset[str]) -> None:
         """Looks for flags that contradict each other: after parsing, before data is read or a folder made.
@@ -77,6 +87,7 @@ class Experiment:
         folder: Path | None = None
         try:
             config, given = parse_given(self.config, arguments)
+            config = config.completed(given)
             config.check(given)
             if config.makes_folder:
                 folder = run_folder(self.name, config)

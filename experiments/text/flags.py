@@ -1,7 +1,7 @@
 """The flags of text classification."""
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Self
 
 from experiments.common.flags import UsageError, When, flag, redefined
 from experiments.common.training import MANY, TrainConfig
@@ -60,6 +60,15 @@ class TextConfig(TrainConfig):
     embedding_dropout: float = flag(0.5, "share of a word's features absent from a text", minimum=0.0, below=1.0)
     head_dropout: float = flag(0.5, "dropout before the last layer", minimum=0.0, below=1.0)
     label_smoothing: float = flag(0.0, "probability given to the other classes", minimum=0.0, below=1.0)
+    init_from: tuple[str, ...] = flag(
+        (), "folder of a run of language_model to start from; or two, with a comma, one of them made with --reverse"
+    )
+    layer_decay: float = flag(
+        1.0,
+        "factor of the learning rate from a layer to the one below, from the last one down to the embedding",
+        above=0.0,
+        maximum=1.0,
+    )
     average_decay: float = flag(
         0.998, "decay of averaged weights, for validation and test; 0: none", minimum=0.0, below=1
     )
@@ -85,6 +94,14 @@ class TextConfig(TrainConfig):
     def layer_input(self) -> tuple[int, int]:
         """See `TrainConfig.layer_input`."""
         return self.max_tokens, self.embedding_size + self.count_ratios
+
+    def completed(self, given: frozenset[str]) -> Self:
+        """See `RunConfig.completed`: the sizes of a classifier that starts from language models are theirs."""
+        if self.mode == "predict" or not self.init_from:
+            return self
+        from experiments.text import pretrained  # which takes Flax: more than `--help` may need
+
+        return pretrained.completed(self, given)
 
     def check(self, given: frozenset[str]) -> None:
         """See `RunConfig.check`."""

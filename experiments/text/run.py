@@ -5,11 +5,11 @@ from pathlib import Path
 from typing import Any
 
 from experiments.common import results
-from experiments.text import predict, report, task
+from experiments.text import predict, pretrained, report, task
 from experiments.text.baselines import linear_probabilities, networks_without_recurrence
 from experiments.text.flags import TextConfig
 from experiments.text.task import look_at, make_model
-from rnn_jax.data.text import count_ratios
+from rnn_jax.data.text import count_ratios, vocabulary
 from rnn_jax.data.text.reviews import fingerprint
 
 __all__ = ["look_at", "make_model", "run"]
@@ -24,13 +24,17 @@ def run(name: str, config: TextConfig, workdir: Path) -> None:
     def train() -> None:
         train_and_evaluate(name, config, workdir)
 
-    results.run_or_show(workdir, train, report.show, lambda: fingerprint(task.read_reviews(config)))
+    def mark() -> str:
+        return pretrained.mark_of(fingerprint(task.read_reviews(config)), pretrained.load(config))
+
+    results.run_or_show(workdir, train, report.show, mark)
 
 
 def train_and_evaluate(name: str, config: TextConfig, workdir: Path) -> None:
     """The run itself."""
     original = task.read_reviews(config)
-    mark = fingerprint(original)
+    given = pretrained.load(config)
+    mark = pretrained.mark_of(fingerprint(original), given)
     results.check_data(workdir, mark)  # before minutes of counting
     corpus = task.make_corpus(config, original)
     describe(corpus)
@@ -39,7 +43,11 @@ def train_and_evaluate(name: str, config: TextConfig, workdir: Path) -> None:
     sizes: dict[str, Any] = {"vocab_size": corpus.vocabulary.get_vocab_size(), "num_classes": len(corpus.data.classes)}
 
     make = partial(task.make_model, config, **sizes)
-    fitted, probabilities = task.fit_classifier(name, config, corpus, make, workdir, mark)
+    words = vocabulary.words(corpus.vocabulary)
+    for model in given:
+        print(f"start: {pretrained.rows_of(model, words)[1].sum():,} of {len(words):,} words from {model.folder}")
+    start = pretrained.make_start(given, words, config.embedding_scale)
+    fitted, probabilities = task.fit_classifier(name, config, corpus, make, workdir, mark, start)
     baselines = {}
     if config.baselines:
         for network, other in networks_without_recurrence(config, corpus).items():
@@ -49,7 +57,12 @@ def train_and_evaluate(name: str, config: TextConfig, workdir: Path) -> None:
         for linear, longest in (("nbsvm_bigrams", 2), ("nbsvm_trigrams", 3)):
             print(f"baseline {linear}")
             baselines[linear] = [linear_probabilities(corpus, longest)]
-    record = {**fitted.record, "model": sizes, "classes": list(corpus.data.classes)}
+    record = {
+        **fitted.record,
+        "model": sizes,
+        "classes": list(corpus.data.classes),
+        "init_from": pretrained.noted(given),
+    }
     report.write(config, workdir, corpus, record, fitted.first, probabilities, baselines)
 
 

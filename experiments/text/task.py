@@ -16,6 +16,7 @@ from experiments.common.fit import Fitted, Look, fit, initializer
 from experiments.common.flags import UsageError
 from experiments.common.training import recurrent_options
 from experiments.text.flags import TextConfig
+from experiments.text.layer_rates import falling
 from rnn_jax import models
 from rnn_jax.data import text
 from rnn_jax.data.text import count_ratios, vocabulary
@@ -216,21 +217,31 @@ def fit_classifier(
     make: Callable[[nnx.Rngs], nnx.Module],
     workdir: Path,
     fingerprint: str,
+    start: Callable[[Params], Params] | None = None,
 ) -> tuple[Fitted, np.ndarray]:
-    """Trains a classifier of any kind in `workdir` and reads the test split once: probabilities `[S, N_test, C]`."""
+    """Trains a classifier of any kind in `workdir` and reads the test split once: probabilities `[S, N_test, C]`.
+
+    `start`: from the parameters as drawn to those to begin with.
+    """
     model = models.abstract(make)
     apply, _ = models.pure(model)
     data = device_data(corpus)
+    task = make_task(config, corpus, make, apply)
+    drawn = task.init
+    if start is not None:
+        task = task._replace(init=lambda key: start(drawn(key)))
+    recurrent = hasattr(model, "recurrent")
     fitted = fit(
         config,
         name,
-        make_task(config, corpus, make, apply),
+        task,
         model,
         data,
         workdir,
         fingerprint=fingerprint,
-        look=make_look(config, corpus) if hasattr(model, "recurrent") else None,
+        look=make_look(config, corpus) if recurrent else None,
         average_decay=config.average_decay or None,
+        wrap_optimizer=lambda optimizer: falling(optimizer, config.layer_decay if recurrent else 1.0),
     )
     batches, part = batches_of(corpus, "test"), corpus.part("test")
 

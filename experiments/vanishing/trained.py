@@ -1,4 +1,7 @@
-"""How far back does a trained network look? The gradient through time of a finished run, on its own validation data."""
+"""How far back does a trained network look? The gradient through time of a finished run, on its own validation data.
+
+Of a language model also, by how far it has to look: what its loss is with less context than it could have.
+"""
 
 import time
 from pathlib import Path
@@ -10,6 +13,7 @@ from tabulate import tabulate
 from experiments.common import results
 from experiments.common.flags import UsageError
 from experiments.common.restore import restore
+from experiments.vanishing import context
 from experiments.vanishing.flags import Config
 from rnn_jax.cells import CELLS
 from rnn_jax.diagnostics import memory_horizon
@@ -17,16 +21,20 @@ from rnn_jax.models import make_gradient_flow
 from rnn_jax.plotting import gradients
 
 BATCH = 256
+LANGUAGE = "language_model"
+"""The experiment of whose runs it is also asked what a longer context is worth."""
 
 
-def verdict(values: np.ndarray) -> tuple[str, float, float]:
+def verdict(values: np.ndarray, unit: str = "steps") -> tuple[str, float, float]:
     """What log10 norms by lag mean in words, and the lags at which they have fallen by e and by 1,000."""
     known = values[np.isfinite(values)] * np.log(10)
     by_e, by_1000 = float(memory_horizon(known)), float(memory_horizon(known, 1000))
     if np.isinf(by_1000):
-        text = f"all {known.size} steps count: the first still has {10 ** (values[known.size - 1] - values[0]):.2g} of "
+        text = (
+            f"all {known.size} {unit} count: the first still has {10 ** (values[known.size - 1] - values[0]):.2g} of "
+        )
         return text + "the last one's gradient", by_e, by_1000
-    return f"looks back {by_e:.0f} steps (to 1/e), {by_1000:.0f} steps to a thousandth", by_e, by_1000
+    return f"looks back {by_e:.0f} {unit} (to 1/e), {by_1000:.0f} {unit} to a thousandth", by_e, by_1000
 
 
 def run(name: str, config: Config, workdir: Path) -> None:
@@ -42,9 +50,11 @@ def run(name: str, config: Config, workdir: Path) -> None:
     of_layers = jax.jit(make_gradient_flow(restored.model, look.score))
     found = jax.block_until_ready(of_layers(jax.device_put(restored.params), *inputs, lengths=lengths))
     seconds = time.perf_counter() - started
+    is_language = restored.name == LANGUAGE
+    unit = context.UNITS[restored.results["level"]] if is_language else "steps"
     rows, curves = [], {}
     for layer, values in ((layer, np.asarray(values, np.float64)) for layer, values in found.items()):
-        text, by_e, by_1000 = verdict(values)
+        text, by_e, by_1000 = verdict(values, unit)
         lags = [lag for lag in (1, 10, 100, 1000) if lag < values.size and np.isfinite(values[lag])]
         falls = {str(lag): float(values[lag] - values[0]) for lag in lags}
         rows.append(
@@ -64,9 +74,14 @@ def run(name: str, config: Config, workdir: Path) -> None:
         "train_seconds": seconds,
         "rows": rows,
     }
+    if is_language and not restored.config.by_class:  # there no text begins with a carry of zeros
+        whole["context"] = context.measure(Path(config.run), restored, data["test"])
+        context.plot(workdir / "plots" / "context.png", whole["context"])
     results.write(workdir, whole)
     body = [[row["layer"], *(f"{v:+.1f}" for v in row["log10_gradient"].values()), row["verdict"]] for row in rows]
     lags = list(rows[0]["log10_gradient"])
     print(f"\nlog10 of the gradient of {look.what} with respect to h_t, against its value at lag 0:\n")
     print(tabulate(body, headers=["layer", *(f"lag {lag}" for lag in lags), "verdict"], tablefmt="pipe"))
+    if "context" in whole:
+        context.show(whole["context"])
     print(f"\nplots: {workdir / 'plots'}")

@@ -79,7 +79,7 @@ class FeedForwardLanguageModel(nnx.Module):
         whole = jnp.concatenate((self.begin(len(tokens)) if carry is None else carry, tokens), axis=1)
         steps = tokens.shape[1]
         windows = jnp.stack([whole[:, i : i + steps] for i in range(self.context)], axis=-1)
-        xs = self.embedding(windows).reshape(*tokens.shape, -1)
+        xs = self.embedding(windows).reshape(*tokens.shape, self.hidden.in_features)
         if rngs is not None:
             xs = dropout(rngs.dropout(), xs, self.dropout)
         hidden = jnp.tanh(self.hidden(xs))

@@ -177,6 +177,7 @@ class LanguageModel(nnx.Module):
         Returns: the loss, the carries after the tokens, and the cross-entropy alone.
         """
         xs = self._embed(tokens, rngs)
+        resets = None if resets is None else resets.T
         carry, ys = self.recurrent(xs, carry=carry, resets=resets, lengths=lengths, time_major=True, rngs=rngs)
         dropped = ys if rngs is None else dropout(rngs.dropout(), ys, self.output_dropout, variational=True)
         steps, batch = tokens.shape[1], tokens.shape[0]
@@ -210,7 +211,8 @@ class LanguageModel(nnx.Module):
             return self.embedding(tokens.T)
         xs = self.embedding(tokens.T)
         if self.embedding_dropout:
-            xs = xs * _kept_tokens(rngs.dropout(), self.embedding.table.shape[0], self.embedding_dropout)[tokens.T]
+            kept = _kept_tokens(rngs.dropout(), self.embedding.table.shape[0], self.embedding_dropout)
+            xs = xs * kept[tokens.T].astype(xs.dtype)
         return dropout(rngs.dropout(), xs, self.input_dropout, variational=True)
 
 

@@ -46,8 +46,9 @@ def text_losses(
     part = -(-size // num_streams)
     steps = -(-(warm_up + part) // chunk) * chunk
     whole = jnp.concatenate((jnp.asarray(first, tokens.dtype)[None], tokens)).astype(jnp.int32)
-    places = jnp.arange(num_streams)[:, None] * part - warm_up + jnp.arange(steps + 1)
-    rows = whole[jnp.clip(places, 0, size)]  # before the text `first` again; behind it what does not count
+    parts = jnp.arange(num_streams)[:, None] * part
+    starts = jnp.maximum(parts - warm_up, 0)  # before the text there is nothing to read
+    rows = whole[jnp.minimum(starts + jnp.arange(steps + 1), size)]  # behind it what does not count
     inputs, targets = (jnp.moveaxis(each.reshape(num_streams, -1, chunk), 1, 0) for each in (rows[:, :-1], rows[:, 1:]))
 
     def read(carry: Any, both: tuple[Array, Array]) -> tuple[Any, Array]:
@@ -56,4 +57,4 @@ def text_losses(
 
     _, found = lax.scan(read, carry, (inputs, targets))
     found = jnp.moveaxis(found, 0, 1).reshape(num_streams, steps)
-    return found[:, warm_up : warm_up + part].ravel()[:size]
+    return jnp.take_along_axis(found, parts - starts + jnp.arange(part), axis=1).ravel()[:size]

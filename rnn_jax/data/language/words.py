@@ -80,7 +80,7 @@ class Words(Vocabulary):
                 counts.update(_cut(piece, blanks))
             while len(counts) > most:
                 dropped += 1
-                counts = Counter({word: count for word, count in counts.items() if count > 10 * dropped})
+                counts = Counter({word: count for word, count in counts.items() if count > dropped})
         for name in ("\n", *SPECIAL):
             del counts[name]
         found = [word for word, count in counts.items() if count >= min_freq]
