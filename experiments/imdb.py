@@ -6,6 +6,8 @@ values by default: 500 tokens, padding read as input, the last state. To classif
 
     python launch.py imdb --mode=predict --workdir=FOLDER --text="a fine film"
 
+With --init_from=RUN it starts from a language model of --dataset=imdb, which has read the training reviews alone.
+
 experiments/README.md lists commands, times and figures to expect.
 """
 

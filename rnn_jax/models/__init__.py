@@ -15,9 +15,11 @@
 | `pure`, `bind`, `abstract` | a module as a pure function of its parameters; with given ones; with shapes alone |
 | `num_params`, `summary` | how many parameters there are, and where |
 | `make_writer`, `Written` | a language model that writes |
+| `make_context_losses` | what a longer context is worth to a language model |
 | `make_gradient_flow` | the gradient through time of a whole model |
 """
 
+from rnn_jax.models.context import make_context_losses
 from rnn_jax.models.feedforward_language_model import FeedForwardLanguageModel
 from rnn_jax.models.forecaster import Forecaster
 from rnn_jax.models.gradient_flow import make_gradient_flow
@@ -53,6 +55,7 @@ __all__ = [
     "abstract",
     "bind",
     "last_output",
+    "make_context_losses",
     "make_gradient_flow",
     "make_writer",
     "num_params",

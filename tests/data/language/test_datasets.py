@@ -16,7 +16,7 @@ from rnn_jax.data.errors import DataError
 from rnn_jax.data.language import DATASETS, LEVELS, read
 
 LINES = {
-    "train": [" the cat <unk> n't see N dogs ", " the dogs do ", "", " no  it 's the cat "] * 4,
+    "train": [*([" the cat <unk> n't see N dogs ", " the dogs do ", "", " no  it 's the cat "] * 4), " once "],
     "valid": [" the zebra sees N dogs "] * 2,
     "test": [" no \t cats do n't ", " they <unk> the dogs "] * 2,
 }
