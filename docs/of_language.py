@@ -63,21 +63,9 @@ def grammar(files: Files) -> str:
     return table([*HEAD[:2], "above a perfect model", *HEAD[3:]], [*rows, perfect])
 
 
-SHAKESPEARE = {
-    "tiny_shakespeare": "LSTM, H 256, 10 epochs",
-    "tiny_shakespeare_long": "LSTM, 2 layers, H 512",
-}
-"""Files, and what the network is."""
-
-
 def tiny_shakespeare(files: Files) -> str:
-    """Characters of tiny Shakespeare; n-grams are those of the first file."""
-    rows, seen = [], set()
-    for file, own in SHAKESPEARE.items():
-        for row in ladder(files[file], own):
-            if row[0] not in seen:
-                seen.add(row[0])
-                rows.append(row)
+    """Characters of tiny Shakespeare."""
+    rows = ladder(files["tiny_shakespeare"], "LSTM, H 256, 10 epochs")
     rows.append(["nanoGPT on a CPU, published, 20 batches", "1.88", "", "", "", "about 3 min"])
     rows.append(
         ["nanoGPT on an A100, published, best of the training", "1.4697", "", "", "10.65 million", "about 3 min"]

@@ -195,6 +195,13 @@ REVIEWS = {
             "imdb_bilstm_count_ratios",
             "imdb --bidirectional --count_ratios=3 --max_tokens=1000 --num_lengths=12",
         ),
+        Reviews(
+            "LSTM, H 384, begun as a language model of the training reviews",
+            "imdb_lstm_pretrained",
+            "imdb --init_from=RUN --max_tokens=1000 --num_lengths=12 --epochs=2 --learning_rate=1e-3 "
+            "--embedding_dropout=0.3",
+            remark=" after the 721 s of RUN, `language_model --dataset=imdb`; one seed",
+        ),
         Reviews("LSTM, 1,000 tokens", "imdb_lstm_1000", "imdb --max_tokens=1000 --num_lengths=12 --batch_size=32"),
         Reviews("LSTM, 400 tokens", "imdb_lstm", "imdb", remark=", one core"),
         Reviews("NB-SVM, word trigrams", "imdb_baselines", baseline="nbsvm_trigrams"),
