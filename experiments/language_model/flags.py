@@ -26,7 +26,7 @@ class LanguageConfig(TrainConfig):
 
     mode: str = flag("train", "train, or write with the model in --workdir", choices=MODES, local=True)
     dataset: str = flag("grammar", "what is read", choices=tuple(DATASETS))
-    text: str = flag("", "a text file to read, of any size, UTF-8 or gzip of it", local=False)
+    text: str = flag("", "a text file to read, of any size, UTF-8 or gzip of it")
     level: str | None = flag(None, "what a token is; without it what suits the data set", choices=LEVELS)
     vocab_size: int = flag(30_000, "tokens at most, of words and subwords", minimum=3, maximum=MANY)
     min_freq: int = flag(2, "how often a word occurs that has a token of its own", minimum=1, maximum=MANY)

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from experiments.common import results
+from experiments.common.flags import UsageError
 from experiments.language_model import adaptation, documents, ladder, report, task, write
 from experiments.language_model.flags import LanguageConfig
 from experiments.language_model.ladder import Rung
@@ -37,6 +38,8 @@ def train_and_evaluate(name: str, config: LanguageConfig, workdir: Path) -> None
     describe(corpus)
     if config.documents:
         documents.check(config, corpus)
+    if config.resets and corpus.end is None:
+        raise UsageError(f"--resets: {corpus.name} as {corpus.level} is one text, without a token that ends one")
     corpus.vocabulary.save(workdir / write.VOCABULARY)
     sizes: dict[str, Any] = {"vocab_size": corpus.vocabulary.size}
     if classes := documents.num_classes(config, corpus):

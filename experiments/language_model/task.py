@@ -61,7 +61,9 @@ def backwards(corpus: Corpus) -> Corpus:
             tokens = np.append(tokens[1:], tokens[:1])
         return split._replace(tokens=tokens, documents=documents)
 
-    return corpus._replace(train=turned(corpus.train), validation=turned(corpus.validation), test=turned(corpus.test))
+    validation = turned(corpus.validation)
+    test = validation if corpus.test is corpus.validation else turned(corpus.test)
+    return corpus._replace(train=turned(corpus.train), validation=validation, test=test)
 
 
 def first_token(corpus: Corpus, before: Split) -> int:
@@ -116,9 +118,7 @@ def make_task(config: LanguageConfig, corpus: Corpus, model: Any) -> tuple[Task,
         corpus: what is read.
         model: of `rnn_jax.models.abstract`: recurrent, or of a fixed context.
     """
-    streams = Streams(
-        corpus.train.tokens, config.batch_size, config.num_steps, config.seed, config.epoch_carry == "zeros"
-    )
+    streams = Streams(corpus.train.tokens, config.batch_size, config.num_steps, config.epoch_carry == "zeros")
     chunk = steps_per_dispatch(max(streams.num_chunks, 1), config.steps_per_dispatch)
     loss_of, _ = models.pure(model, "loss")
     losses_of, initial = models.pure(model, "token_losses")

@@ -124,8 +124,15 @@ def generate(config: LanguageConfig, folder: Path) -> None:
     first = restored.results["first"] if words.end is None else words.end
     classes = restored.results["model"].get("num_classes", 0)
     labels = asked(config, classes)
+    judged = None
+    if config.judge:
+        if labels is None:
+            raise UsageError("--judge asks whether texts are of their class: train the model with --by_class")
+        from experiments.text.predict import load
+
+        judged = load(Path(config.judge), "judge")
     arguments = (config, restored.model, params, words, first, begun, labels, config.num_samples)
-    if config.num_samples == 1 and not config.judge:
+    if config.num_samples == 1 and judged is None:
         stream(words, begun, pieces(*arguments), backwards=run.reverse)
         return
     tokens = np.concatenate(list(pieces(*arguments)), axis=1)
@@ -133,8 +140,8 @@ def generate(config: LanguageConfig, folder: Path) -> None:
     for number, text in enumerate(texts):
         answer = {"text": text} if labels is None else {"label": int(labels[number]), "text": text}
         print(json.dumps(answer, ensure_ascii=False))
-    if config.judge:
-        judge(config, texts, labels)
+    if judged is not None:
+        print(f"judged as asked: {judge(judged, texts, labels):.1%} of {len(texts)} texts", file=sys.stderr)
 
 
 def asked(config: LanguageConfig, classes: int) -> Array | None:
@@ -164,17 +171,14 @@ def stream(words: Vocabulary, begun: np.ndarray, some: Iterator[np.ndarray], bac
     print()
 
 
-def judge(config: LanguageConfig, texts: list[str], labels: Array | None) -> None:
-    """Prints which share of the texts a classifier of `imdb` takes for what was asked for."""
-    from experiments.text.predict import load
-
-    if labels is None:
-        raise UsageError("--judge asks whether texts are of their class: train the model with --by_class")
-    classify = load(Path(config.judge), "judge")
+def judge(classify: Any, texts: list[str], labels: Array) -> float:
+    """The share of the texts that a classifier of `imdb` takes for what was asked for."""
     answers = [answer for begin in range(0, len(texts), 32) for answer in classify(texts[begin : begin + 32])]
-    names = sorted({name for answer in answers for name in answer["probabilities"]})
-    right = [answer["label"] == names[int(label)] for answer, label in zip(answers, labels, strict=True)]
-    print(f"judged as asked: {np.mean(right):.1%} of {len(texts)} texts", file=sys.stderr)
+    right = [
+        answer["label"] == list(answer["probabilities"])[int(label)]
+        for answer, label in zip(answers, labels, strict=True)
+    ]
+    return float(np.mean(right))
 
 
 def _text(words: Vocabulary, begun: np.ndarray, tokens: np.ndarray, backwards: bool) -> str:

@@ -98,10 +98,15 @@ class LanguageModel(nnx.Module):
         self.output_dropout = output_dropout
 
     def begin(self, batch_size: int, labels: Array | None = None) -> tuple[Carry, ...]:
-        """The carries before a text, one per layer: zeros, or of classes `[B]` a learnt vector each."""
+        """The carries before a text, one per layer: zeros, or of classes `[B]` a learnt vector each.
+
+        Raises: `ValueError` for classes that the model does not have.
+        """
         zeros: tuple[Carry, ...] = self.recurrent.init_carry(batch_size)
         if labels is None:
             return zeros
+        if not hasattr(self, "classes"):
+            raise ValueError("labels given, but the model has no classes: build it with num_classes")
         leaves, structure = jax.tree.flatten(zeros)
         rows = [table(labels).astype(leaf.dtype) for table, leaf in zip(self.classes, leaves, strict=True)]
         begun: tuple[Carry, ...] = jax.tree.unflatten(structure, rows)

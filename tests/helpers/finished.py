@@ -50,6 +50,15 @@ RUNS = {
             "--gradient_flow_every=2",
         ),
     ),
+    # Two seeds, and every rung.
+    "language_model": Run(
+        "language_model",
+        (
+            "--hidden_size=8", "--embedding_size=6", "--batch_size=4", "--num_steps=10", "--learning_rate=0.03",
+            "--num_tokens=3000", "--epochs=2", "--steps_per_dispatch=20", "--num_seeds=2", "--ngram_orders=1,3",
+            "--rungs=ngrams,feedforward,gru,lstm", "--output_dropout=0.1",
+        ),
+    ),
     "vanishing": Run(
         "vanishing",
         (

@@ -91,6 +91,16 @@ def test_dropout_and_samples_are_for_training():
         assert len({*values, exact}) == 3
 
 
+def test_dropout_of_what_is_read_and_of_the_hidden_layer():
+    """What is absent gives the scores of a single step no gradient."""
+    loss_of, params = pure(make(dropout=0.5), "loss")
+    gradient = jax.grad(lambda p: loss_of(p, TOKENS[:1, :1], TARGETS[:1, :1], rngs=nnx.Rngs(dropout=1))[0])(params)
+    moved = np.asarray(gradient["table"]) != 0
+    assert (moved == moved[0]).all()
+    for part in (moved[0, :H], moved[0, H:]):
+        assert 0 < part.sum() < len(part)
+
+
 @pytest.mark.parametrize(
     ("context", "options", "message"),
     [(0, {}, "context must be at least 1 token, got 0"), (2, {"dropout": 1.0}, r"dropout must be in \[0, 1\)")],

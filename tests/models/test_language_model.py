@@ -274,15 +274,14 @@ class TestDropout:
 
     @pytest.mark.parametrize(("name", "part"), [("input_dropout", "embedding"), ("output_dropout", "head")])
     def test_features_of_a_whole_sequence(self, name, part):
-        for rate, some in ((0.5, True), (0.0, False)):
+        for rate, some in ((0.5, (0.2, 0.8)), (0.0, (0, 0))):
             absent = []
             for seed in (1, 2, 3):
                 table = self.gradient(seed, slice(0, 1), **{name: rate})[part]["table"]
                 moved = np.asarray(table)[np.unique(TOKENS[0] if part == "embedding" else TARGETS[0])] != 0
                 assert (moved == moved[:1]).all(), "the same at every step"
                 absent.append(~moved[0])
-            assert np.any(absent) == some
-            assert not np.all(absent)
+            assert some[0] <= np.mean(absent) <= some[1]
 
     def test_of_each_sequence_another(self):
         """Two copies of a text in a batch have different losses."""

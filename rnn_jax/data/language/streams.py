@@ -8,22 +8,20 @@ import numpy as np
 class Streams(NamedTuple):
     """B streams of a text of N tokens; stream b begins at token b N / B of an epoch's text.
 
-    In epoch 0 that text begins with its first token. In a later one it begins at a place that is a function of (seed,
-    epoch), and goes on from its last token to its first: so that the borders of chunks and streams, which no gradient
+    In epoch 0 that text begins with its first token. In a later one it begins at a place that is a function of the
+    epoch, and goes on from its last token to its first: so that the borders of chunks and streams, which no gradient
     passes, lie elsewhere in each. `moving` False: in all epochs at the first.
 
     Attributes:
         tokens: `[N]` integers.
         batch_size: B.
         num_steps: T, tokens of a chunk.
-        seed: draws the places.
         moving: see above.
     """
 
     tokens: np.ndarray
     batch_size: int
     num_steps: int
-    seed: int = 0
     moving: bool = True
 
     @property
@@ -45,7 +43,7 @@ class Streams(NamedTuple):
         size = len(self.tokens)
         begin = 0
         if self.moving and epoch > 0:
-            begin = int(np.random.default_rng([self.seed, epoch]).integers(size))
+            begin = int(np.random.default_rng(epoch).integers(size))
         starts = begin + np.arange(self.batch_size) * (size // self.batch_size) + first * self.num_steps
         places = (starts[:, None] + np.arange(count * self.num_steps + 1)) % size
         return np.asarray(self.tokens[places], np.int32)
