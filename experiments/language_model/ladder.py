@@ -44,8 +44,8 @@ def rungs(
     for cell in (each for each in ("rnn", "gru", "lstm") if each in config.rungs and each != config.cell):
         print(f"{cell}:")
         other = dataclasses.replace(config, cell=cell)
-        sizes = {"vocab_size": corpus.vocabulary.size, "num_classes": documents.num_classes(config, corpus)}
-        make_cell = partial(task.make_model, other, **sizes)
+        classes = documents.num_classes(config, corpus)
+        make_cell = partial(task.make_model, other, vocab_size=corpus.vocabulary.size, num_classes=classes)
         yield cell, trained(name, other, corpus, make_cell, workdir / "rungs" / cell, fingerprint)
 
 

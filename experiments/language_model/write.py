@@ -140,7 +140,7 @@ def generate(config: LanguageConfig, folder: Path) -> None:
     for number, text in enumerate(texts):
         answer = {"text": text} if labels is None else {"label": int(labels[number]), "text": text}
         print(json.dumps(answer, ensure_ascii=False))
-    if judged is not None:
+    if judged is not None and labels is not None:
         print(f"judged as asked: {judge(judged, texts, labels):.1%} of {len(texts)} texts", file=sys.stderr)
 
 
