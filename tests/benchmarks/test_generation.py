@@ -39,7 +39,7 @@ def test_the_likeliest_tokens_are_the_same(sides, case):
     ours, theirs = sides[case]
     texts = np.array(ours.likeliest(20, LENGTH))
     assert texts.shape == (20, LENGTH)
-    assert len(np.unique(texts)) > 3  # else anything would agree
+    assert len(np.unique(texts)) > 2  # else anything would agree
     for writer in theirs:
         np.testing.assert_array_equal(writer.write(writer.likeliest, 20, LENGTH), texts)
 

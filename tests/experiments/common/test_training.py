@@ -34,7 +34,7 @@ FORECAST_SIZES |= {"normalize": "change"}
 
 
 def test_these_train():
-    assert set(TRAINING) == {"forecast", "imdb", "ntc_scv", "memory"}
+    assert set(TRAINING) == {"forecast", "imdb", "ntc_scv", "memory", "language_model"}
 
 
 class TestContradictions:
