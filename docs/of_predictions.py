@@ -196,6 +196,13 @@ REVIEWS = {
             "imdb --bidirectional --count_ratios=3 --max_tokens=1000 --num_lengths=12",
         ),
         Reviews(
+            "LSTM, H 384, begun as a language model of the training reviews, with count ratios",
+            "imdb_lstm_pretrained_count_ratios",
+            "imdb --init_from=RUN --count_ratios=3 --max_tokens=1000 --num_lengths=12 --epochs=2 "
+            "--learning_rate=1e-3 --embedding_dropout=0.3",
+            remark=" after the 721 s of RUN; one seed",
+        ),
+        Reviews(
             "LSTM, H 384, begun as a language model of the training reviews",
             "imdb_lstm_pretrained",
             "imdb --init_from=RUN --max_tokens=1000 --num_lengths=12 --epochs=2 --learning_rate=1e-3 "
