@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from benchmarks import generation
-from benchmarks.generation import CASES, Case, Setting, Writer, check_same, compare, row_of, set_up, table
+from benchmarks.child import Refused
+from benchmarks.generation import CASES, Case, Setting, Writer, check_same, compare, row_of, set_up, table, times
 
 pytest.importorskip("torch")
 
@@ -96,6 +97,7 @@ def test_both_sides_set_up(tmp_path):
     ours, answers = set_up(SMALL["one layer"], SETTINGS, path)
     theirs, other_answers = generation_pytorch.set_up(dict(np.load(path)), "cells", generation.COMPARED)
     assert theirs == ours
+    np.testing.assert_array_equal(np.load(path)["settings"], [[2, 4, 0], [3, 5, 2]])
     assert [np.shape(texts) for texts in ours] == [(2, 50), (3, 50)]
     for each in (answers, other_answers):
         assert [len(each["time"](what, 2)) for what in ("0", "1")] == [2, 2]
@@ -116,6 +118,30 @@ def test_other_tokens(monkeypatch):
 
 def test_the_same_tokens():
     check_same({"a": [[[1, 2]]], "b": [[[1, 2]]]})
+
+
+class Steady:
+    """A contender whose texts take so long."""
+
+    def __init__(self, seconds):
+        self.seconds = seconds
+
+    def ask(self, name, limit, what, calls, untimed):
+        assert (name, what, untimed) == ("time", "1", 1)
+        if self.seconds is None:
+            raise Refused("failed", "is no more")
+        return [self.seconds] * calls
+
+
+def test_turns():
+    """Who is far behind has one alone; ours have all of them, however slow."""
+    found = times({"rnn_jax": Steady(9.0), "a": Steady(1.0), "b": Steady(2.9), "c": Steady(3.0)}, "1", repeats=4)
+    assert found == {"rnn_jax": [9.0] * 4, "a": [1.0] * 4, "b": [2.9] * 4, "c": [3.0]}
+
+
+def test_a_contender_that_ends():
+    with pytest.raises(RuntimeError, match=r"^a: is no more$"):
+        times({"rnn_jax": Steady(1.0), "a": Steady(None)}, "1", repeats=4)
 
 
 def test_the_program(monkeypatch, tmp_path, capsys):
