@@ -75,4 +75,21 @@ def tiny_shakespeare(files: Files) -> str:
     return table(HEAD, sorted(rows, key=lambda row: -float(row[1].strip("*").split(" ")[0])))
 
 
-TABLES = {"penn_treebank": penn_treebank, "grammar": grammar, "tiny_shakespeare": tiny_shakespeare}
+def generation(files: Files) -> str:
+    """Tokens per second of writing, ours and the fastest of PyTorch's ways in each row."""
+    rows = []
+    for case, of in files["generation"]["rows"].items():
+        for row in of:
+            drawn = "all" if row["top_k"] is None else f"top {row['top_k']}"
+            speeds = (row["tokens_per_second"][name] for name in ("rnn_jax", row["fastest"]))
+            turns = f"{row['ratio']:.1f} ({row['least']:.1f} to {row['most']:.1f})"
+            rows.append([case, str(row["batch_size"]), drawn, *(f"{speed:,.0f}" for speed in speeds), turns])
+    return table(["model", "batch", "drawn from", "rnn_jax, tokens/s", "PyTorch, tokens/s", "rnn_jax / PyTorch"], rows)
+
+
+TABLES = {
+    "penn_treebank": penn_treebank,
+    "grammar": grammar,
+    "tiny_shakespeare": tiny_shakespeare,
+    "generation": generation,
+}
