@@ -207,7 +207,8 @@ def times(children: Mapping[str, Child], what: str, repeats: int) -> dict[str, l
 def row_of(setting: Setting, seconds: Mapping[str, list[float]]) -> dict[str, Any]:
     """A row of `compare`.
 
-    >>> row = row_of(Setting(2, 10, None), {"rnn_jax": [1.0, 2.0, 2.0], "a": [1.0], "b": [2.0, 8.0, 6.0]})
+    >>> ours, once, better, worse = [1.0, 2.0, 2.0], [1.0], [2.0, 8.0, 6.0], [9.0, 9.0, 9.0]
+    >>> row = row_of(Setting(2, 10, None), {"rnn_jax": ours, "a": once, "b": better, "c": worse})
     >>> row["fastest"], row["ratio"], row["least"], row["most"], row["tokens_per_second"]["rnn_jax"]
     ('b', 3.0, 2.0, 4.0, 10.0)
     """

@@ -4,8 +4,8 @@
 
 Two ways to take a step, the same function: `lstm` calls one `nn.LSTM` with a sequence of one step, as most do; `cells`
 calls an `nn.LSTMCell` for each layer. Nothing leaves PyTorch until a text is done: no `item()`, no lists of numbers.
-`torch.compile` of a step of `cells`, the choice of the token included, was tried: 76 us a token where it takes 68
-without (65 characters, D 64, H 256, batch 1).
+`torch.compile` of a step of `cells`, the choice of the token included, changes little and is left out: with 65 and with
+10,000 tokens it was up to 10 % slower at batch 1 and up to 7 % faster at batch 64.
 """
 
 import sys

@@ -192,4 +192,4 @@ def test_models():
 
 
 def test_the_examples():
-    assert doctest.testmod(generation)._asdict() == {"failed": 0, "attempted": 3}
+    assert doctest.testmod(generation)._asdict() == {"failed": 0, "attempted": 4}
