@@ -17,6 +17,13 @@ BLOCK = 512
 """Rows of scores that are in memory at once: with 10,000 tokens 20 MB, which a processor's cache holds."""
 
 
+def scores_of(hidden: Array, weights: Array, bias: Array) -> Array:
+    """h W^T + b: hidden h `[..., H]`, weights W `[V, H]` and bias b `[V]` to `[..., V]`, in float32 or wider."""
+    wide = jnp.promote_types(hidden.dtype, jnp.float32)
+    product = jnp.einsum("...h,vh->...v", hidden, weights.astype(hidden.dtype), preferred_element_type=wide)
+    return product + bias.astype(wide)
+
+
 def token_losses(hidden: Array, weights: Array, bias: Array, targets: Array, block: int = BLOCK) -> Array:
     """The loss of each token, nats, without a gradient's memory: for evaluation.
 
@@ -31,7 +38,7 @@ def token_losses(hidden: Array, weights: Array, bias: Array, targets: Array, blo
     """
 
     def of(rows: tuple[Array, Array]) -> Array:
-        return _losses(_scores(rows[0], weights, bias), rows[1])
+        return _losses(scores_of(rows[0], weights, bias), rows[1])
 
     blocks, rest = _blocks(block, hidden, targets)
     found = [] if blocks is None else [lax.map(of, blocks).ravel()]
@@ -67,7 +74,7 @@ def _forward(hidden, weights, bias, targets, shares, block):
     def of(sums, rows):
         total, d_weights, d_bias = sums
         h, y, share = rows
-        scores = _scores(h, weights, bias)
+        scores = scores_of(h, weights, bias)
         log_total = jax.nn.logsumexp(scores, axis=-1, keepdims=True)
         total += jnp.sum(share * (log_total[:, 0] - jnp.take_along_axis(scores, y[:, None], axis=-1)[:, 0]))
         d_scores = share[:, None] * jnp.exp(scores - log_total)
@@ -128,16 +135,10 @@ def sampled_cross_entropy(
 
     uniform = jax.random.uniform(key, (num_samples,))
     samples = jnp.clip(jnp.exp(uniform * jnp.log(vocab_size + 1.0)).astype(jnp.int32) - 1, 0, vocab_size - 1)
-    others = _scores(hidden, weights[samples], bias[samples] - log_expected(samples))
+    others = scores_of(hidden, weights[samples], bias[samples] - log_expected(samples))
     rows = weights[targets].astype(hidden.dtype)
     own = jnp.sum(hidden * rows, axis=-1, dtype=others.dtype) + bias[targets] - log_expected(targets)
     return jnp.sum(shares * (jnp.logaddexp(jax.nn.logsumexp(others, axis=-1), own) - own))
-
-
-def _scores(hidden: Array, weights: Array, bias: Array) -> Array:
-    wide = jnp.promote_types(hidden.dtype, jnp.float32)
-    product = jnp.einsum("nh,vh->nv", hidden, weights.astype(hidden.dtype), preferred_element_type=wide)
-    return product + bias.astype(wide)
 
 
 def _losses(scores: Array, targets: Array) -> Array:

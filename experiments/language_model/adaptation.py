@@ -67,25 +67,21 @@ def dynamic(config: LanguageConfig, corpus: Corpus, model: Any, params: Params) 
     rate, decay = settings[int(np.argmin(means))]
     print(f"dynamic evaluation: rate {rate:g}, decay {decay:g} (validation)")
     data = chunks(corpus.test.tokens, first)
-    losses = np.repeat(run(data, rate, decay), CHUNK)[: len(corpus.test.tokens)]  # means of chunks: the sum is right
-    last = len(corpus.test.tokens) % CHUNK
-    if last:
-        losses[-last:] = losses[-1]
-    return losses[None]
+    losses = np.repeat(run(data, rate, decay), CHUNK)  # the mean of its chunk for each token: their sum is right
+    return losses[None, : len(corpus.test.tokens)]
 
 
 def cached(config: LanguageConfig, corpus: Corpus, model: Any, params: Params) -> np.ndarray:
     """The loss of each test token with a cache of the last ones; its settings are chosen on validation."""
     read, _ = models.pure(model, "read")
-    losses_of, _ = models.pure(model, "token_losses")
+    losses_of, _ = models.pure(model, "state_losses")
     begin, _ = models.pure(model, "begin")
 
     @jax.jit
     def of(params: Params, tokens: Array, first: Array) -> tuple[Array, Array]:
         inputs = jnp.concatenate((first[None], tokens[:-1])).astype(jnp.int32)
-        states = read(params, inputs[None], begin(params, 1))[1][0]
-        losses = losses_of(params, inputs[None], tokens[None].astype(jnp.int32), begin(params, 1))[1][0]
-        return states, -losses
+        _, states = read(params, inputs[None], begin(params, 1))
+        return states[0], -losses_of(params, states, tokens[None])[0]
 
     def both(tokens: np.ndarray, first: int) -> tuple[Array, Array, Array]:
         states, log_p = of(params, jnp.asarray(tokens), jnp.asarray(first, jnp.int32))

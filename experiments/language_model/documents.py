@@ -1,5 +1,6 @@
 """Texts one by one, each from its beginning, with a first carry that its class may give."""
 
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -41,15 +42,13 @@ def num_classes(config: LanguageConfig, corpus: Corpus) -> int:
 def lengths_of(config: LanguageConfig, split: Split) -> np.ndarray:
     """How many tokens of each document are read, what ends it among them: `[D]` int32."""
     assert split.documents is not None
-    ends = np.append(split.documents.starts[1:], len(split.tokens))
-    return np.minimum(ends - split.documents.starts, config.max_tokens).astype(np.int32)
+    return np.minimum(split.documents.lengths(len(split.tokens)), config.max_tokens).astype(np.int32)
 
 
 def counted(config: LanguageConfig, split: Split) -> np.ndarray:
     """Which tokens of a split are read, `[N]` bool."""
     assert split.documents is not None
-    ends = np.append(split.documents.starts[1:], len(split.tokens))
-    begins = np.repeat(split.documents.starts, ends - split.documents.starts)
+    begins = np.repeat(split.documents.starts, split.documents.lengths(len(split.tokens)))
     return np.arange(len(split.tokens)) - begins < config.max_tokens
 
 
@@ -75,8 +74,10 @@ def take(data: dict[str, Array], indices: Array, length: int) -> tuple[Array, Ar
     return rows[:, :-1], rows[:, 1:], data["lengths"][indices], data["labels"][indices]
 
 
-def make_task(config: LanguageConfig, corpus: Corpus, model: LanguageModel) -> tuple[Task, dict[str, Any]]:
-    """Training on documents as pure functions, without `init`, and its data."""
+def make_task(
+    config: LanguageConfig, corpus: Corpus, model: LanguageModel, init: Callable[[Array], Params]
+) -> tuple[Task, dict[str, Any]]:
+    """Training on documents as pure functions, and its data; `init`, of `Task`."""
     loss_of, _ = models.pure(model, "document_loss")
     bounds = choose_bounds(lengths_of(config, corpus.train), NUM_LENGTHS)
     validation = batches(config, corpus.validation)
@@ -102,12 +103,11 @@ def make_task(config: LanguageConfig, corpus: Corpus, model: LanguageModel) -> t
     losses_of = make_losses(config, model, validation)
 
     def evaluate(params: Params, data: dict[str, Any]) -> dict[str, Array]:
-        found, valid = losses_of(params, data["validation"])
-        return {"loss": jnp.sum(found * valid) / valid.sum()}
+        return {"loss": losses_of(params, data["validation"]).sum() / data["validation"]["lengths"].sum()}
 
     data = {name: device_data(config, corpus, name) for name in ("train", "validation")}
     count = len(bounds.of_text)
-    return Task(lambda key: key, loss, batch, evaluate, count, bounds.lengths, bounds.of_text), data
+    return Task(init, loss, batch, evaluate, count, bounds.lengths, bounds.of_text), data
 
 
 def batches(config: LanguageConfig, split: Split) -> list[Any]:
@@ -117,11 +117,11 @@ def batches(config: LanguageConfig, split: Split) -> list[Any]:
 
 
 def make_losses(config: LanguageConfig, model: LanguageModel, of: list[Any]) -> Any:
-    """`(params, data of a split) -> (losses, valid)`, `[D, max_tokens]` both; losses are 0 beyond a text."""
+    """`(params, data of a split) -> losses [D, max_tokens]`, nats; 0 beyond a text."""
     losses_of, _ = models.pure(model, "token_losses")
     begin, _ = models.pure(model, "begin")
 
-    def losses(params: Params, data: dict[str, Array]) -> tuple[Array, Array]:
+    def losses(params: Params, data: dict[str, Array]) -> Array:
         found = jnp.zeros((len(data["starts"]), config.max_tokens))
 
         def read(indices: Array, length: int) -> Array:
@@ -132,14 +132,15 @@ def make_losses(config: LanguageConfig, model: LanguageModel, of: list[Any]) -> 
         for group in of:
             each = jax.lax.map(lambda i, n=group.length: read(i, n), jnp.asarray(group.indices))
             found = found.at[group.indices.ravel(), : group.length].set(each.reshape(-1, group.length))
-        valid = jnp.arange(config.max_tokens) < data["lengths"][:, None]
-        return jnp.where(valid, found, 0), valid
+        return jnp.where(jnp.arange(config.max_tokens) < data["lengths"][:, None], found, 0)
 
     return losses
 
 
 def split_losses(config: LanguageConfig, corpus: Corpus, model: LanguageModel, fitted: Any, split: str) -> np.ndarray:
     """The loss of every token that is read of a split's documents, nats `[S, N]`, in the order of the text."""
-    losses = make_losses(config, model, batches(config, getattr(corpus, split)))
-    found, valid = fitted.of_each_seed(losses, device_data(config, corpus, split))
-    return np.asarray(found, np.float64)[:, np.asarray(valid)[0]]
+    part: Split = getattr(corpus, split)
+    losses = make_losses(config, model, batches(config, part))
+    found = fitted.of_each_seed(losses, device_data(config, corpus, split))
+    read = np.arange(config.max_tokens) < lengths_of(config, part)[:, None]
+    return np.asarray(found, np.float64)[:, read]

@@ -1,5 +1,6 @@
 """The flags of language models."""
 
+import dataclasses
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -9,15 +10,10 @@ from experiments.language_model.defaults import DEFAULTS
 from rnn_jax.data.language import DATASETS, LEVELS
 
 MODES = ("train", "generate")
-RUNGS = ("ngrams", "feedforward", "rnn", "gru", "lstm")
+CELLS = ("rnn", "gru", "lstm")
+"""Of the recurrent networks that may be trained beside the run's own."""
+RUNGS = ("ngrams", "feedforward", *CELLS)
 EPOCH_CARRIES = ("zeros", "keep")
-OF_GENERATION = frozenset(
-    {
-        *("mode", "workdir", "data_dir", "prompt", "num_generated", "num_samples", "temperature", "top_k", "top_p"),
-        *("min_p", "stop", "label", "generation_seed", "judge"),
-    }
-)
-"""Flags of `--mode=generate`; all others are those of the run."""
 
 
 @dataclass(frozen=True)
@@ -101,7 +97,8 @@ class LanguageConfig(TrainConfig):
     def check(self, given: frozenset[str]) -> None:
         """See `RunConfig.check`."""
         if self.mode == "generate":
-            if more := sorted(given - OF_GENERATION):
+            of_generation = {field.name for field in dataclasses.fields(self) if field.metadata["local"]}
+            if more := sorted(given - of_generation):
                 raise UsageError(f"--{more[0]} is a flag of the run, which --mode=generate takes from its folder")
             if not self.workdir:
                 raise UsageError("--mode=generate needs --workdir=FOLDER, the folder of a run")

@@ -9,8 +9,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from experiments.common.fit import Fitted
 from experiments.language_model import documents, task
-from experiments.language_model.flags import LanguageConfig
+from experiments.language_model.flags import CELLS, LanguageConfig
 from rnn_jax import models, ngrams
 from rnn_jax.data.language.corpus import Corpus
 
@@ -41,7 +42,7 @@ def rungs(
         print(f"feed-forward network of {config.context} tokens:")
         folder = workdir / "rungs" / "feedforward"
         yield f"feed-forward, {config.context} tokens", trained(name, config, corpus, make, folder, fingerprint)
-    for cell in (each for each in ("rnn", "gru", "lstm") if each in config.rungs and each != config.cell):
+    for cell in (each for each in CELLS if each in config.rungs and each != config.cell):
         print(f"{cell}:")
         other = dataclasses.replace(config, cell=cell)
         classes = documents.num_classes(config, corpus)
@@ -69,6 +70,10 @@ def count(config: LanguageConfig, corpus: Corpus, order: int) -> tuple[str, Rung
 def trained(name: str, config: LanguageConfig, corpus: Corpus, make: Any, folder: Path, fingerprint: str) -> Rung:
     """A network, trained as the run's own is."""
     fitted = task.fit_model(name, config, corpus, make, folder, fingerprint)
-    model = models.abstract(make)
+    return of_fitted(config, corpus, models.abstract(make), fitted)
+
+
+def of_fitted(config: LanguageConfig, corpus: Corpus, model: Any, fitted: Fitted) -> Rung:
+    """A network that has been trained."""
     losses = task.split_losses(config, corpus, model, fitted)
     return Rung(losses, fitted.record["num_params"], fitted.record["train_seconds"] / config.num_seeds)

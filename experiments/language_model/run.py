@@ -10,7 +10,6 @@ from experiments.common import results
 from experiments.common.flags import UsageError
 from experiments.language_model import adaptation, documents, ladder, report, task, write
 from experiments.language_model.flags import LanguageConfig
-from experiments.language_model.ladder import Rung
 from experiments.language_model.task import look_at, make_model
 from rnn_jax import models
 from rnn_jax.data.language.corpus import Corpus, fingerprint
@@ -47,12 +46,9 @@ def train_and_evaluate(name: str, config: LanguageConfig, workdir: Path) -> None
     make = partial(task.make_model, config, **sizes)
     fitted = task.fit_model(name, config, corpus, make, workdir, mark)
     model = models.abstract(make)
-    losses = task.split_losses(config, corpus, model, fitted)
-    seconds = fitted.record["train_seconds"] / config.num_seeds
-    own = Rung(losses, fitted.record["num_params"], seconds)
-    found: dict[str, Rung] = {}
-    for label, adapted in adaptation.adapted(config, corpus, model, fitted):
-        found[label] = Rung(adapted, own.num_params, seconds)
+    own = ladder.of_fitted(config, corpus, model, fitted)
+    adapted = adaptation.adapted(config, corpus, model, fitted)
+    found = {label: own._replace(losses=losses) for label, losses in adapted}
     found.update(ladder.rungs(name, config, corpus, workdir, mark))
     sample = write.sample_of(config, corpus, model, fitted)
     record = {

@@ -53,9 +53,10 @@ def backwards(corpus: Corpus) -> Corpus:
     def turned(split: Split) -> Split:
         documents = split.documents
         if documents is not None:
-            ends = np.append(documents.starts[1:], len(split.tokens))
+            size = len(split.tokens)
+            ends = documents.starts + documents.lengths(size)
             labels = None if documents.labels is None else documents.labels[::-1]
-            documents = documents._replace(starts=(len(split.tokens) - ends)[::-1], labels=labels)
+            documents = documents._replace(starts=(size - ends)[::-1], labels=labels)
         tokens = split.tokens[::-1]
         if tokens[0] == corpus.end:  # what ended a text ends it again
             tokens = np.append(tokens[1:], tokens[:1])
@@ -71,16 +72,12 @@ def first_token(corpus: Corpus, before: Split) -> int:
     return int(before.tokens[-1]) if corpus.end is None else corpus.end
 
 
-def make_model(
-    config: LanguageConfig, rngs: nnx.Rngs, *, vocab_size: int, num_classes: int = 0, cell: str | None = None
-) -> LanguageModel:
-    """The recurrent model that the flags describe, or one with another cell."""
-    options = recurrent_options(config)
-    options.pop("bidirectional")
+def make_model(config: LanguageConfig, rngs: nnx.Rngs, *, vocab_size: int, num_classes: int = 0) -> LanguageModel:
+    """The recurrent model that the flags describe."""
     return LanguageModel(
         vocab_size,
         config.embedding_size,
-        cell or config.cell,
+        config.cell,
         config.hidden_size,
         tied=config.tied,
         embedding_dropout=config.embedding_dropout,
@@ -92,7 +89,7 @@ def make_model(
         residual=config.residual,
         layer_norm=config.layer_norm,
         rngs=rngs,
-        **options,
+        **recurrent_options(config),
     )
 
 
@@ -110,13 +107,14 @@ def make_feedforward(config: LanguageConfig, rngs: nnx.Rngs, *, vocab_size: int)
     )
 
 
-def make_task(config: LanguageConfig, corpus: Corpus, model: Any) -> tuple[Task, Feed]:
+def make_task(config: LanguageConfig, corpus: Corpus, model: Any, init: Callable[[Array], Params]) -> tuple[Task, Feed]:
     """Training on streams as pure functions, and what feeds it.
 
     Args:
         config: the flags.
         corpus: what is read.
         model: of `rnn_jax.models.abstract`: recurrent, or of a fixed context.
+        init: of `Task`.
     """
     streams = Streams(corpus.train.tokens, config.batch_size, config.num_steps, config.epoch_carry == "zeros")
     chunk = steps_per_dispatch(max(streams.num_chunks, 1), config.steps_per_dispatch)
@@ -162,7 +160,7 @@ def make_task(config: LanguageConfig, corpus: Corpus, model: Any) -> tuple[Task,
         return {"loss": found.mean()}
 
     task = Task(
-        lambda key: key,  # of `fit_model`
+        init,
         loss,
         batch,
         evaluate,
@@ -182,12 +180,12 @@ def fit_model(
     fingerprint: str,
 ) -> Fitted:
     """Trains a model of any kind in `workdir`."""
-    model = models.abstract(make)
+    model, init = models.abstract(make), initializer(make)
     feed: Feed | None = None
     if config.documents:
-        task, data = documents.make_task(config, corpus, model)
+        task, data = documents.make_task(config, corpus, model, init)
     else:
-        task, feed = make_task(config, corpus, model)
+        task, feed = make_task(config, corpus, model, init)
         data = {"validation": corpus.validation.tokens}
     if task.num_examples == 0:
         raise UsageError(
@@ -197,7 +195,7 @@ def fit_model(
     return fit(
         config,
         name,
-        task._replace(init=initializer(make)),
+        task,
         model,
         data,
         workdir,

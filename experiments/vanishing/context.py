@@ -13,6 +13,7 @@ from tabulate import tabulate
 from experiments.common import results
 from experiments.common.flags import UsageError
 from experiments.common.restore import Restored
+from experiments.language_model.flags import CELLS
 from experiments.language_model.write import VOCABULARY
 from rnn_jax import models
 from rnn_jax.data.language import vocabulary
@@ -23,8 +24,6 @@ from rnn_jax.types import Params
 
 UNITS = {"characters": "characters", "words": "words", "subwords": "pieces"}
 """What one counts, by level."""
-CELLS = ("rnn", "gru", "lstm")
-"""Of the networks that a run trains beside its own."""
 LONGEST = 512
 """Tokens of context at most."""
 TARGETS = 1024
@@ -77,9 +76,8 @@ def verdict(lengths: Sequence[int], losses: np.ndarray, unit: str) -> tuple[int,
     most, best = lengths[-1], int(losses.argmin())
     harm = float(losses[-1] / losses[best]) - 1
     if harm > CLOSE:
-        return lengths[
-            best
-        ], f"does best with the last {lengths[best]} {unit}: with {most} its loss is {harm:.0%} higher"
+        text = f"does best with the last {lengths[best]} {unit}: with {most} its loss is {harm:.0%} higher"
+        return lengths[best], text
     used = lengths[int((losses <= (1 + CLOSE) * losses[-1]).argmax())]
     if used == most:
         return used, f"uses all of the last {most} {unit}: with half of them its loss is more than {CLOSE:.0%} higher"

@@ -1,11 +1,10 @@
 """The neural probabilistic language model: the next token from a fixed number of tokens before it."""
 
-import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from rnn_jax import losses
 from rnn_jax.dropout import check_rate, dropout
+from rnn_jax.models.head import Head
 from rnn_jax.models.text import Embedding
 from rnn_jax.types import Array, DType
 
@@ -55,10 +54,7 @@ class FeedForwardLanguageModel(nnx.Module):
         inputs = context * embedding_size
         self.embedding = Embedding(vocab_size, embedding_size, embedding_scale, param_dtype, rngs)
         self.hidden = nnx.Linear(inputs, hidden_size, param_dtype=param_dtype, rngs=rngs)
-        features = hidden_size + direct * inputs
-        scale = features**-0.5
-        self.table = nnx.Param(jax.random.uniform(rngs.params(), (vocab_size, features), param_dtype, -scale, scale))
-        self.bias = nnx.Param(jnp.zeros(vocab_size, param_dtype))
+        self.head = Head(hidden_size + direct * inputs, vocab_size, None, param_dtype, rngs)
         self.context = context
         self.direct = direct
         self.dropout = dropout
@@ -89,7 +85,7 @@ class FeedForwardLanguageModel(nnx.Module):
 
     def scores(self, states: Array) -> Array:
         """Features `[..., F]` to a score of each next token, `[..., V]`."""
-        return jnp.einsum("...f,vf->...v", states, self.table[...]) + self.bias[...]
+        return self.head.scores(states, self.embedding)
 
     def __call__(self, tokens: Array) -> Array:
         """Tokens `[B, T]` to a score of each next token, `[B, T, V]`."""
@@ -100,8 +96,7 @@ class FeedForwardLanguageModel(nnx.Module):
     ) -> tuple[Array, Array]:
         """The carry after tokens `[B, T]`, and the loss of each target, nats `[B, T]`, without dropout."""
         carry, states = self.read(tokens, carry, resets=resets)
-        flat = states.reshape(-1, states.shape[-1])
-        return carry, losses.token_losses(flat, self.table[...], self.bias[...], targets.ravel()).reshape(targets.shape)
+        return carry, self.head.token_losses(states, self.embedding, targets)
 
     def loss(
         self,
@@ -118,12 +113,6 @@ class FeedForwardLanguageModel(nnx.Module):
         `num_samples`: of the sampled softmax, for which `rngs` draws; 0: the exact loss.
         """
         carry, states = self.read(tokens, carry, resets=resets, rngs=rngs)
-        flat = states.reshape(-1, states.shape[-1])
-        shares = jnp.full(targets.size, 1 / targets.size)
-        inputs = (flat, self.table[...], self.bias[...], targets.ravel(), shares)
-        if num_samples:
-            assert rngs is not None
-            entropy = losses.sampled_cross_entropy(rngs.dropout(), *inputs, num_samples)
-        else:
-            entropy = losses.cross_entropy(*inputs)
+        shares = jnp.full(targets.shape, 1 / targets.size)
+        entropy = self.head.cross_entropy(states, self.embedding, targets, shares, num_samples, rngs)
         return entropy, (carry, entropy)

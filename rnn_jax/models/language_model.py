@@ -6,11 +6,11 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from rnn_jax import losses
 from rnn_jax.dropout import check_rate, dropout
+from rnn_jax.models.head import Head
 from rnn_jax.models.recurrent import Recurrent
 from rnn_jax.models.text import Embedding
-from rnn_jax.types import Array, Carry, DType, Key
+from rnn_jax.types import Array, Carry, Key
 
 
 class Regularization(NamedTuple):
@@ -138,9 +138,11 @@ class LanguageModel(nnx.Module):
 
     def scores(self, states: Array) -> Array:
         """States `[..., D or O]` to a score of each next token, `[..., V]`, in float32 or wider."""
-        weights, bias = self.head.weights(self.embedding)
-        wide = jnp.promote_types(states.dtype, jnp.float32)
-        return jnp.einsum("...h,vh->...v", states.astype(weights.dtype), weights, preferred_element_type=wide) + bias
+        return self.head.scores(states, self.embedding)
+
+    def state_losses(self, states: Array, targets: Array) -> Array:
+        """The loss of each target, nats `[B, T]`, from the states of `read`."""
+        return self.head.token_losses(states, self.embedding, targets)
 
     def __call__(self, tokens: Array) -> Array:
         """Tokens `[B, T]` to a score of each next token, `[B, T, V]`: what is learnt of `read`, from zeros."""
@@ -151,9 +153,7 @@ class LanguageModel(nnx.Module):
     ) -> tuple[tuple[Carry, ...], Array]:
         """The carries after tokens `[B, T]`, and the loss of each target, nats `[B, T]`, without dropout."""
         carry, states = self.read(tokens, carry, resets=resets)
-        weights, bias = self.head.weights(self.embedding)
-        flat = states.reshape(-1, states.shape[-1]).astype(weights.dtype)
-        return carry, losses.token_losses(flat, weights, bias, targets.ravel()).reshape(targets.shape)
+        return carry, self.state_losses(states, targets)
 
     def loss(
         self,
@@ -188,15 +188,10 @@ class LanguageModel(nnx.Module):
         steps, batch = tokens.shape[1], tokens.shape[0]
         lengths = jnp.full(batch, steps) if lengths is None else lengths
         valid = jnp.arange(steps)[:, None] < lengths
-        shares = (valid / jnp.maximum(valid.sum(), 1)).ravel().astype(jnp.float32)
-        weights, bias = self.head.weights(self.embedding)
-        states = self.head.states(dropped).astype(weights.dtype)
-        flat = (states.reshape(-1, states.shape[-1]), weights, bias, targets.T.ravel(), shares)
-        if num_samples:
-            assert rngs is not None
-            entropy = losses.sampled_cross_entropy(rngs.dropout(), *flat, num_samples)
-        else:
-            entropy = losses.cross_entropy(*flat)
+        shares = (valid / jnp.maximum(valid.sum(), 1)).astype(jnp.float32)
+        entropy = self.head.cross_entropy(
+            self.head.states(dropped), self.embedding, targets.T, shares, num_samples, rngs
+        )
         total = entropy
         if regularization.activation:
             total += regularization.activation * _mean_square(dropped, valid)
@@ -212,43 +207,13 @@ class LanguageModel(nnx.Module):
 
     def _embed(self, tokens: Array, rngs: nnx.Rngs | None) -> Array:
         """x `[T, B, D]`, with the dropouts below the layers."""
-        if rngs is None:
-            return self.embedding(tokens.T)
         xs = self.embedding(tokens.T)
+        if rngs is None:
+            return xs
         if self.embedding_dropout:
             kept = _kept_tokens(rngs.dropout(), self.embedding.table.shape[0], self.embedding_dropout)
             xs = xs * kept[tokens.T].astype(xs.dtype)
         return dropout(rngs.dropout(), xs, self.input_dropout, variational=True)
-
-
-class Head(nnx.Module):
-    """From the top outputs to scores: W and b; tied to an embedding of size D, b and, where O is not D, a projection.
-
-    Args:
-        input_size: O.
-        vocab_size: V.
-        tied_size: D of the embedding that is W; None: W `[V, O]` is here.
-        dtype: of the parameters.
-        rngs: draws them.
-    """
-
-    def __init__(self, input_size: int, vocab_size: int, tied_size: int | None, dtype: DType, rngs: nnx.Rngs):
-        self.bias = nnx.Param(jnp.zeros(vocab_size, dtype))
-        self.tied = tied_size is not None
-        if tied_size is None:
-            scale = input_size**-0.5
-            table = jax.random.uniform(rngs.params(), (vocab_size, input_size), dtype, -scale, scale)
-            self.table = nnx.Param(table)
-        elif tied_size != input_size:
-            self.projection = nnx.Linear(input_size, tied_size, use_bias=False, param_dtype=dtype, rngs=rngs)
-
-    def states(self, ys: Array) -> Array:
-        """Outputs `[..., O]` to what W multiplies."""
-        return self.projection(ys.astype(self.bias.dtype)) if hasattr(self, "projection") else ys
-
-    def weights(self, embedding: Embedding) -> tuple[Array, Array]:
-        """W `[V, D or O]` and b `[V]`."""
-        return (embedding.table if self.tied else self.table)[...], self.bias[...]
 
 
 def _kept_tokens(key: Key, vocab_size: int, rate: float) -> Array:

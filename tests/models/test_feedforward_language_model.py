@@ -30,9 +30,9 @@ def by_numpy(model, context, direct):
             before = [int(TOKENS[b, i]) if i >= 0 else 0 for i in range(t - context + 1, t + 1)]
             x = np.concatenate([params["embedding"]["table"][token] for token in before])
             a = np.tanh(x @ params["hidden"]["kernel"] + params["hidden"]["bias"])
-            scores[b, t] = params["table"][:, :H] @ a + params["bias"]
+            scores[b, t] = params["head"]["table"][:, :H] @ a + params["head"]["bias"]
             if direct:
-                scores[b, t] += params["table"][:, H:] @ x
+                scores[b, t] += params["head"]["table"][:, H:] @ x
             losses[b, t] = np.log(np.exp(scores[b, t]).sum()) - scores[b, t, TARGETS[b, t]]
     return scores, losses
 
@@ -67,7 +67,7 @@ def test_pieces_are_the_whole(cuts):
 def test_gradient_reaches_every_parameter():
     loss_of, params = pure(make(), "loss")
     gradient = jax.grad(lambda p: loss_of(p, TOKENS, TARGETS)[0])(params)
-    for name, leaf in (("table", gradient["table"]), ("hidden", gradient["hidden"]["kernel"])):
+    for name, leaf in (("table", gradient["head"]["table"]), ("hidden", gradient["hidden"]["kernel"])):
         assert (np.asarray(leaf) != 0).all(), name
     moved = (np.asarray(gradient["embedding"]["table"]) != 0).all(axis=1)
     assert moved.tolist() == [token in {0, *np.unique(TOKENS).tolist()} for token in range(V)]
@@ -95,7 +95,7 @@ def test_dropout_of_what_is_read_and_of_the_hidden_layer():
     """What is absent gives the scores of a single step no gradient."""
     loss_of, params = pure(make(dropout=0.5), "loss")
     gradient = jax.grad(lambda p: loss_of(p, TOKENS[:1, :1], TARGETS[:1, :1], rngs=nnx.Rngs(dropout=1))[0])(params)
-    moved = np.asarray(gradient["table"]) != 0
+    moved = np.asarray(gradient["head"]["table"]) != 0
     assert (moved == moved[0]).all()
     for part in (moved[0, :H], moved[0, H:]):
         assert 0 < part.sum() < len(part)

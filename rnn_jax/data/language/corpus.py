@@ -35,6 +35,10 @@ class Documents(NamedTuple):
     starts: np.ndarray
     labels: np.ndarray | None
 
+    def lengths(self, num_tokens: int) -> np.ndarray:
+        """Tokens of each in a split of `num_tokens`, `[D]` int64."""
+        return np.diff(self.starts, append=num_tokens)
+
 
 class Split(NamedTuple):
     """N tokens in the order of the text.
