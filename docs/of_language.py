@@ -4,36 +4,44 @@ Every function takes the parsed files by name, without ".json", and returns Mark
 as a literal.
 """
 
-from collections.abc import Mapping
-from typing import Any
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 from docs.figures import Files, bold, mean, seconds, spread, table
+from experiments.common.results import with_seeds
 
 HEAD = ["model", "nats per token", "bits per character", "perplexity", "parameters", "training"]
 
 
-def ladder(found: Mapping[str, Any], own: str, published: Mapping[str, str] | None = None) -> list[list[str]]:
-    """The rows of a run, the worst first.
+class Row(NamedTuple):
+    """A row before it is written: the loss that it is sorted by, its cells, and whether it was measured here."""
 
-    Args:
-        found: its `results.json`.
-        own: what its model is called.
-        published: perplexities of others by name, which go between.
-    """
-    rows = {own: found["metrics"], **found["baselines"]}
-    costs = dict(found["costs"])
-    costs[own] = next(iter(costs.values()))
-    best = min(metrics["loss"]["mean"] for metrics in rows.values())
+    loss: float
+    cells: list[str]
+    measured: bool = True
+
+
+def ladder(found: Mapping[str, Any], own: str) -> list[Row]:
+    """The rows of a run: its `results.json`, and what its model is called."""
+    name_there = with_seeds(found["cell"], found["seeds"])
+    rows = []
+    for name, metrics in {name_there: found["metrics"], **found["baselines"]}.items():
+        cost = found["costs"][name]
+        figures = [spread(metrics["loss"], 4), mean(metrics["bits_per_character"], 3), spread(metrics["perplexity"], 2)]
+        shown = own if name == name_there else name
+        cells = [shown, *figures, f"{cost['num_params']:,}", seconds(cost["train_seconds"])]
+        rows.append(Row(metrics["loss"]["mean"], cells))
+    return rows
+
+
+def written(head: Sequence[str], rows: Sequence[Row]) -> str:
+    """The table of rows, the worst first; the least loss that was measured is bold."""
+    best = min(row.loss for row in rows if row.measured)
     lines = []
-    for name, metrics in rows.items():
-        cost = costs[name]
-        loss = bold(spread(metrics["loss"], 4), metrics["loss"]["mean"] == best)
-        figures = [loss, mean(metrics["bits_per_character"], 3), spread(metrics["perplexity"], 2)]
-        line = [name, *figures, f"{cost['num_params']:,}", seconds(cost["train_seconds"])]
-        lines.append((metrics["perplexity"]["mean"], line))
-    for name, perplexity in (published or {}).items():
-        lines.append((float(perplexity), [f"{name}, published", "", "", perplexity, "", ""]))
-    return [line for _, line in sorted(lines, key=lambda each: -each[0])]
+    for loss, (name, figure, *others), measured in sorted(rows, key=lambda row: -row.loss):
+        lines.append([name, bold(figure, measured and loss == best), *others])
+    return table(head, lines)
 
 
 PENN = {
@@ -44,35 +52,50 @@ PENN = {
     "LSTM, medium, 39 epochs (Zaremba et al. 2014)": "82.7",
     "AWD-LSTM, 500 epochs (Merity et al. 2018)": "57.3",
 }
+"""Published perplexities."""
 
 
 def penn_treebank(files: Files) -> str:
     """Words of the Penn Treebank, the test split."""
-    return table(HEAD, ladder(files["ptb"], "LSTM, 2 layers, H 512", PENN))
+    published = [
+        Row(math.log(float(perplexity)), [f"{name}, published", "", "", perplexity, "", ""], measured=False)
+        for name, perplexity in PENN.items()
+    ]
+    return written(HEAD, [*ladder(files["ptb"], "LSTM, 2 layers, H 512"), *published])
 
 
 def grammar(files: Files) -> str:
     """The made-up language, and how far each model is from a perfect one."""
-    found = files["grammar"]
-    limit = found["limit"]
-    rows = [
-        [*row[:2], f"{float(row[1].strip('*').split(' ')[0]) / limit - 1:.1%}", *row[3:]]
-        for row in ladder(found, "LSTM, H 64")
-    ]
-    perfect = ["a perfect model", f"{limit:.4f}", "0.0%", "", "", ""]
-    return table([*HEAD[:2], "above a perfect model", *HEAD[3:]], [*rows, perfect])
+    limit = files["grammar"]["limit"]
+    rows = []
+    for row in ladder(files["grammar"], "LSTM, H 64"):
+        name, figure, _, *others = row.cells
+        rows.append(row._replace(cells=[name, figure, f"{row.loss / limit - 1:.1%}", *others]))
+    perfect = Row(limit, ["a perfect model", f"{limit:.4f}", "0.0%", "", "", ""], measured=False)
+    return written([*HEAD[:2], "above a perfect model", *HEAD[3:]], [*rows, perfect])
+
+
+NANOGPT = (
+    ("nanoGPT on a CPU, published, 20 batches", "1.88", ""),
+    ("nanoGPT on an A100, published, best of the training", "1.4697", "10.65 million"),
+)
+"""Published losses of about three minutes of training, and parameters."""
 
 
 def tiny_shakespeare(files: Files) -> str:
-    """Characters of tiny Shakespeare."""
-    rows = ladder(files["tiny_shakespeare"], "LSTM, H 256, 10 epochs")
-    deep = ladder({**files["tiny_shakespeare_2_layers"], "baselines": {}}, "LSTM, 2 layers, H 384, 12 epochs, one seed")
-    rows = [*([cell.strip("*") for cell in row] for row in rows), *deep]
-    rows.append(["nanoGPT on a CPU, published, 20 batches", "1.88", "", "", "", "about 3 min"])
-    rows.append(
-        ["nanoGPT on an A100, published, best of the training", "1.4697", "", "", "10.65 million", "about 3 min"]
+    """Characters of tiny Shakespeare; n-grams are those of the first file."""
+    deep = {**files["tiny_shakespeare_2_layers"], "baselines": {}}
+    published = [
+        Row(float(loss), [name, loss, "", "", size, "about 3 min"], measured=False) for name, loss, size in NANOGPT
+    ]
+    return written(
+        HEAD,
+        [
+            *ladder(files["tiny_shakespeare"], "LSTM, H 256, 10 epochs"),
+            *ladder(deep, "LSTM, 2 layers, H 384, 12 epochs, one seed"),
+            *published,
+        ],
     )
-    return table(HEAD, sorted(rows, key=lambda row: -float(row[1].strip("*").split(" ")[0])))
 
 
 def generation(files: Files) -> str:

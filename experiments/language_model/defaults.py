@@ -56,6 +56,5 @@ DEFAULTS = (
     When("dataset", "tiny_shakespeare", CHARACTERS),
     When("dataset", "ptb", WORDS),
     When("dataset", "imdb", REVIEWS),
-    When("dataset", "text", TEXT),
     When("text", GIVEN, {"rungs": ("ngrams",), **TEXT}),
 )

@@ -22,7 +22,7 @@ METRICS = ("loss", "bits_per_character", "perplexity")
 def measured(losses: np.ndarray, num_characters: int) -> dict[str, Any]:
     """Of the losses of a split's tokens, nats `[S, N]`, the metrics over seeds.
 
-    loss = mean    perplexity = exp(loss)    bits per character = sum / log 2 / characters
+    loss = mean        perplexity = exp(loss)        bits per character = sum / log 2 / characters
     """
     means, sums = losses.mean(axis=1), losses.sum(axis=1)
     return {

@@ -11,6 +11,7 @@ from experiments.common.flags import UsageError
 from experiments.language_model import adaptation, documents, ladder, report, task, write
 from experiments.language_model.flags import LanguageConfig
 from experiments.language_model.task import look_at, make_model
+from experiments.language_model.words import VOCABULARY
 from rnn_jax import models
 from rnn_jax.data.language.corpus import Corpus, fingerprint
 
@@ -39,7 +40,7 @@ def train_and_evaluate(name: str, config: LanguageConfig, workdir: Path) -> None
         documents.check(config, corpus)
     if config.resets and corpus.end is None:
         raise UsageError(f"--resets: {corpus.name} as {corpus.level} is one text, without a token that ends one")
-    corpus.vocabulary.save(workdir / write.VOCABULARY)
+    corpus.vocabulary.save(workdir / VOCABULARY)
     sizes: dict[str, Any] = {"vocab_size": corpus.vocabulary.size}
     if classes := documents.num_classes(config, corpus):
         sizes["num_classes"] = classes

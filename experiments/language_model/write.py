@@ -14,16 +14,14 @@ from experiments.common.fit import Fitted
 from experiments.common.flags import UsageError
 from experiments.common.restore import restore
 from experiments.language_model.flags import LanguageConfig
+from experiments.language_model.words import load_vocabulary
 from rnn_jax import models
-from rnn_jax.data.language import vocabulary
 from rnn_jax.data.language.corpus import Corpus
 from rnn_jax.data.language.vocabulary import Vocabulary
 from rnn_jax.data.text import CLEANING
 from rnn_jax.models import LanguageModel, make_writer
 from rnn_jax.types import Array, Params
 
-VOCABULARY = "vocabulary.json"
-"""The file, in the folder of a run, with the vocabulary."""
 AT_ONCE = 32
 """Tokens between two looks at the terminal."""
 SAMPLE = 200
@@ -38,18 +36,16 @@ def pieces(
     first: int,
     begun: np.ndarray,
     labels: Array | None = None,
-    num_samples: int = 1,
 ) -> Iterator[np.ndarray]:
     """The tokens of texts as they are written, `[B, some]` at a time; after a text's end -1.
 
     Args:
-        config: how tokens are drawn.
+        config: how tokens are drawn, and B, `--num_samples`.
         model, params: the model.
         words: its vocabulary.
         first: the token before a text.
         begun: what the texts begin with, tokens `[P]` in the order in which the model reads.
         labels: `[B]`, their classes; None: of no class.
-        num_samples: B.
     """
     read, _ = models.pure(model, "read")
     begin, _ = models.pure(model, "begin")
@@ -64,11 +60,11 @@ def pieces(
         stop=stop,
     )
     start = np.concatenate(([first], begun)).astype(np.int32)
-    carry = begin(params, num_samples, labels)
+    carry = begin(params, config.num_samples, labels)
     if len(start) > 1:
-        carry = jax.jit(read)(params, jnp.tile(start[:-1], (num_samples, 1)), carry)[0]
-    token = jnp.full(num_samples, start[-1], jnp.int32)
-    going = np.ones(num_samples, bool)
+        carry = jax.jit(read)(params, jnp.tile(start[:-1], (config.num_samples, 1)), carry)[0]
+    token = jnp.full(config.num_samples, start[-1], jnp.int32)
+    going = np.ones(config.num_samples, bool)
     key = jax.random.key(config.generation_seed)
     for number in range(0, config.num_generated, AT_ONCE):
         found = write(params, carry, token, jax.random.fold_in(key, number))
@@ -113,15 +109,11 @@ def generate(config: LanguageConfig, folder: Path) -> None:
     if restored.name != "language_model":
         raise UsageError(f"--workdir={folder}: a run of {restored.name}, which writes no texts")
     run = restored.config
-    try:
-        words = vocabulary.load(folder / VOCABULARY)
-    except ValueError as error:
-        raise UsageError(f"--workdir={folder}: {error}") from error
+    words = load_vocabulary(folder, "workdir")
     cleaning = restored.results["cleaning"]
     prompt = words.encode(CLEANING[cleaning](config.prompt) if cleaning else config.prompt)
     begun = prompt[::-1] if run.reverse else prompt
     params = jax.tree.map(jnp.asarray, restored.params)
-    first = restored.results["first"] if words.end is None else words.end
     classes = restored.results["model"].get("num_classes", 0)
     labels = asked(config, classes)
     judged = None
@@ -131,7 +123,7 @@ def generate(config: LanguageConfig, folder: Path) -> None:
         from experiments.text.predict import load
 
         judged = load(Path(config.judge), "judge")
-    arguments = (config, restored.model, params, words, first, begun, labels, config.num_samples)
+    arguments = (config, restored.model, params, words, restored.results["first"], begun, labels)
     if config.num_samples == 1 and judged is None:
         stream(words, begun, pieces(*arguments), backwards=run.reverse)
         return

@@ -26,9 +26,8 @@ from experiments.common import results
 from experiments.common.flags import UsageError, parse, written
 from experiments.common.restore import restore
 from experiments.language_model.flags import LanguageConfig
-from experiments.language_model.write import VOCABULARY
+from experiments.language_model.words import VOCABULARY, load_vocabulary
 from experiments.text.flags import TextConfig
-from rnn_jax.data.language import vocabulary
 from rnn_jax.files import fingerprint
 from rnn_jax.types import Array, Params
 
@@ -115,10 +114,7 @@ def load(config: TextConfig) -> list[Pretrained]:
     models = []
     for folder in map(Path, config.init_from):
         restored = restore(folder, "init_from")
-        try:
-            words = vocabulary.load(folder / VOCABULARY)
-        except ValueError as error:
-            raise UsageError(f"--init_from={folder}: {error}") from error
+        words = load_vocabulary(folder, "init_from")
         if words.size != restored.results["model"]["vocab_size"]:
             raise UsageError(f"--init_from={folder}: {VOCABULARY} there is of another run; train it anew")
         parts: list[str | np.ndarray] = [f" {len(name)} {name}" for name in words.names]

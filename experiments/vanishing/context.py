@@ -11,12 +11,10 @@ import numpy as np
 from tabulate import tabulate
 
 from experiments.common import results
-from experiments.common.flags import UsageError
 from experiments.common.restore import Restored
 from experiments.language_model.flags import CELLS
-from experiments.language_model.write import VOCABULARY
+from experiments.language_model.words import load_vocabulary
 from rnn_jax import models
-from rnn_jax.data.language import vocabulary
 from rnn_jax.models.context import make_context_losses
 from rnn_jax.plotting import language
 from rnn_jax.training.checkpoints import load_params
@@ -97,10 +95,7 @@ def measure(folder: Path, restored: Restored, tokens: np.ndarray) -> dict[str, A
     rows = windows(tokens, lengths[-1])
     reset_at = None
     if restored.config.resets or restored.config.documents:
-        try:
-            reset_at = vocabulary.load(folder / VOCABULARY).end
-        except (OSError, ValueError) as error:
-            raise UsageError(f"--run={folder}: {error}") from error
+        reset_at = load_vocabulary(folder, "run").end
     found: dict[str, Any] = {"unit": unit, "lengths": lengths, "num_targets": len(rows), "networks": {}}
     for cell, model, params in networks(folder, restored):
         of = jax.jit(make_context_losses(model, lengths, reset_at=reset_at))

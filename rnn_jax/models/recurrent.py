@@ -204,7 +204,7 @@ class Recurrent(nnx.Module):
         key = self._key(rngs)
         carry, ys = compose.unroll_stack(
             self.cell,
-            self.params() if key is None else self._dropped(jax.random.fold_in(key, len(self.layers) * 2)),
+            self.params() if key is None else self._dropped(key),
             xs if self.dtype is None else xs.astype(self.dtype),
             carry=carry,
             hidden_size=self.hidden_size,
@@ -236,6 +236,7 @@ class Recurrent(nnx.Module):
         """`params` with some recurrent weights absent, of each layer and direction others."""
         if not self.weight_drop:
             return self.params()
+        key = jax.random.fold_in(key, len(self.layers) * 2)  # beyond those that `unroll_stack` folds in
         dropped = []
         for number, layer in enumerate(self.params()):
             keys = jax.random.split(jax.random.fold_in(key, number))

@@ -6,10 +6,10 @@ last tenth both validates and tests, which is kept so that figures compare, and 
 
 from os import PathLike
 
+from rnn_jax.data.find import find
 from rnn_jax.data.language.chunks import chunks, size_of
 from rnn_jax.data.language.corpus import Corpus, make_corpus
 from rnn_jax.data.language.vocabulary import build
-from rnn_jax.data.series.find import find
 
 NAME = "tiny_shakespeare"
 """Of the data set."""

@@ -15,8 +15,8 @@ from dataclasses import replace
 from os import PathLike
 
 from rnn_jax.data.errors import DataError
+from rnn_jax.data.find import find
 from rnn_jax.data.series import DATASETS, check_protocol
-from rnn_jax.data.series.find import find
 from rnn_jax.data.series.series import Series, from_table
 from rnn_jax.data.series.table import read_table
 

@@ -16,8 +16,8 @@ import numpy as np
 import pandas as pd
 
 from rnn_jax.data.errors import DataError
+from rnn_jax.data.find import find
 from rnn_jax.data.series import DATASETS, check_protocol
-from rnn_jax.data.series.find import find
 from rnn_jax.data.series.series import Series, encode, from_table
 from rnn_jax.data.series.table import Table, read_table
 

@@ -21,7 +21,7 @@ from experiments.common.flags import UsageError, flagfile_lines, parse
 from experiments.common.restore import restore
 from experiments.language_model.flags import LanguageConfig
 from experiments.language_model.run import make_model
-from experiments.language_model.write import VOCABULARY
+from experiments.language_model.words import VOCABULARY
 from experiments.text import layer_rates, pretrained
 from experiments.text.flags import TextConfig
 from experiments.text.pretrained import Pretrained, make_start
