@@ -8,7 +8,6 @@ machine: about 45 minutes on 2 cores.
 Shapes: S1 ... S7 of benchmarks/shapes.py, or spelled out, B64T100I1H32, with an r at the end for unequal lengths.
 """
 
-import json
 import os
 import sys
 from dataclasses import dataclass
@@ -18,9 +17,9 @@ from typing import Any
 from benchmarks import shapes
 from benchmarks.peers import PEERS
 from benchmarks.problem import DTYPES, NUM_GATES, PASSES
+from experiments.common import rows as measured
 from experiments.common.command import Experiment, RunConfig
 from experiments.common.flags import UsageError, flag
-from rnn_jax.files import append_line
 
 Contest = tuple[str, shapes.Shape, str]
 """Cell, shape and type."""
@@ -86,14 +85,13 @@ def measure(config: Config, workdir: Path) -> tuple[list[dict[str, Any]], float]
     from benchmarks.child import Refused
 
     file = workdir / "measurements.jsonl"
-    lines = file.read_text(encoding="utf-8").splitlines() if file.exists() else []
-    done = {entry["key"]: entry for entry in map(json.loads, lines)}
+    done = {entry["key"]: entry for entry in measured.read(file)}
     if "rate" not in done:
         try:
             done["rate"] = {"key": "rate", "rate": matmul.rate(config.matmul_size)}
         except Refused as refused:
             raise UsageError(f"--matmul_size={config.matmul_size}: {refused}") from refused
-        append_line(file, json.dumps(done["rate"]))
+        measured.add(file, done["rate"])
     rate = done["rate"]["rate"]
     limits = contest.Limits(config.turns, config.seconds, int(config.memory_limit_gib * 2**30), rate)
     rows = []
@@ -102,7 +100,7 @@ def measure(config: Config, workdir: Path) -> tuple[list[dict[str, Any]], float]
         if key not in done:
             trace = Path(config.profile) if config.profile else None
             done[key] = {"key": key, "rows": contest.hold(cell, shape, dtype, config.peers, limits, trace)}
-            append_line(file, json.dumps(done[key]))
+            measured.add(file, done[key])
             print(report.line(key, done[key]["rows"]), flush=True)
         rows += done[key]["rows"]
     return rows, rate
@@ -121,7 +119,7 @@ def run(name: str, config: Config, workdir: Path) -> int:
     from benchmarks import report
     from experiments.common import results
 
-    found = results.read(workdir)
+    found = results.read(workdir, name)
     if found is None:
         load, cores = _load(), os.cpu_count() or 1
         if load is not None and load[0] > cores / 4:

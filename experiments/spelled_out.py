@@ -144,7 +144,7 @@ def run(name: str, config: Config, workdir: Path) -> None:
     def train() -> None:
         results.write(workdir, train_and_evaluate(config, workdir) | {"experiment": name})
 
-    results.run_or_show(workdir, train, show, lambda: "")
+    results.run_or_show(name, workdir, train, show, lambda: "")
 
 
 def train_and_evaluate(config: Config, workdir: Path) -> dict[str, Any]:

@@ -1,20 +1,24 @@
 """From a command line to a run: the folder, the errors, the exit status. The same for every experiment."""
 
+import contextlib
 import dataclasses
 import hashlib
 import importlib
 import os
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Self
 
-from experiments.common.flags import UsageError, When, flag, flagfile_lines, help_text, parse_given
+from experiments.common import lock
+from experiments.common.flags import UsageError, When, flag, flagfile_lines, help_text, parse_given, read_flagfile
 from rnn_jax.data.errors import DataError
 from rnn_jax.files import write_whole
 from rnn_jax.training.errors import Interrupted, TrainingError
+
+FLAGS = "flags.txt"
 
 
 @dataclass(frozen=True)
@@ -89,11 +93,11 @@ class Experiment:
             config, given = parse_given(self.config, arguments)
             config = config.completed(given)
             config.check(given)
-            if config.makes_folder:
-                folder = run_folder(self.name, config)
+            if not config.makes_folder:
+                return self._run(config, Path(config.workdir))
+            with run_folder(self.name, config) as folder:
                 print(f"run folder: {folder}")
-            run = importlib.import_module(self.module).run
-            return run(self.name, config, folder or Path(config.workdir)) or 0
+                return self._run(config, folder)
         except (UsageError, DataError, TrainingError) as error:
             print(f"error: {as_flags(' '.join(str(error).splitlines()), self.config)}", file=sys.stderr)
             return 2
@@ -109,6 +113,9 @@ class Experiment:
             more = "; the same command continues from the last checkpoint" if _has_checkpoint(folder) else ""
             print(f"interrupted{more}", file=sys.stderr)
             return 130
+
+    def _run(self, config: RunConfig, folder: Path) -> int:
+        return importlib.import_module(self.module).run(self.name, config, folder) or 0
 
 
 def as_flags(message: str, config_class: type) -> str:
@@ -126,36 +133,52 @@ def data_folder(config: RunConfig) -> Path:
     return Path(config.data_dir or os.environ.get("RNN_JAX_DATA") or Path.home() / ".cache" / "rnn_jax")
 
 
-def run_folder(name: str, config: RunConfig) -> Path:
+@contextlib.contextmanager
+def run_folder(name: str, config: RunConfig) -> Iterator[Path]:
     """The folder of a run, with its `flags.txt`: an empty one is made ours, one made with the same flags continues.
 
     A folder that holds nothing but flags counts as empty: that run ended before it began, with a mistyped flag perhaps.
+    Inside the `with` no other process may work there.
 
-    Raises: `UsageError` when the folder was made with other flags, with the difference, or cannot be written.
+    Raises: `UsageError` when the folder was made with other flags, with the difference, or cannot be written, or
+        another process has it.
     """
     lines = flagfile_lines(config)
+    if broken := [line for line in lines if "\n" in line]:
+        raise UsageError(f"{broken[0].split('=')[0]}: a value with a line end cannot be written down in {FLAGS}")
     code = hashlib.sha256("\n".join(lines).encode()).hexdigest()[:8]
     folder = Path(config.workdir or Path("runs") / f"{name}-{code}")
-    file = folder / "flags.txt"
-    try:
-        before = file.read_text(encoding="utf-8").splitlines() if file.exists() else None
-        if folder.exists() and not {path.name for path in folder.iterdir()} <= {"flags.txt", "flags.txt.partial"}:
-            if before is None:
-                text = "not empty and no run of ours (no flags.txt); name another folder"
+    with contextlib.ExitStack() as stack:
+        try:
+            if _begun(folder) and not os.path.lexists(folder / FLAGS):
+                text = f"not empty and no run of ours (no {FLAGS}); name another folder"
                 raise UsageError(f"--workdir={folder}: {text}")
-            _check_same(folder, before, lines)
-            return folder
-        folder.mkdir(parents=True, exist_ok=True)
-        write_whole(file, "\n".join(lines) + "\n")
-    except UnicodeDecodeError as error:
-        raise UsageError(f"--workdir={folder}: flags.txt there is not UTF-8 text; name another folder") from error
-    except OSError as error:
-        raise UsageError(f"--workdir={folder}: {error.strerror or error}") from error
-    return folder
+            folder.mkdir(parents=True, exist_ok=True)
+            stack.enter_context(lock.held(folder))
+            if _begun(folder):
+                _check_same(folder, lines)
+            else:
+                write_whole(folder / FLAGS, "\n".join(lines) + "\n")
+        except OSError as error:
+            raise UsageError(f"--workdir={folder}: {error.strerror or error}") from error
+        yield folder
 
 
-def _check_same(folder: Path, before: list[str], now: list[str]) -> None:
-    was, wanted = (dict(line.split("=", 1) for line in lines if "=" in line) for lines in (before, now))
+def _begun(folder: Path) -> bool:
+    """Whether there is more in the folder than flags."""
+    return folder.exists() and not {path.name for path in folder.iterdir()} <= {FLAGS, f"{FLAGS}.partial", lock.FILE}
+
+
+def _check_same(folder: Path, now: list[str]) -> None:
+    try:
+        before = read_flagfile(folder / FLAGS)
+    except UsageError as error:
+        text = f"{FLAGS} there is damaged: {error}; write it anew with the flags of the run, or name another folder"
+        raise UsageError(f"--workdir={folder}: {text}") from error
+    if len(before) < len(now) and "\n".join(now).startswith("\n".join(before)):
+        text = f"{FLAGS} there is cut short; write it anew with the flags of the run, or name another folder"
+        raise UsageError(f"--workdir={folder}: {text}")
+    was, wanted = (dict(line.split("=", 1) for line in lines) for lines in (before, now))
     names = [name for name in {**was, **wanted} if was.get(name) != wanted.get(name)]
     if names:
         difference = ", ".join(

@@ -12,7 +12,7 @@ import optax
 from flax import nnx
 from tabulate import tabulate
 
-from experiments.common import results
+from experiments.common import begun, results
 from experiments.common.flags import UsageError
 from experiments.common.training import TrainConfig, backend_in_use, num_devices
 from rnn_jax import models
@@ -112,9 +112,12 @@ def fit(
     Returns: `Fitted`, whose record has `experiment`, `cell`, `backend`, `num_params`, `seeds`, `best_epochs`, `steps`,
     `compile_seconds` and `train_seconds`.
 
-    Raises: `UsageError` where an epoch has no step, or the run was begun with other data; and what `train` raises.
+    Raises: `UsageError` where an epoch has no step, or the run was begun with other data or on another back end; and
+    what `train` raises.
     """
-    results.check_data(workdir, fingerprint)
+    backend = backend_in_use(config)
+    begun.check_data(workdir, fingerprint)
+    begun.check_backend(workdir, backend)
     steps_per_epoch = task.num_examples // config.batch_size
     if steps_per_epoch == 0:
         raise UsageError(f"--batch_size={config.batch_size}: there are only {task.num_examples} training examples")
@@ -132,7 +135,7 @@ def fit(
     )
     dispatch = steps_per_dispatch(steps_per_epoch, config.steps_per_dispatch)
     schedule = Schedule(steps_per_epoch, config.epochs, dispatch, config.keep)
-    results.note_data(workdir, fingerprint)
+    begun.note(workdir, fingerprint, backend)
     probe = make_probe(config, model, look)
     with ThreadPoolExecutor(max_workers=1) as beside:
         beside.submit(style.load)  # while XLA compiles; whoever trains draws when that is done
@@ -142,7 +145,7 @@ def fit(
         {
             "experiment": name,
             "cell": config.cell,
-            "backend": backend_in_use(config),
+            "backend": backend,
             "num_params": models.num_params(model),
             "seeds": config.seeds,
             "best_epochs": np.asarray(trained.states.best_epoch).tolist(),

@@ -14,13 +14,18 @@ Flags are read once, into the dataclass; everything below gets that and no flags
 
 import dataclasses
 import math
+import re
 import typing
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 from absl import flags as absl_flags
 
 Config = TypeVar("Config")
+
+FLAG = re.compile(r"--\w+=.*")
+"""A line of `flags.txt`."""
 
 SCALARS: dict[type, Any] = {
     bool: absl_flags.DEFINE_bool,
@@ -217,6 +222,28 @@ def help_text(config_class: type) -> str:
         value = row.name.upper() if row.value is GIVEN else written(row.value)
         lines.append(f"\nWith --{row.name}={value}, where not given:\n  {others}")
     return "\n".join(lines)
+
+
+def read_flagfile(file: Path) -> list[str]:
+    """The flags in the `flags.txt` of a run, `--name=value` each: no other directives, so that it reads no other files.
+
+    Raises: `UsageError` for a file that is missing, no text, or holds something else.
+    """
+    try:
+        if not file.is_file():
+            raise UsageError("no such file")
+        text = file.read_text(encoding="utf-8")
+    except OSError as error:
+        raise UsageError(error.strerror or str(error)) from error
+    except UnicodeDecodeError as error:
+        raise UsageError("not UTF-8 text") from error
+    lines = text.split("\n")
+    if lines[-1] == "":
+        lines.pop()
+    for number, line in enumerate(lines, start=1):
+        if not FLAG.fullmatch(line) or line.startswith("--flagfile"):
+            raise UsageError(f"line {number} is no flag: {line[:40]!r}")
+    return lines
 
 
 def flagfile_lines(config: Any) -> list[str]:

@@ -2,18 +2,22 @@
 
 import json
 import math
+import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from tabulate import tabulate
 
+from experiments.common import begun, digests
 from experiments.common.flags import UsageError
 from rnn_jax.data.errors import DataError
-from rnn_jax.files import write_whole
 from rnn_jax.machine import device_name, versions
 
+Shown = TypeVar("Shown")
+
+FILE = "results.json"
 MODEL = "model"
 """The folder, in that of a run, with the best parameters of the first seed."""
 
@@ -54,50 +58,55 @@ def finite(value: Any) -> Any:
 
 
 def write(folder: Path, found: Mapping[str, Any]) -> None:
-    """Writes `results.json`, whole or not at all, with the device and the versions.
+    """Writes `results.json`, whole or not at all, with the device and the versions, and the digests of the whole run.
 
     Raises: `KeyError` where one of `KEYS` is missing.
     """
     if missing := [key for key in KEYS if key not in found]:
         raise KeyError(f"results of {found.get('experiment')} lack {', '.join(missing)}")
     whole = {**found, "device": device_name(), "versions": versions()}
-    write_whole(folder / "results.json", json.dumps(finite(whole), indent=2, allow_nan=False) + "\n")
+    digests.finish(folder, FILE, json.dumps(finite(whole), indent=2, allow_nan=False) + "\n")
 
 
-def read(folder: Path) -> dict[str, Any] | None:
-    """The results of a finished run; None where the run has not finished. Raises `UsageError` for a file of another."""
-    file = folder / "results.json"
-    if not file.exists():
+def read(folder: Path, name: str | None = None, where: str | None = None) -> dict[str, Any] | None:
+    """The results of a finished run; None where the run has not finished.
+
+    Args:
+        folder: of the run.
+        name: of the experiment whose they have to be; None: of any.
+        where: the flag that names the folder, for messages; without it --workdir.
+
+    Raises: `UsageError` for a file that is damaged, or of another experiment.
+    """
+    if not os.path.lexists(folder / FILE):
         return None
-    try:
-        found = json.loads(file.read_text(encoding="utf-8"))
-    except ValueError:
-        found = None
-    if not isinstance(found, dict):
-        raise UsageError(f"{file} holds no results; delete it, and the same command makes it anew")
+    found = read_json(folder, FILE, where)
+    if name is not None and found.get("experiment") != name:
+        where = where or f"--workdir={folder}"
+        raise UsageError(f"{where}: {FILE} there is of {found.get('experiment')!r}, not of {name}; name another folder")
     return found
 
 
-def check_data(folder: Path, fingerprint: str) -> None:
-    """Raises `UsageError` if the run began with data of another fingerprint."""
-    file = folder / "data.txt"
-    if file.exists() and file.read_bytes().strip() != fingerprint.encode():
-        raise UsageError(f"--workdir={folder} was made with other data (data.txt); put it back or name another folder")
-
-
-def note_data(folder: Path, fingerprint: str) -> None:
-    """Writes down in `data.txt` which data the run begins with; no effect when it goes on."""
-    if not (folder / "data.txt").exists():
-        folder.mkdir(parents=True, exist_ok=True)
-        write_whole(folder / "data.txt", fingerprint + "\n")
+def read_json(folder: Path, file: str, where: str | None = None) -> dict[str, Any]:
+    """The object in a file that a run left. Raises `UsageError` where it is not what the run left, or holds none."""
+    digests.check(folder, file, where=where)
+    try:
+        found = json.loads((folder / file).read_bytes())
+    except (OSError, ValueError, RecursionError):
+        found = None
+    if not isinstance(found, dict):
+        text = f"{file} there holds no results; delete it, and the command of the run makes it anew"
+        raise UsageError(f"{where or f'--workdir={folder}'}: {text}")
+    return found
 
 
 def run_or_show(
-    workdir: Path, train: Callable[[], None], show: Callable[[Path], None], fingerprint: Callable[[], str]
+    name: str, workdir: Path, train: Callable[[], None], show: Callable[[Path], None], fingerprint: Callable[[], str]
 ) -> None:
     """Trains unless the run is finished, then shows its results.
 
     Args:
+        name: of the experiment.
         workdir: the run's folder.
         train: writes the results.
         show: prints those of the folder.
@@ -105,16 +114,28 @@ def run_or_show(
 
     Raises: `UsageError` where a finished run was made with other data.
     """
-    if read(workdir) is None:
+    if read(workdir, name) is None:
         train()
-    else:
-        remark = ""
-        try:
-            check_data(workdir, fingerprint())
-        except DataError as error:
-            remark = f", its data cannot be read any more ({error})"
-        print(f"this run is finished{remark}; its results:")
-    show(workdir)
+        show(workdir)
+        return
+    remark = ""
+    try:
+        begun.check_data(workdir, fingerprint())
+    except DataError as error:
+        remark = f", its data cannot be read any more ({error})"
+    print(f"this run is finished{remark}; its results:")
+    show_old(workdir, show)
+
+
+def show_old(workdir: Path, show: Callable[[Path], Shown], file: str = FILE) -> Shown:
+    """Shows what another process wrote. Raises `UsageError` where it lacks something, as of another version."""
+    try:
+        return show(workdir)
+    except (UsageError, OSError):
+        raise
+    except Exception as error:  # what is missing may surface as almost any error
+        reason = f"{file} there is of another version ({type(error).__name__}: {error})"
+        raise UsageError(f"--workdir={workdir}: {reason}; delete it, and the same command makes it anew") from error
 
 
 def with_seeds(cell: str, seeds: Sequence[int]) -> str:

@@ -1,20 +1,20 @@
 """A rolling origin: the test split in periods, each forecast by what was known when it began."""
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from experiments.common import results
+from experiments.common import begun, digests, results
 from experiments.forecast import report, run, scores
 from experiments.forecast.flags import Config
 from experiments.forecast.run import Trained
 from experiments.forecast.task import make_output
 from rnn_jax.data.errors import DataError
 from rnn_jax.data.series.forecasting import ForecastTask, make_task, split_bounds
-from rnn_jax.files import write_whole
 from rnn_jax.plotting import forecast_errors
 
 FILE = "backtest.json"
@@ -33,17 +33,20 @@ def backtest(name: str, config: Config, workdir: Path) -> None:
     try:
         config, windows = run.read(config)
     except DataError as error:
-        if not (workdir / FILE).exists():
+        if not os.path.lexists(workdir / FILE):
             raise
         print(f"this backtest is finished, its data cannot be read any more ({error}); its results:")
-        show(workdir)
+        results.show_old(workdir, show, FILE)
         return
-    results.check_data(workdir, windows.fingerprint())
-    if not (workdir / FILE).exists():
-        results.note_data(workdir, windows.fingerprint())
-        run.describe(config, windows)
-        edges = periods(split_bounds(windows.series), config.cutoffs)
-        write_whole(workdir / FILE, json.dumps(results.finite(measure(name, config, windows, edges, workdir))) + "\n")
+    begun.check_data(workdir, windows.fingerprint())
+    if os.path.lexists(workdir / FILE):
+        results.show_old(workdir, show, FILE)
+        return
+    begun.note(workdir, windows.fingerprint())
+    run.describe(config, windows)
+    edges = periods(split_bounds(windows.series), config.cutoffs)
+    found = results.finite(measure(name, config, windows, edges, workdir))
+    digests.finish(workdir, FILE, json.dumps(found) + "\n")
     show(workdir)
 
 
@@ -156,7 +159,7 @@ def tables(
 
 def show(workdir: Path) -> None:
     """Prints the tables of a finished backtest."""
-    found = json.loads((workdir / FILE).read_text(encoding="utf-8"))
+    found = results.read_json(workdir, FILE)
     trained = "trained anew at each" if found["refit"] else "trained once, before the first"
     print(f"\n{len(found['origin'])} origins, {found['windows']:,} forecasts, {trained}:\n")
 

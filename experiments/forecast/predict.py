@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 from tabulate import tabulate
 
+from experiments.common import digests
 from experiments.common.flags import UsageError
 from experiments.common.restore import Restored, restore
 from experiments.forecast.flags import Config
@@ -45,6 +46,9 @@ def predict(config: Config, folder: Path) -> None:
     if restored.name != "forecast":
         raise UsageError(f"--workdir={folder}: a run of {restored.name}, which forecasts nothing")
     encoder = load_encoder(folder)
+    sizes = restored.results["model"]
+    if (encoder.num_features, encoder.num_known) != (sizes.get("input_size"), sizes.get("num_known")):
+        raise UsageError(f"--workdir={folder}: {ENCODER} there is of another run; put it back, or train anew")
     time, series_id = config.time or restored.config.time, config.series_id or restored.config.series_id
     if encoder.cycles and not time:
         raise UsageError(f"--time: the run reads the calendar ({','.join(encoder.cycles)}); name the column of times")
@@ -53,14 +57,12 @@ def predict(config: Config, folder: Path) -> None:
     series = read_like(config.csv, encoder, time or None, series_id or None)
     for sentence in series.repairs:
         print(f"data: {sentence}")
-    lag, ahead = restored.results["model"]["lag"], restored.config.ahead
+    lag, ahead = sizes["lag"], restored.config.ahead
     extended, origins = with_future(series, ahead)
     starts = origins - lag
     _check_rows(extended, starts, lag)
     outputs = forecast(restored, encoder, extended, starts)
-    intervals = restored.results["intervals"]
-    radius = intervals["radius"]
-    band = Bands(intervals["level"], None if radius is None else np.asarray(radius))
+    band = load_band(restored)
     parts = (np.asarray(make_output(restored.config).location(outputs)), *band.of(outputs))
     ids = np.zeros(len(starts), np.int64) if extended.ids is None else extended.ids[starts]
     center, scale = (each[ids][:, None, : encoder.num_targets] for each in (encoder.center, encoder.scale))
@@ -86,10 +88,23 @@ def predict(config: Config, folder: Path) -> None:
 
 def load_encoder(folder: Path) -> Encoder:
     """That of a run. Raises `UsageError` where its file is missing or damaged."""
+    digests.check(folder, ENCODER)
     try:
         return Encoder.from_json(json.loads((folder / ENCODER).read_text(encoding="utf-8")))
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
         raise UsageError(f"--workdir={folder}: {ENCODER} there cannot be read ({error}); train it anew") from error
+
+
+def load_band(restored: Restored) -> Bands:
+    """The intervals of a run's forecasts. Raises `UsageError` for results of another version."""
+    intervals = restored.result("intervals", dict)
+    try:
+        if intervals["radius"] is None:
+            return Bands(float(intervals["level"]), None)
+        shape = (restored.config.ahead, restored.results["model"]["num_targets"])
+        return Bands(float(intervals["level"]), np.asarray(intervals["radius"], np.float64).reshape(shape))
+    except (LookupError, TypeError, ValueError) as error:
+        raise UsageError(f"{restored.where}: results.json there has no intervals; train it anew") from error
 
 
 def _check_rows(series: Series, starts: np.ndarray, lag: int) -> None:

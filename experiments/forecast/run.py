@@ -76,6 +76,7 @@ def run(name: str, config: Config, workdir: Path) -> None:
         backtest(name, config, workdir)
     else:
         results.run_or_show(
+            name,
             workdir,
             lambda: train_and_evaluate(name, config, workdir),
             report.show,

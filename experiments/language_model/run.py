@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from experiments.common import results
+from experiments.common import begun, results
 from experiments.common.flags import UsageError
 from experiments.language_model import adaptation, documents, ladder, report, task, write
 from experiments.language_model.flags import LanguageConfig
@@ -27,14 +27,14 @@ def run(name: str, config: LanguageConfig, workdir: Path) -> None:
     def train() -> None:
         train_and_evaluate(name, config, workdir)
 
-    results.run_or_show(workdir, train, report.show, lambda: fingerprint(task.read_corpus(config, workdir)))
+    results.run_or_show(name, workdir, train, report.show, lambda: fingerprint(task.read_corpus(config, workdir)))
 
 
 def train_and_evaluate(name: str, config: LanguageConfig, workdir: Path) -> None:
     """The run itself."""
     corpus = task.read_corpus(config, workdir)
     mark = fingerprint(corpus)
-    results.check_data(workdir, mark)
+    begun.check_data(workdir, mark)
     describe(corpus)
     if config.documents:
         documents.check(config, corpus)

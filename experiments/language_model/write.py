@@ -14,7 +14,7 @@ from experiments.common.fit import Fitted
 from experiments.common.flags import UsageError
 from experiments.common.restore import restore
 from experiments.language_model.flags import LanguageConfig
-from experiments.language_model.words import load_vocabulary
+from experiments.language_model.words import VOCABULARY, load_vocabulary
 from rnn_jax import models
 from rnn_jax.data.language.corpus import Corpus
 from rnn_jax.data.language.vocabulary import Vocabulary
@@ -110,7 +110,12 @@ def generate(config: LanguageConfig, folder: Path) -> None:
         raise UsageError(f"--workdir={folder}: a run of {restored.name}, which writes no texts")
     run = restored.config
     words = load_vocabulary(folder, "workdir")
-    cleaning = restored.results["cleaning"]
+    if words.size != restored.results["model"].get("vocab_size"):
+        raise UsageError(f"--workdir={folder}: {VOCABULARY} there is of another run; put it back, or train anew")
+    first = restored.result("first", int)
+    cleaning = restored.results.get("cleaning")
+    if not 0 <= first < words.size or cleaning not in (None, *CLEANING):
+        raise UsageError(f"--workdir={folder}: results.json there is of another version; train it anew")
     prompt = words.encode(CLEANING[cleaning](config.prompt) if cleaning else config.prompt)
     begun = prompt[::-1] if run.reverse else prompt
     params = jax.tree.map(jnp.asarray, restored.params)
@@ -123,7 +128,7 @@ def generate(config: LanguageConfig, folder: Path) -> None:
         from experiments.text.predict import load
 
         judged = load(Path(config.judge), "judge")
-    arguments = (config, restored.model, params, words, restored.results["first"], begun, labels)
+    arguments = (config, restored.model, params, words, first, begun, labels)
     if config.num_samples == 1 and judged is None:
         stream(words, begun, pieces(*arguments), backwards=run.reverse)
         return

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import sys
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
@@ -12,12 +13,13 @@ import jax.numpy as jnp
 import numpy as np
 
 from experiments.common import results
+from experiments.common import rows as measured
 from experiments.long_sequences import measure, report
 from experiments.long_sequences.flags import BIAS_CELLS, Config
 from experiments.long_sequences.measure import Task
 from rnn_jax import cells
 from rnn_jax.diagnostics import echo_task, truncation_bias
-from rnn_jax.files import append_line
+from rnn_jax.files import fingerprint
 from rnn_jax.plotting import long_sequences as plots
 
 
@@ -45,21 +47,22 @@ def measure_costs(config: Config, workdir: Path) -> list[dict[str, Any]]:
     """
     file, gradients = workdir / "measurements.jsonl", workdir / "gradients"
     gradients.mkdir(exist_ok=True)
-    lines = file.read_text(encoding="utf-8").splitlines() if file.exists() else []
-    done = {row["key"]: row for row in map(json.loads, lines)}
+    done = {row["key"]: row for row in measured.read(file)}
     rows, reference = [], None
     for task in tasks(config):
         key = hashlib.sha256(json.dumps(asdict(task)).encode()).hexdigest()[:12]
         gradient_file = gradients / f"{key}.npy"
-        if key not in done:
+        if key not in done or not _whole(done[key], gradient_file):
             row = {"key": key, **asdict(task), "every": task.every, **measure.measure(task, gradient_file)}
+            if row["ran"]:
+                row["gradient"] = fingerprint(gradient_file.read_bytes())
             done[key] = row
             if "error" not in row:  # that is tried again
-                append_line(file, json.dumps(row))
+                measured.add(file, row)
             print(
                 f"T {task.length:>8} {task.backend:<7}{task.method:<13}{task.dtype}: {report.outcome(row)}", flush=True
             )
-        row = {name: value for name, value in done[key].items() if name not in ("key", "limit_gib")}
+        row = {name: value for name, value in done[key].items() if name not in ("key", "limit_gib", "gradient")}
         gradient = np.load(gradient_file).astype(np.float64) if row["ran"] else None
         if task.dtype == "float64" and (reference is None or reference[0] != task.length):
             reference = (task.length, gradient)
@@ -68,6 +71,16 @@ def measure_costs(config: Config, workdir: Path) -> list[dict[str, Any]]:
             row["gradient_error"] = float(error)
         rows.append(row)
     return rows
+
+
+def _whole(row: dict[str, Any], gradient_file: Path) -> bool:
+    """Whether the gradient of a row of before is there as it was written."""
+    if not row.get("ran"):
+        return True
+    whole = gradient_file.is_file() and row.get("gradient") == fingerprint(gradient_file.read_bytes())
+    if not whole:
+        print(f"{gradient_file} is missing or damaged; it is measured again", file=sys.stderr)
+    return whole
 
 
 def measure_bias(config: Config) -> dict[str, dict[str, Any]]:
@@ -99,13 +112,13 @@ def measure_bias(config: Config) -> dict[str, dict[str, Any]]:
 
 def run(name: str, config: Config, workdir: Path) -> int:
     """Measures what is missing, writes `results.json` and two plots, prints the tables; returns the exit status."""
-    found = results.read(workdir)
+    found = results.read(workdir, name)
     if found is None:
         rows = measure_costs(config, workdir)
         found = report.summarize(config, rows, measure_bias(config)) | {"experiment": name}
         plots.costs(workdir / "plots" / "costs.png", [row for row in rows if row["dtype"] == "float32"])
         plots.truncation_bias(workdir / "plots" / "bias.png", found["truncation"], config.bias_length)
         results.write(workdir, found)
-    else:
-        print("this run is finished; its results:")
-    return report.show(found)
+        return report.show(found)
+    print("this run is finished; its results:")
+    return results.show_old(workdir, lambda _: report.show(found))

@@ -20,7 +20,7 @@ def run(name: str, config: Config, workdir: Path) -> None:
     def train() -> None:
         train_and_evaluate(name, config, workdir)
 
-    results.run_or_show(workdir, train, report.show, lambda: read_problem(config).fingerprint)
+    results.run_or_show(name, workdir, train, report.show, lambda: read_problem(config).fingerprint)
 
 
 def train_and_evaluate(name: str, config: Config, workdir: Path) -> None:

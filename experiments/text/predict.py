@@ -9,6 +9,7 @@ from typing import Any, BinaryIO
 import jax
 import numpy as np
 
+from experiments.common import digests
 from experiments.common.flags import UsageError
 from experiments.common.restore import restore
 from experiments.text.flags import TextConfig
@@ -17,6 +18,8 @@ from rnn_jax.data.text import CLEANING, count_ratios, vocabulary
 from rnn_jax.data.text.vocabulary import PAD, UNK
 
 LINES_AT_ONCE = 32
+TOKENIZER, RATIOS = "tokenizer.json", "count_ratios.npz"
+"""Files of a run: its vocabulary, and what n-grams of the training texts tell."""
 
 
 def predict(config: TextConfig, folder: Path, lines: BinaryIO | None = None) -> None:
@@ -34,14 +37,24 @@ def predict(config: TextConfig, folder: Path, lines: BinaryIO | None = None) -> 
 def load(folder: Path, flag: str = "workdir") -> Any:
     """The function `texts -> answers` of a run folder, with the first seed's best model; `flag` names the folder."""
     restored = restore(folder, flag)
+    where = restored.where
     if "classes" not in restored.results:
-        raise UsageError(f"--{flag}={folder}: a run of {restored.name}, which classifies no texts")
-    run, classes = restored.config, restored.results["classes"]
+        raise UsageError(f"{where}: a run of {restored.name}, which classifies no texts")
+    digests.check(folder, TOKENIZER, RATIOS, where=where)
+    run, classes = restored.config, [str(name) for name in restored.result("classes", list)]
     try:
-        words = vocabulary.load(folder / "tokenizer.json")
-        ratios = count_ratios.load(folder / "count_ratios.npz")
+        words, ratios = vocabulary.load(folder / TOKENIZER), count_ratios.load(folder / RATIOS)
     except ValueError as error:
-        raise UsageError(f"--{flag}={folder}: {error}") from error
+        raise UsageError(f"{where}: {error}") from error
+    sizes = restored.results["model"]
+    size = sizes.get("vocab_size")
+    for file, have, due in (
+        ("results.json", len(classes), sizes.get("num_classes")),
+        (TOKENIZER, words.get_vocab_size(), size),
+        (RATIOS, (ratios.vocab_size, len(ratios.keys)), (size, run.count_ratios)),
+    ):
+        if have != due:
+            raise UsageError(f"{where}: {file} there is of another run; put it back, or train anew")
     apply, _ = models.pure(restored.model)
     params = jax.device_put(restored.params)
     clean = CLEANING[run.cleaning]

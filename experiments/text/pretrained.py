@@ -22,8 +22,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments.common import results
-from experiments.common.flags import UsageError, parse, written
+from experiments.common import digests, results
+from experiments.common.flags import UsageError, parse, read_flagfile, written
 from experiments.common.restore import restore
 from experiments.language_model.flags import LanguageConfig
 from experiments.language_model.words import VOCABULARY, load_vocabulary
@@ -90,15 +90,16 @@ def completed(config: Config, given: frozenset[str]) -> Config:
 def read_flags(folder: Path, config: TextConfig) -> LanguageConfig:
     """The flags of the language model in `folder`. Raises `UsageError` where there is none that fits a classifier."""
     where = f"--init_from={folder}"
-    found = results.read(folder) if (folder / "flags.txt").is_file() else None
+    found = results.read(folder, where=where) if (folder / "flags.txt").is_file() else None
     if found is None:
         raise UsageError(f"{where}: no finished run there; train one of language_model to its end first")
     if found.get("experiment") != "language_model":
         raise UsageError(f"{where}: a run of {found.get('experiment')}, which is no language model")
     if found.get("level") != "words":
         raise UsageError(f"{where}: a model of {found.get('level')}; a classifier reads words")
+    digests.check(folder, "flags.txt", where=where)
     try:
-        run = parse(LanguageConfig, [f"--flagfile={folder / 'flags.txt'}"])
+        run = parse(LanguageConfig, read_flagfile(folder / "flags.txt"))
     except UsageError as error:
         raise UsageError(f"{where}: flags.txt there is of another version: {error}") from error
     for name in ("residual", "layer_norm"):
@@ -115,7 +116,7 @@ def load(config: TextConfig) -> list[Pretrained]:
     for folder in map(Path, config.init_from):
         restored = restore(folder, "init_from")
         words = load_vocabulary(folder, "init_from")
-        if words.size != restored.results["model"]["vocab_size"]:
+        if words.size != restored.results["model"].get("vocab_size"):
             raise UsageError(f"--init_from={folder}: {VOCABULARY} there is of another run; train it anew")
         parts: list[str | np.ndarray] = [f" {len(name)} {name}" for name in words.names]
         for path, leaf in jax.tree_util.tree_leaves_with_path(restored.params):

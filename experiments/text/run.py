@@ -4,7 +4,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from experiments.common import results
+from experiments.common import begun, results
 from experiments.text import predict, pretrained, report, task
 from experiments.text.baselines import linear_probabilities, networks_without_recurrence
 from experiments.text.flags import TextConfig
@@ -27,7 +27,7 @@ def run(name: str, config: TextConfig, workdir: Path) -> None:
     def mark() -> str:
         return pretrained.mark_of(fingerprint(task.read_reviews(config)), pretrained.load(config))
 
-    results.run_or_show(workdir, train, report.show, mark)
+    results.run_or_show(name, workdir, train, report.show, mark)
 
 
 def train_and_evaluate(name: str, config: TextConfig, workdir: Path) -> None:
@@ -35,11 +35,11 @@ def train_and_evaluate(name: str, config: TextConfig, workdir: Path) -> None:
     original = task.read_reviews(config)
     given = pretrained.load(config)
     mark = pretrained.mark_of(fingerprint(original), given)
-    results.check_data(workdir, mark)  # before minutes of counting
+    begun.check_data(workdir, mark)  # before minutes of counting
     corpus = task.make_corpus(config, original)
     describe(corpus)
-    corpus.vocabulary.save(str(workdir / "tokenizer.json"))
-    count_ratios.save(corpus.ratios, workdir / "count_ratios.npz")
+    corpus.vocabulary.save(str(workdir / predict.TOKENIZER))
+    count_ratios.save(corpus.ratios, workdir / predict.RATIOS)
     sizes: dict[str, Any] = {"vocab_size": corpus.vocabulary.get_vocab_size(), "num_classes": len(corpus.data.classes)}
 
     make = partial(task.make_model, config, **sizes)

@@ -11,6 +11,7 @@ import numpy as np
 from tabulate import tabulate
 
 from experiments.common import results
+from experiments.common.flags import UsageError
 from experiments.common.restore import Restored
 from experiments.language_model.flags import CELLS
 from experiments.language_model.words import load_vocabulary
@@ -29,6 +30,14 @@ TARGETS = 1024
 becomes flat that of its distance to the last point, which has these tokens in common, 0.004."""
 CLOSE = 0.01
 """How far a loss may be above another that counts as the same."""
+
+
+def unit_of(restored: Restored) -> str:
+    """What one counts in the texts of a language model's run."""
+    level = restored.result("level", str)
+    if level not in UNITS:
+        raise UsageError(f"{restored.where}: results.json there has an unknown level, {level!r}; train it anew")
+    return UNITS[level]
 
 
 def context_lengths(size: int) -> list[int]:
@@ -52,15 +61,19 @@ def windows(tokens: np.ndarray, longest: int) -> np.ndarray:
     return tokens[starts[:, None] + np.arange(longest + 1)]
 
 
+def beside(folder: Path, restored: Restored) -> dict[str, str]:
+    """The recurrent networks that a run trained beside its own: by cell where the parameters are, in its folder."""
+    others = {cell: f"rungs/{cell}/{results.MODEL}" for cell in CELLS if cell != restored.config.cell}
+    return {cell: path for cell, path in others.items() if (folder / path).is_dir()}
+
+
 def networks(folder: Path, restored: Restored) -> Iterator[tuple[str, Any, Params]]:
     """The run's own network and those that it trained beside it: cell, model, parameters of the first seed."""
     yield restored.config.cell, restored.model, restored.params
-    for cell in CELLS:
-        trained = folder / "rungs" / cell / results.MODEL
-        if cell != restored.config.cell and trained.is_dir():
-            config = dataclasses.replace(restored.config, cell=cell)
-            model = models.abstract(partial(restored.task.make_model, config, **restored.results["model"]))
-            yield cell, model, load_params(trained, models.pure(model)[1])
+    for cell, trained in beside(folder, restored).items():
+        config = dataclasses.replace(restored.config, cell=cell)
+        model = models.abstract(partial(restored.task.make_model, config, **restored.results["model"]))
+        yield cell, model, load_params(folder / trained, models.pure(model)[1])
 
 
 def verdict(lengths: Sequence[int], losses: np.ndarray, unit: str) -> tuple[int, str]:
@@ -90,7 +103,7 @@ def measure(folder: Path, restored: Restored, tokens: np.ndarray) -> dict[str, A
         restored: the run.
         tokens: of the test split.
     """
-    unit = UNITS[restored.results["level"]]
+    unit = unit_of(restored)
     lengths = context_lengths(len(tokens))
     rows = windows(tokens, lengths[-1])
     reset_at = None

@@ -162,11 +162,13 @@ def run(name: str, config: Config, workdir: Path) -> None:
     if config.run:
         trained.run(name, config, workdir)
         return
-    if results.read(workdir) is None:
-        started = time.perf_counter()
-        rows, compile_seconds = sweep(config, workdir)
-        faulty = without_dc(config)
-        report.plot(workdir, rows, faulty)
-        seconds = time.perf_counter() - started - compile_seconds
-        report.write(name, config, workdir, rows, faulty, compile_seconds, seconds)
+    if results.read(workdir, name) is not None:
+        results.show_old(workdir, report.show)
+        return
+    started = time.perf_counter()
+    rows, compile_seconds = sweep(config, workdir)
+    faulty = without_dc(config)
+    report.plot(workdir, rows, faulty)
+    seconds = time.perf_counter() - started - compile_seconds
+    report.write(name, config, workdir, rows, faulty, compile_seconds, seconds)
     report.show(workdir)

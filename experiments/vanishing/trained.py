@@ -5,12 +5,13 @@ Of a language model also, by how far it has to look: what its loss is with less 
 
 import time
 from pathlib import Path
+from typing import Any
 
 import jax
 import numpy as np
 from tabulate import tabulate
 
-from experiments.common import results
+from experiments.common import digests, results
 from experiments.common.flags import UsageError
 from experiments.common.restore import restore
 from experiments.vanishing import context
@@ -44,14 +45,17 @@ def run(name: str, config: Config, workdir: Path) -> None:
         raise UsageError(
             f"--run={config.run}: outputs of --cell={restored.config.cell} do not follow from its state alone"
         )
+    is_language = restored.name == LANGUAGE
+    unit = context.unit_of(restored) if is_language else "steps"
+    if is_language:
+        beside = context.beside(Path(config.run), restored)
+        digests.check(Path(config.run), *beside.values(), where=restored.where)
     look, data = restored.task.look_at(restored.config, BATCH)
     inputs, lengths = look.take(data)
     started = time.perf_counter()
     of_layers = jax.jit(make_gradient_flow(restored.model, look.score))
     found = jax.block_until_ready(of_layers(jax.device_put(restored.params), *inputs, lengths=lengths))
     seconds = time.perf_counter() - started
-    is_language = restored.name == LANGUAGE
-    unit = context.UNITS[restored.results["level"]] if is_language else "steps"
     rows, curves = [], {}
     for layer, values in ((layer, np.asarray(values, np.float64)) for layer, values in found.items()):
         text, by_e, by_1000 = verdict(values, unit)
@@ -64,8 +68,9 @@ def run(name: str, config: Config, workdir: Path) -> None:
     title = f"How far back does it look? Gradient of {look.what}"
     gradients.by_lag(workdir / "plots" / "run.png", title, curves, "log10 of dy/dh_t against lag 0")
     measures = [{key: results.spread([row[key]]) for key in ("horizon_e", "horizon_1000")} for row in rows]
-    of_run = {key: restored.results[key] for key in ("dataset", "protocol", "cell", "num_params", "seeds", "steps")}
-    whole = {
+    keys = ("dataset", "protocol", "cell", "num_params", "seeds", "steps")
+    of_run: dict[str, Any] = {key: restored.result(key, object) for key in keys}
+    whole: dict[str, Any] = {
         **of_run,
         "experiment": name,
         "metrics": measures[-1],

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 import jax
 
+from experiments.common import digests, lock, results
 from rnn_jax.files import write_whole
 
 
@@ -64,9 +65,21 @@ def results_of(folder: Path) -> dict[str, Any]:
     return json.loads((folder / "results.json").read_text(encoding="utf-8"))
 
 
+def sign(folder: Path) -> None:
+    """Digests of a run that a test has changed, so that the change looks like what the run left."""
+    digests.finish(folder, results.FILE, (folder / results.FILE).read_text(encoding="utf-8"))
+
+
+def flip(file: Path, place: int, bit: int = 0) -> None:
+    """Another bit in the byte at `place`."""
+    content = bytearray(file.read_bytes())
+    content[place] ^= 1 << bit
+    file.write_bytes(content)
+
+
 def contents(folder: Path) -> dict[str, tuple[int, bytes]]:
-    """Every file in a folder by name: when it was written, and what it holds."""
-    files = [path for path in sorted(folder.rglob("*")) if path.is_file()]
+    """Every file in a folder by name: when it was written, and what it holds; not the lock, which every run takes."""
+    files = [path for path in sorted(folder.rglob("*")) if path.is_file() and path.name != lock.FILE]
     return {str(path.relative_to(folder)): (path.stat().st_mtime_ns, path.read_bytes()) for path in files}
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from helpers.running import run
 
+from experiments.common import lock
 from experiments.common.command import Experiment, RunConfig, as_flags, data_folder
 from experiments.common.flags import UsageError, flag, parse
 from rnn_jax.data.errors import DataError
@@ -22,6 +23,7 @@ class Config(RunConfig):
     lag: int = flag(64, "hours", minimum=1)
     bias: float | None = flag(None, "a number or nothing")
     cell: str = flag("lstm", "cell", choices=("lstm", "gru"))
+    name: str = flag("", "words")
     only_look: bool = flag(False, "reads a folder", local=True)
 
     @property
@@ -64,7 +66,7 @@ class TestRunFolder:
         assert (ran.status, ran.err) == (0, "")
         assert ran.out == f"run folder: {tmp_path / 'a' / 'b'}\n"
         file = tmp_path / "a" / "b" / "flags.txt"
-        assert file.read_text() == "--lag=24\n--bias=1.0\n--cell=lstm\n"
+        assert file.read_text() == "--lag=24\n--bias=1.0\n--cell=lstm\n--name=\n"
         config = Config(workdir=str(tmp_path / "a" / "b"), lag=24, bias=1.0)
         assert seen == [("demo", config, tmp_path / "a" / "b")]
         assert parse(Config, [f"--flagfile={file}", f"--workdir={tmp_path / 'a' / 'b'}"]) == config
@@ -94,12 +96,44 @@ class TestRunFolder:
         assert run(raising(UsageError("--lag=24: too long")), workdir, "--lag=24").status == 2
         (tmp_path / "run" / "flags.txt.partial").touch()
         assert run(demo(), workdir, "--lag=2").status == 0
-        assert (tmp_path / "run" / "flags.txt").read_text() == "--lag=2\n--cell=lstm\n"
+        assert (tmp_path / "run" / "flags.txt").read_text() == "--lag=2\n--cell=lstm\n--name=\n"
 
     def test_flags_that_are_no_text(self, tmp_path, demo):
         (tmp_path / "flags.txt").write_bytes(b"\xff\xfe\x00")
+        (tmp_path / "metrics.jsonl").touch()
         message = run(demo(), f"--workdir={tmp_path}").one_error()
-        assert message == f"--workdir={tmp_path}: flags.txt there is not UTF-8 text; name another folder"
+        wanted = "write it anew with the flags of the run, or name another folder"
+        assert message == f"--workdir={tmp_path}: flags.txt there is damaged: not UTF-8 text; {wanted}"
+
+    @pytest.mark.parametrize(
+        ("content", "reason"),
+        [
+            ("", "is cut short"),
+            ("--lag=24\n", "is cut short"),
+            ("--lag=25\n", "was made with other flags (--lag=25 there, 24 here"),
+            ("--lag=24\n--cell=ls", "is cut short"),
+            ("--lag=24\n--flagfile=/dev/zero\n", "is damaged: line 2 is no flag: '--flagfile=/dev/zero'"),
+            ("--lag=24\nprecious\n", "is damaged: line 2 is no flag: 'precious'"),
+            ("x" * 10**6, f"is damaged: line 1 is no flag: '{'x' * 40}'"),
+            ("--lag=24\x0b--cell=lstm\n", "was made with other flags"),
+            (None, "is damaged: no such file"),
+        ],
+    )
+    def test_flags_that_are_not_those_of_a_run(self, tmp_path, demo, content, reason):
+        (tmp_path / "metrics.jsonl").touch()
+        if content is None:
+            (tmp_path / "flags.txt").mkdir()
+        else:
+            (tmp_path / "flags.txt").write_text(content)
+        message = run(demo(), f"--workdir={tmp_path}", "--lag=24").one_error()
+        assert message.startswith(f"--workdir={tmp_path}")
+        assert reason in message
+
+    def test_a_value_that_cannot_be_written_down(self, tmp_path, demo):
+        main = demo()
+        message = run(main, f"--workdir={tmp_path / 'run'}", "--name=a\nb").one_error()
+        assert message == "--name: a value with a line end cannot be written down in flags.txt"
+        assert not (tmp_path / "run").exists()
 
     def test_a_foreign_folder_is_refused(self, tmp_path, demo):
         (tmp_path / "thesis.tex").write_text("precious")
@@ -109,7 +143,7 @@ class TestRunFolder:
 
     def test_an_empty_folder_is_taken(self, tmp_path, demo):
         assert run(demo(), f"--workdir={tmp_path}").status == 0
-        assert [path.name for path in tmp_path.iterdir()] == ["flags.txt"]
+        assert sorted(path.name for path in tmp_path.iterdir()) == ["flags.txt", "lock"]
 
     def test_a_file_is_no_folder(self, tmp_path, demo):
         (tmp_path / "file").write_text("x")
@@ -139,6 +173,28 @@ class TestRunFolder:
         assert (ran.status, ran.out) == (0, "")
         assert seen == [tmp_path / "run"]
         assert not (tmp_path / "run").exists()
+
+    def test_of_another_process(self, tmp_path, demo):
+        """Not one that wants to read alone."""
+        called = []
+        main = demo(lambda *given: called.append(given))
+        with lock.held(tmp_path):
+            message = run(main, f"--workdir={tmp_path}").one_error()
+            assert message.startswith(f"--workdir={tmp_path}: process ")
+            assert not called
+            assert [path.name for path in tmp_path.iterdir()] == ["lock"], "its flags are not ours to write"
+            assert run(main, f"--workdir={tmp_path}", "--only_look").status == 0
+        assert run(main, f"--workdir={tmp_path}").status == 0
+
+    def test_is_held_while_it_works_and_no_longer(self, tmp_path, demo):
+        def at_work(name, config, folder):
+            with pytest.raises(UsageError, match="is at work there"), lock.held(folder):
+                pass
+            raise UsageError("the end")
+
+        assert run(demo(at_work), f"--workdir={tmp_path}").one_error() == "the end"
+        with lock.held(tmp_path):
+            pass
 
 
 class TestContradictions:

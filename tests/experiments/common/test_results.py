@@ -7,12 +7,13 @@ import pytest
 from helpers.finished import RUNS, finished
 
 from experiments import EXPERIMENTS
-from experiments.common import results
+from experiments.common import begun, results
 from experiments.common.flags import UsageError
 from rnn_jax.data.errors import DataError
 
 FOUND = {
     **dict.fromkeys(results.KEYS, 0),
+    "experiment": "demo",
     "cell": "gru",
     "seeds": [0, 1],
     "metrics": {"mse": results.spread([1.0, 2.0])},
@@ -74,7 +75,7 @@ class TestWrite:
         found = results.read(tmp_path)
         assert {**found, "more": None} == {**FOUND, "more": None} | {key: found[key] for key in ("device", "versions")}
         assert found["more"] == [1, [2.5]]
-        assert [path.name for path in tmp_path.iterdir()] == ["results.json"]
+        assert sorted(path.name for path in tmp_path.iterdir()) == ["digests.txt", "results.json"]
 
     def test_figures_that_are_not_defined(self, tmp_path):
         """JSON as every program reads it: no NaN, no infinity."""
@@ -91,19 +92,19 @@ class TestWrite:
     @pytest.mark.parametrize("content", [b"{", b"\xff\xfe", b"[1]"])
     def test_a_file_that_holds_no_results(self, tmp_path, content):
         (tmp_path / "results.json").write_bytes(content)
-        with pytest.raises(UsageError, match=r"results\.json holds no results; delete it, and the same command"):
+        with pytest.raises(UsageError, match=r"results\.json there holds no results; delete it, and the command of"):
             results.read(tmp_path)
 
 
 class TestData:
     def test_is_noted_once_and_another_refused(self, tmp_path):
-        results.check_data(tmp_path, "a")
-        results.note_data(tmp_path / "run", "a")
-        results.note_data(tmp_path / "run", "b")
+        begun.check_data(tmp_path, "a")
+        begun.note(tmp_path / "run", "a")
+        begun.note(tmp_path / "run", "b")
         assert (tmp_path / "run" / "data.txt").read_text() == "a\n"
-        results.check_data(tmp_path / "run", "a")
+        begun.check_data(tmp_path / "run", "a")
         with pytest.raises(UsageError, match=r"was made with other data \(data.txt\); put it back or name another"):
-            results.check_data(tmp_path / "run", "b")
+            begun.check_data(tmp_path / "run", "b")
 
 
 class TestRunOrShow:
@@ -113,7 +114,9 @@ class TestRunOrShow:
         return []
 
     def call(self, folder, done, fingerprint=lambda: "a"):
-        results.run_or_show(folder, lambda: done.append("train"), lambda folder: done.append("show"), fingerprint)
+        results.run_or_show(
+            "demo", folder, lambda: done.append("train"), lambda folder: done.append("show"), fingerprint
+        )
 
     def test_trains_first(self, tmp_path, done, capsys):
         self.call(tmp_path, done)
@@ -121,14 +124,14 @@ class TestRunOrShow:
         assert capsys.readouterr().out == ""
 
     def test_shows_what_is_finished(self, tmp_path, done, capsys):
-        results.note_data(tmp_path, "a")
+        begun.note(tmp_path, "a")
         results.write(tmp_path, FOUND)
         self.call(tmp_path, done)
         assert done == ["show"]
         assert capsys.readouterr().out == "this run is finished; its results:\n"
 
     def test_not_of_other_data(self, tmp_path, done):
-        results.note_data(tmp_path, "b")
+        begun.note(tmp_path, "b")
         results.write(tmp_path, FOUND)
         with pytest.raises(UsageError, match="was made with other data"):
             self.call(tmp_path, done)
@@ -138,7 +141,7 @@ class TestRunOrShow:
         def gone():
             raise DataError("no file a.csv")
 
-        results.note_data(tmp_path, "b")
+        begun.note(tmp_path, "b")
         results.write(tmp_path, FOUND)
         self.call(tmp_path, done, gone)
         assert done == ["show"]

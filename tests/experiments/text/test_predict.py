@@ -8,7 +8,7 @@ import shutil
 import numpy as np
 import pytest
 from helpers.finished import finished
-from helpers.running import as_in_a_new_process, contents, run
+from helpers.running import as_in_a_new_process, contents, run, sign
 
 from experiments.common.flags import UsageError, parse
 from experiments.imdb import EXPERIMENT
@@ -78,6 +78,7 @@ class TestAnswers:
     def test_class_names_are_those_of_the_run(self, copied):
         found = json.loads((copied / "results.json").read_text())
         (copied / "results.json").write_text(json.dumps(found | {"classes": ["schlecht", "gut"]}))
+        sign(copied)
         first, second = predict(copied, lines=f"{NEGATIVE}\n{POSITIVE}\n".encode())
         assert (first["label"], second["label"]) == ("schlecht", "gut")
         assert list(first["probabilities"]) == ["schlecht", "gut"]
@@ -143,6 +144,7 @@ class TestFolders:
 
     def test_damaged_files(self, copied):
         shutil.rmtree(copied / "model" / "d")
+        sign(copied)
         before = contents(copied)
         assert "no parameters of this model can be read from" in self.refusal(copied)
         assert contents(copied) == before
@@ -156,6 +158,7 @@ class TestFolders:
     )
     def test_files_that_are_none(self, copied, file, content, message):
         (copied / file).write_bytes(content)
+        sign(copied)
         with pytest.raises(UsageError, match=message):
             predict(copied, "--text=x")
 
