@@ -37,6 +37,7 @@ CORE = {
 AROUND = {
     "extras": set(),
     "files": set(),
+    "digests": {"files"},
     "machine": set(),
     "metrics": {"extras"},
     "forecast_metrics": {"extras", "metrics"},
@@ -46,7 +47,7 @@ AROUND = {
     "plotting": {"extras"},
     "ngrams": set(),
     "data": {"extras", "files"},
-    "training": BASE | {"extras", "files", "data"},
+    "training": BASE | {"extras", "files", "digests", "data"},
     "models": set(CORE),
     "convert": BASE | {"cells", "compose"},
 }

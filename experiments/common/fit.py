@@ -156,6 +156,8 @@ def fit(
     )
     if finish is not None:
         fitted = fitted._replace(params=fitted.of_each_seed(finish, data))
+    if not workdir.is_dir():  # which would be made again, without all else
+        raise UsageError(f"--workdir={workdir} is no longer there")
     save_params(workdir / results.MODEL, fitted.first)
     return fitted
 

@@ -1,5 +1,7 @@
 """Checkpoints with Orbax: atomic, the last few and the best, damage noticed and stepped over.
 
+Each has two digests: of its files (`digests.txt`), and inside of what it says: arrays, step, clocks and loss.
+
 A state comes back as it was saved, to the bit. What follows from it is the same to the bit only where the computation
 is: `rnn_jax.training.loop.train` says what that takes.
 """
@@ -8,6 +10,7 @@ import json
 import logging
 import shutil
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Generic, NamedTuple, TypeVar
 
@@ -16,11 +19,16 @@ import numpy as np
 import orbax.checkpoint as ocp
 from orbax.checkpoint import checkpoint_managers
 
+from rnn_jax import digests
 from rnn_jax.files import fingerprint
 from rnn_jax.training.errors import TrainingError
+from rnn_jax.training.plain_path import PlainPath
 
 State = TypeVar("State")
 """A pytree of arrays."""
+
+OF_OLD = {"digest", "clocks"}
+"""What a checkpoint of an older version says of itself: its digest is of the arrays alone."""
 
 logging.getLogger("absl").setLevel(logging.ERROR)  # Orbax reports every save; what matters we say ourselves
 
@@ -46,8 +54,10 @@ def save_params(folder: Path, params: Any) -> None:
         folder: of the parameters alone; made if it is missing.
         params: a pytree of arrays.
     """
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    plain = PlainPath(folder.parent)
     with ocp.StandardCheckpointer() as writer:
-        writer.save(folder.resolve(), jax.tree.map(np.asarray, params), force=True)
+        writer.save(plain.path / folder.name, jax.tree.map(np.asarray, params), force=True)
 
 
 def load_params(folder: Path, like: State) -> State:
@@ -63,14 +73,17 @@ def load_params(folder: Path, like: State) -> State:
     """
     shapes = _shapes_of(like)
     try:
+        plain = PlainPath(folder)
         with ocp.StandardCheckpointer() as reader:
-            there = dict(reader.metadata(folder.resolve()).item_metadata.tree)
+            there = dict(reader.metadata(plain.path).item_metadata.tree)
             if _by_name(there) != _by_name(like):  # Orbax would cut or fill up the arrays without a word
                 raise ValueError("the arrays there have other names or shapes")
-            return jax.tree.map(np.asarray, reader.restore(folder.resolve(), shapes))
+            found = jax.tree.map(np.asarray, reader.restore(plain.path, shapes))
+        if not all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(found)):
+            raise ValueError("there are numbers that are not finite")
+        return found
     except Exception as error:  # a damaged file may surface as almost any error of Orbax or TensorStore
-        reason = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
-        raise TrainingError(f"no parameters of this model can be read from {folder}: {reason}") from error
+        raise TrainingError(f"no parameters of this model can be read from {folder}: {_reason(error)}") from error
 
 
 def _shapes_of(tree: State) -> State:
@@ -82,7 +95,18 @@ def _by_name(tree: Any) -> dict[str, tuple[int, ...]]:
     return {jax.tree_util.keystr(path, simple=True, separator="."): leaf.shape for path, leaf in leaves}
 
 
-def _fingerprint(state: Any) -> str:
+def _reason(error: Exception) -> str:
+    return str(error).splitlines()[0][:200] if str(error) else type(error).__name__
+
+
+def _digest(state: Any, about: Mapping[str, Any]) -> str:
+    """Of all that a checkpoint says, the number of its step, its clocks and its loss included."""
+    words = json.dumps({name: about[name] for name in sorted(about) if name != "digest"})
+    return fingerprint(*(np.asarray(leaf) for leaf in jax.tree.leaves(state)), words)
+
+
+def _digest_of_old(state: Any) -> str:
+    """As it was before: of the arrays alone."""
     return fingerprint(*(np.asarray(leaf) for leaf in jax.tree.leaves(state)))
 
 
@@ -96,7 +120,9 @@ class Checkpoints:
             workdir: the run's folder; they are in `checkpoints/`, damaged ones in `damaged/`.
             keep: how many of the newest to keep, beside the one of the lowest validation loss.
         """
-        self.folder = workdir.resolve() / "checkpoints"
+        workdir.mkdir(parents=True, exist_ok=True)
+        self._plain = PlainPath(workdir)
+        self.folder = self._plain.folder / "checkpoints"
         self.keep = keep
         self.damaged: list[int] = []
         self._set_aside_without_loss()
@@ -116,7 +142,7 @@ class Checkpoints:
             enable_async_checkpointing=False,
             cleanup_tmp_directories=True,
         )
-        return ocp.CheckpointManager(self.folder, options=options)
+        return ocp.CheckpointManager(self._plain.path / "checkpoints", options=options)
 
     def save(self, step: int, state: Any, clocks: dict[str, float], loss: float) -> None:
         """Saves a state, on the disk when this returns. Without effect where that step has been saved.
@@ -131,16 +157,21 @@ class Checkpoints:
         """
         if step in self.manager.all_steps():
             return
+        if not self.folder.is_dir():  # Orbax would make it again, and with it a run that lacks all else
+            raise TrainingError(f"cannot save step {step} in {self.folder}: it is no longer there")
         state = jax.tree.map(np.asarray, state)
+        about = {"step": step, "clocks": clocks, "loss": loss}
         items = ocp.args.Composite(
             state=ocp.args.StandardSave(state),
-            about=ocp.args.JsonSave({"digest": _fingerprint(state), "clocks": clocks}),
+            about=ocp.args.JsonSave({**about, "digest": _digest(state, about)}),
         )
         try:
             self.manager.save(step, args=items, metrics={"loss": loss})
             self.manager.wait_until_finished()
+            digests.write(self.folder / str(step), digests.of_folder(self.folder / str(step)))
         except OSError as error:
-            raise TrainingError(f"cannot save step {step} in {self.folder}: {error}") from error
+            reason = self._plain.named(str(error))
+            raise TrainingError(f"cannot save step {step} in {self.folder}: {reason}") from error
 
     def restore_latest(self, like: State) -> Restored[State] | None:
         """The newest checkpoint that is whole; None where there is none.
@@ -170,19 +201,36 @@ class Checkpoints:
         return None
 
     def _restore(self, step: int, like: State) -> Restored[State]:
+        folder = self.folder / str(step)
+        noted = digests.read(folder)  # None: killed before it was written, or of an older version
+        if noted is not None:  # else damage would come to light in threads of TensorStore, each with a traceback
+            for path in sorted(noted | dict.fromkeys(digests.files(folder, (digests.FILE,)), "")):
+                if noted.get(path) != digests.of_file(folder / path):
+                    raise ValueError(f"{path} is not what was saved")
         items = ocp.args.Composite(state=ocp.args.StandardRestore(_shapes_of(like)), about=ocp.args.JsonRestore())
         restored = self.manager.restore(step, args=items)
-        if _fingerprint(restored.state) != restored.about["digest"]:
-            raise ValueError("the arrays are not those that were saved")
-        return Restored(step, restored.state, restored.about["clocks"])
+        about = restored.about
+        if set(about) == OF_OLD:
+            right = about["digest"] == _digest_of_old(restored.state)
+        else:
+            right = about["digest"] == _digest(restored.state, about) and about["step"] == step
+        if not right:
+            raise ValueError("what is there is not what was saved")
+        return Restored(step, restored.state, about["clocks"])
 
     def _set_aside_without_loss(self) -> None:
-        """Orbax reads the loss of every checkpoint as it opens; one that it cannot read would end the run."""
+        """Orbax reads the loss of every checkpoint as it opens; one that it cannot read would end the run.
+
+        By the loss it chooses which one is the best and stays, so it has to be that of the digest.
+        """
         for file in sorted(self.folder.glob("*/metrics/metrics")):
             step = file.parts[-3]
             if step.isdigit():  # another name: what a killed save has left, which Orbax removes
                 try:
-                    float(json.loads(file.read_text(encoding="utf-8"))["loss"])
+                    loss = float(json.loads(file.read_text(encoding="utf-8"))["loss"])
+                    about = json.loads((file.parents[1] / "about" / "metadata").read_text(encoding="utf-8"))
+                    if set(about) != OF_OLD and about["loss"] != loss:
+                        raise ValueError("its loss is not that which was saved")
                 except Exception as error:
                     self._set_aside(int(step), error)
 
@@ -191,7 +239,7 @@ class Checkpoints:
         return self.folder.parent / "damaged"
 
     def _set_aside(self, step: int, error: Exception) -> None:
-        reason = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
+        reason = self._plain.named(_reason(error))
         print(f"checkpoint {step} is damaged and set aside: {reason}", file=sys.stderr)
         self._aside.mkdir(exist_ok=True)
         shutil.rmtree(self._aside / str(step), ignore_errors=True)

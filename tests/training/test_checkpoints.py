@@ -4,6 +4,7 @@ import hashlib
 import json
 import re
 import shutil
+import tempfile
 from functools import cache
 
 import jax
@@ -130,12 +131,14 @@ def test_a_checkpoint_written_before_is_read(tmp_path, capsys, changed):
     """What was saved is known by its fingerprint, whoever wrote it: the right one is read, another one is not."""
     save(tmp_path, [2, 3])
     about = tmp_path / "checkpoints" / "3" / "about" / "metadata"
+    (tmp_path / "checkpoints" / "3" / "digests.txt").unlink()
     content = json.loads(about.read_text())
+    del content["step"], content["loss"]
     content["digest"] = old_fingerprint(after_epochs()[4 if changed else 3])
     about.write_text(json.dumps(content))
     restored, _ = restore(tmp_path)
     assert restored.step == (2 if changed else 3)
-    assert ("the arrays are not those that were saved" in capsys.readouterr().err) == changed
+    assert ("what is there is not what was saved" in capsys.readouterr().err) == changed
 
 
 def test_shapes_are_enough_to_restore(tmp_path):
@@ -180,7 +183,7 @@ pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptio
 DAMAGE = [truncate, clear, flip, scramble, delete]
 
 NEEDED = {"about/metadata", "state/_METADATA", "state/manifest.ocdbt", "state/d/*"}
-"""Files without which the state is not known; Orbax can do without the others."""
+"""Files without which the state is not known."""
 
 
 @pytest.fixture(scope="module")
@@ -214,7 +217,7 @@ class TestDamage:
                 assert restored.clocks == {"train_seconds": 1.5 * restored.step}
                 told = capsys.readouterr().err
                 if restored.step == 3:
-                    assert kind not in NEEDED, f"{damage.__name__} of {name} went unseen"
+                    assert (kind, damage) == ("digests.txt", delete), f"{damage.__name__} of {name} went unseen"
                     assert left == [1, 2, 3]
                     assert "set aside" not in told
                 else:
@@ -231,12 +234,69 @@ class TestDamage:
         shutil.copytree(three[0], tmp_path / "run")
         checkpoints = tmp_path / "run" / "checkpoints"
         shutil.rmtree(checkpoints / "3" / "state")
+        (checkpoints / "3" / "digests.txt").unlink()
         shutil.copytree(checkpoints / "1" / "state", checkpoints / "3" / "state")
         restored, _ = restore(tmp_path / "run")
         assert restored.step == 2
         assert_same_bits(restored.state, after_epochs()[2])
-        line = "checkpoint 3 is damaged and set aside: the arrays are not those that were saved\n"
+        line = "checkpoint 3 is damaged and set aside: what is there is not what was saved\n"
         assert capsys.readouterr().err == line
+
+    @pytest.mark.parametrize("digests", [True, False])
+    @pytest.mark.parametrize("seed", range(2))
+    def test_any_bit_of_any_file(self, three, tmp_path, capfd, seed, digests):
+        """The one before is taken and one line says so: of the damage itself nobody prints a word.
+
+        Without digests of the files, as of an older version: the same bits as were saved, or those of the step before.
+        """
+        folder, kinds = three
+        rng = np.random.default_rng(seed)
+        names = [name for several in kinds.values() for name in several if digests or name != "digests.txt"]
+        capfd.readouterr()
+        for number, name in enumerate(rng.permutation(names)):
+            shutil.copytree(folder, tmp_path / str(number))
+            file = tmp_path / str(number) / "checkpoints" / "3" / name
+            content = bytearray(file.read_bytes())
+            content[rng.integers(len(content))] ^= 1 << rng.integers(8)
+            file.write_bytes(content)
+            if not digests:
+                (tmp_path / str(number) / "checkpoints" / "3" / "digests.txt").unlink()
+            checkpoints = Checkpoints(tmp_path / str(number))
+            restored = checkpoints.restore_latest(after_epochs()[0])
+            checkpoints.close()
+            assert restored.step in ((2,) if digests else (2, 3))
+            assert_same_bits(restored.state, after_epochs()[restored.step])
+            assert restored.clocks == {"train_seconds": 1.5 * restored.step}
+            assert checkpoints.damaged == [3] * (restored.step == 2)
+            if digests:
+                assert capfd.readouterr().err.count("\n") == 1
+
+    @pytest.mark.parametrize(
+        ("file", "old", "new"),
+        [
+            ("about/metadata", '"step": 3', '"step": 2'),
+            ("about/metadata", '"train_seconds": 4.5', '"train_seconds": 4.4'),
+            ("about/metadata", '"loss": 0.', '"loss": 1.'),
+            ("metrics/metrics", '"loss": 0.', '"loss": 9.'),
+        ],
+    )
+    def test_a_number_beside_the_arrays(self, three, tmp_path, capsys, file, old, new):
+        shutil.copytree(three[0], tmp_path / "run")
+        path = tmp_path / "run" / "checkpoints" / "3" / file
+        text = path.read_text()
+        assert old in text
+        (path.parents[1] / "digests.txt").unlink()
+        path.write_text(text.replace(old, new))
+        assert restore(tmp_path / "run")[0].step == 2
+        assert capsys.readouterr().err.startswith("checkpoint 3 is damaged and set aside: ")
+
+    def test_a_number_that_is_the_name_of_a_folder(self, three, tmp_path, capsys):
+        """Where a run stands in its data is the number of its step, and nothing else."""
+        shutil.copytree(three[0], tmp_path / "run")
+        folder = tmp_path / "run" / "checkpoints"
+        (folder / "3").rename(folder / "7")
+        assert restore(tmp_path / "run")[0].step == 2
+        assert capsys.readouterr().err == "checkpoint 7 is damaged and set aside: what is there is not what was saved\n"
 
     @pytest.mark.parametrize("make", [lambda path: path.mkdir(), lambda path: path.write_text("x")])
     def test_an_empty_folder_or_no_folder(self, three, tmp_path, make):
@@ -257,7 +317,7 @@ class TestDamage:
         assert left == [1]
         assert_same_bits(restored.state, after_epochs()[1])
         told = capsys.readouterr().err
-        assert re.findall(r"checkpoint (\d) is damaged and set aside", told) == ["3", "2"]
+        assert re.findall(r"checkpoint (\d) is damaged and set aside", told) == ["2", "3"]
 
     @pytest.mark.parametrize("name", ["about/metadata", "metrics/metrics"])
     def test_all(self, three, tmp_path, name):
@@ -291,6 +351,34 @@ class TestKilledWhileSaving:
         assert left == [1, 2, 3]
         assert capsys.readouterr().err == ""
         assert not unfinished.exists(), "leftovers must not pile up"
+
+
+AWKWARD = ["lr[0.01]", "[", "a*b", "what?", "a\\b", "a b#50%", "漢ü", "a:b", "gs:"]
+
+
+@pytest.mark.parametrize("name", AWKWARD)
+def test_folders_of_any_name(tmp_path, capsys, name):
+    """Saved, found by another process, and damage still told by the name that the folder has."""
+    folder = tmp_path / name
+    save(folder, [1, 2])
+    assert {path.name for path in folder.iterdir()} == {"checkpoints"}
+    assert restore(folder)[0].step == 2
+    shutil.rmtree(folder / "checkpoints" / "10" / "state")
+    assert restore(folder)[0].step == 9
+    told = capsys.readouterr().err
+    assert told.startswith("checkpoint 10 is damaged and set aside: ")
+    assert tempfile.gettempdir() + "/rnn_jax" not in told
+    assert (folder / "damaged" / "10").is_dir()
+
+
+def test_a_folder_that_is_removed_meanwhile_is_not_made_again(tmp_path):
+    save(tmp_path / "run", [1])
+    checkpoints = Checkpoints(tmp_path / "run")
+    shutil.rmtree(tmp_path / "run")
+    with pytest.raises(TrainingError, match=r"^cannot save step 2 in .*/run/checkpoints: it is no longer there$"):
+        checkpoints.save(2, after_epochs()[2], {"train_seconds": 0.0}, 1.0)
+    checkpoints.close()
+    assert not (tmp_path / "run").exists()
 
 
 def test_too_little_memory_is_no_damage(tmp_path, monkeypatch):

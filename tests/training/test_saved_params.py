@@ -20,6 +20,18 @@ def test_saved_over_others_and_loaded(tmp_path):
     assert_same_bits(load_params(tmp_path / "model", PARAMS), PARAMS)
 
 
+@pytest.mark.parametrize("name", ["lr[0.01]", "a\\b", "a*b"])
+def test_folders_of_any_name(tmp_path, name):
+    save_params(tmp_path / name / "model", PARAMS)
+    assert_same_bits(load_params(tmp_path / name / "model", PARAMS), PARAMS)
+
+
+def test_what_is_not_finite(tmp_path):
+    save_params(tmp_path / "model", {**PARAMS, "a": np.full_like(PARAMS["a"], np.nan)})
+    with pytest.raises(TrainingError, match="there are numbers that are not finite"):
+        load_params(tmp_path / "model", PARAMS)
+
+
 @pytest.mark.parametrize("what", ["absent", "damaged", "of another model", "of another shape"])
 def test_what_cannot_be_loaded(tmp_path, what):
     like = PARAMS

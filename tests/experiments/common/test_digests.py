@@ -18,6 +18,7 @@ from experiments.language_model import report as language_model
 from experiments.memory import report as memory
 from experiments.text import report as text
 from experiments.vanishing import report as vanishing
+from rnn_jax import digests as of_files
 
 
 def listed(folder):
@@ -104,7 +105,8 @@ class TestOfAFolder:
 
     def test_are_there_before_the_run_counts_as_finished(self, tmp_path, monkeypatch):
         written = []
-        monkeypatch.setattr(digests, "write_whole", lambda file, content: written.append(file.name))
+        for module in (digests, of_files):
+            monkeypatch.setattr(module, "write_whole", lambda file, content: written.append(file.name))
         digests.finish(tmp_path, "results.json", "{}")
         assert written == ["digests.txt", "results.json"]
 
