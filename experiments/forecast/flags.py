@@ -5,7 +5,7 @@ from typing import ClassVar
 
 from experiments.common.flags import UsageError, When, flag, redefined
 from experiments.common.training import MANY, TrainConfig
-from rnn_jax.data.series import CYCLES, DATASETS, PROTOCOLS, SCALINGS
+from rnn_jax.data.series import CYCLES, DATASETS, MAX_CELLS, MAX_FILE_BYTES, PROTOCOLS, SCALINGS
 
 MODES = ("train", "predict", "backtest")
 DECODERS = ("direct", "recursive", "sequence", "parallel")
@@ -17,7 +17,7 @@ LOSSES = ("auto", "mse", "mae", "huber")
 OF_A_FILE = ("csv", "time", "series_id", "known_future", "angles")
 """Flags of `--dataset=csv` alone."""
 
-OF_PREDICTION = frozenset({"mode", "workdir", "csv", "time", "series_id"})
+OF_PREDICTION = frozenset({"mode", "workdir", "csv", "time", "series_id", "max_file_bytes", "max_cells"})
 """Flags of `--mode=predict`; all others are those of the run."""
 
 LECTURE = {
@@ -52,6 +52,11 @@ class Config(TrainConfig):
     protocol: str = flag("clean", "how to order and split the rows", choices=PROTOCOLS)
     csv: str = flag("", "CSV or Parquet file of --dataset=csv")
     time: str = flag("", "column of --csv with the time of each row; without it rows are one step apart")
+    max_file_bytes: int = flag(MAX_FILE_BYTES, "bytes of --csv at most, unpacked", minimum=1, local=True)
+    max_cells: int = flag(
+        MAX_CELLS, "cells of --csv at most, of the columns that are read; some 60 bytes of memory each",
+        minimum=1, local=True,
+    )  # fmt: skip
     series_id: str = flag("", "column of --csv that says which series a row belongs to; one model forecasts all")
     target: tuple[str, ...] = flag((), "columns to forecast; without it what the data set is known for")
     inputs: tuple[str, ...] = flag((), "columns to read besides the targets, or all; without it as the data set has it")

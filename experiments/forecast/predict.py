@@ -54,7 +54,7 @@ def predict(config: Config, folder: Path) -> None:
         raise UsageError(f"--time: the run reads the calendar ({','.join(encoder.cycles)}); name the column of times")
     if series_id and not encoder.id_names:
         raise UsageError(f"--series_id={series_id}: the run was trained on a single series; leave it out")
-    series = read_like(config.csv, encoder, time or None, series_id or None)
+    series = read_like(config.csv, encoder, time or None, series_id or None, config.max_file_bytes, config.max_cells)
     for sentence in series.repairs:
         print(f"data: {sentence}")
     lag, ahead = sizes["lag"], restored.config.ahead

@@ -28,6 +28,12 @@ SCALINGS = ("standard", "robust", "none")
 CYCLES = ("hour", "weekday", "year")
 """The cycles of the calendar: the time of day, the day of the week, the day of the year, all in UTC."""
 
+MAX_FILE_BYTES = 1_000_000_000
+"""The largest file that is read, unpacked, unless told."""
+
+MAX_CELLS = 20_000_000
+"""The most cells of the columns that are read, unless told: as text each takes some 60 bytes of memory."""
+
 
 class Dataset(NamedTuple):
     """A row of the table.
@@ -68,7 +74,10 @@ DATASETS = {
     "csv": Dataset(
         "columns of a CSV or Parquet file",
         "csv_file",
-        ("csv", "target", "inputs", "known_future", "angles", "time", "series_id"),
+        (
+            *("csv", "target", "inputs", "known_future", "angles", "time", "series_id"),
+            *("max_file_bytes", "max_cells"),
+        ),
         protocols=("clean", "lecture"),
     ),
 }

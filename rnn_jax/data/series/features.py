@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from rnn_jax.data.errors import DataError
+from rnn_jax.data.errors import DataError, listed
 from rnn_jax.data.series import CYCLES, SCALINGS
 from rnn_jax.data.series.series import Column, Series
 from rnn_jax.data.series.windows import carry_forward
@@ -28,6 +28,9 @@ FAR = 1e18
 
 LEAST = 1e-100
 """A column that moves less than this is constant: squares of it are 0 in float64."""
+
+ROUNDING = 1e-14
+"""And so is one that moves less than this share of its largest value: what moves are the last bits of float64."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -120,7 +123,7 @@ def fit_encoder(
     _check_words("scaling", words, SCALINGS)
     _check_words("calendar", cycles, CYCLES)
     if len(words) != count:
-        names = ", ".join(column.name for column in columns)
+        names = listed([column.name for column in columns])
         raise DataError(
             f"scaling={','.join(words)}: {len(words)} for {count} columns ({names}): give one, or each one's"
         )
@@ -150,19 +153,24 @@ def _check_words(name: str, words: Sequence[str], known: Sequence[str]) -> None:
 
 
 def _check_target(series: Series, number: int, place: int, known: np.ndarray, rows: int) -> None:
-    if place >= series.num_targets or (known.size and known.max() - known.min() > LEAST):
+    if place >= series.num_targets or (known.size and _moves(known)):
         return
     whose = f" of {series.id_names[number]!r}" if series.id_names else ""
     said = f"is {known[0]:g} in all {known.size}" if known.size else f"has no value in the {rows}"
+    but = " but for rounding" if known.size and known.max() > known.min() else ""
     raise DataError(
-        f"{series.name}: column {series.columns[place].name!r}{whose} {said} training rows, there is nothing to learn: "
-        "take another column or a longer series"
+        f"{series.name}: column {series.columns[place].name!r}{whose} {said} training rows{but}, there is nothing to "
+        "learn: take another column or a longer series"
     )
+
+
+def _moves(values: np.ndarray) -> bool:
+    return bool(values.max() - values.min() > max(LEAST, ROUNDING * np.abs(values).max()))
 
 
 def _constants(values: np.ndarray, scaling: str) -> tuple[float, float]:
     center, spread = 0.0, 1.0
-    if values.max() - values.min() <= LEAST and scaling != "none":
+    if not _moves(values) and scaling != "none":
         return float(values[0]), 1.0  # the deviation of what is constant is a rounding error
     if scaling == "standard":
         center, spread = float(values.mean()), float(values.std())

@@ -8,6 +8,9 @@ import pandas as pd
 from rnn_jax.data.errors import DataError
 from rnn_jax.data.series.series import Series
 
+LAST_YEAR = 9000
+"""Of a time to forecast: years have four digits, and a plot needs room to its right."""
+
 
 def with_future(series: Series, ahead: int) -> tuple[Series, np.ndarray]:
     """Each series up to its last measured target, and `ahead` rows more.
@@ -22,7 +25,8 @@ def with_future(series: Series, ahead: int) -> tuple[Series, np.ndarray]:
         The series, and for each of the D series that have rows the first future row, `[D]` int64.
 
     Raises:
-        DataError: a known column has no value in a future row, with the column; times whose step is not known.
+        DataError: a known column has no value in a future row, with the column; times whose step is not known; future
+            rows after the year 9000.
     """
     ids = series.numbers
     measured = ~np.isnan(series.values[:, : series.num_targets]).all(axis=1)
@@ -49,7 +53,7 @@ def with_future(series: Series, ahead: int) -> tuple[Series, np.ndarray]:
         done += len(rows) + ahead
         if series.times is not None:
             own = series.times[rows]
-            times += [own, pd.date_range(own[-1], periods=ahead + 1, freq=series.step)[1:]]
+            times += [own, _later(series, own[-1], ahead)]
     extended = replace(
         series,
         values=np.concatenate(values),
@@ -60,3 +64,18 @@ def with_future(series: Series, ahead: int) -> tuple[Series, np.ndarray]:
         split_rows=None,
     )
     return extended, np.asarray(origins, np.int64)
+
+
+def _later(series: Series, last: pd.Timestamp, ahead: int) -> pd.DatetimeIndex:
+    try:
+        later = pd.date_range(last, periods=ahead + 1, freq=series.step)[1:]
+    except (ValueError, OverflowError) as error:
+        raise _too_late(series, ahead) from error
+    if later[-1].year > LAST_YEAR:
+        raise _too_late(series, ahead)
+    return later
+
+
+def _too_late(series: Series, ahead: int) -> DataError:
+    text = f"{series.name}: the {ahead:,} times to forecast end after the year {LAST_YEAR}"
+    return DataError(f"{text}: leave out the column of times, or forecast fewer rows")

@@ -4,6 +4,7 @@ A value that was not measured is NaN and stays NaN: nothing is filled. Rows are 
 `rnn_jax.data.series.regularize`. `Series.repairs` has a sentence for each thing that was repaired or left out.
 """
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from os import PathLike
@@ -12,10 +13,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from rnn_jax.data.errors import DataError
+from rnn_jax.data.errors import NAMES, DataError
+from rnn_jax.data.series import MAX_CELLS, MAX_FILE_BYTES
+from rnn_jax.data.series.cells import check_columns
 from rnn_jax.data.series.regularize import MAX_HOLE as MAX_HOLE
 from rnn_jax.data.series.regularize import count, regularize
-from rnn_jax.data.series.table import Table, check_column, read_table
+from rnn_jax.data.series.table import Table, read_table
 
 MAX_CATEGORIES = 50
 """A column of text with more values than this is no category."""
@@ -99,6 +102,8 @@ def read_file(
     time: str | None = None,
     series_id: str | None = None,
     name: str | None = None,
+    max_file_bytes: int = MAX_FILE_BYTES,
+    max_cells: int = MAX_CELLS,
 ) -> Series:
     """Reads columns of a CSV file, plain or `.gz`, or of a `.parquet` file.
 
@@ -112,6 +117,8 @@ def read_file(
         time: the column of times; None takes the rows as they stand, one step apart.
         series_id: the column that says to which series a row belongs; None: all to one.
         name: of the series; by default the file's.
+        max_file_bytes: the largest file that is read, unpacked.
+        max_cells: the most cells of the columns that are read.
 
     Returns:
         A `Series`, the targets in the first columns, then the inputs (`("all",)`: in the order of the file), then those
@@ -120,7 +127,8 @@ def read_file(
     Raises:
         DataError: a file that is missing, empty or unreadable; a column that is missing or named twice; a cell of a
             target or an angle that is no finite number, or of `time` that is no time, with its line in the file; text
-            that is too rare in a column of numbers or too varied to be a category; a target without any value.
+            that is too rare in a column of numbers or too varied to be a category; a target without any value; a file
+            beyond a limit.
     """
     path, everything = Path(path), tuple(inputs) == ("all",)
     named = _named(path.name, targets, inputs, known_future)
@@ -131,7 +139,15 @@ def read_file(
     for column in () if everything else angles:
         if column not in named:
             raise DataError(f"{path.name}: the angle {column!r} is neither a target nor an input: name it there too")
-    table = read_table(path, None if everything else named, time, series_id, numbers=[*targets, *angles])
+    table = read_table(
+        path,
+        None if everything else named,
+        time,
+        series_id,
+        numbers=[*targets, *angles],
+        max_file_bytes=max_file_bytes,
+        max_cells=max_cells,
+    )
     return from_table(table, targets, inputs, known_future=known_future, angles=angles, name=name)
 
 
@@ -174,7 +190,7 @@ def from_table(
         num_targets,
         rows.times,
         rows.breaks,
-        tuple(f"{table.name}: {note}" for note in (*table.notes, *notes, *rows.notes, *missing)),
+        tuple(f"{table.name}: {note}" for note in (*table.notes, *notes, *rows.notes, *first_few(missing))),
         rows.ids,
         rows.id_names,
         season=rows.season,
@@ -204,10 +220,8 @@ def encode(
     chosen = _named(table.name, targets, inputs, known_future)
     if tuple(inputs) == ("all",):
         chosen = list(dict.fromkeys([*targets, *table.cells, *known_future]))
-    for column in chosen:
-        check_column(table.name, list(table.cells), column)
-    for column in angles:
-        check_column(table.name, chosen, column)
+    check_columns(table.name, table.cells, chosen)
+    check_columns(table.name, chosen, angles)
     values, columns, notes = [], [], []
     asked = {*targets, *inputs, *known_future}
     for column in chosen:
@@ -231,7 +245,17 @@ def encode(
             continue
         values.append(cells)
         columns.append(Column(column, kind, column in known_future, categories))
-    return np.stack(values, axis=1), tuple(columns), tuple(notes)
+    return np.stack(values, axis=1), tuple(columns), tuple(first_few(notes))
+
+
+def first_few(sentences: Sequence[str]) -> list[str]:
+    """A sentence for each column, or where there are very many columns for the first of them.
+
+    >>> first_few(["'a': 1 value is missing"]), first_few(["'a': ..."] * 5000)[-1]
+    (["'a': 1 value is missing"], '... and so in 4,980 columns more')
+    """
+    more = len(sentences) - NAMES
+    return [*sentences[:NAMES], *([f"... and so in {count(more, 'column')} more"] if more > 0 else [])]
 
 
 def _constant(cells: np.ndarray) -> bool:
@@ -245,7 +269,7 @@ def _named(name: str, targets: Sequence[str], inputs: Sequence[str], known_futur
         raise DataError(f"{name}: no target: name a column to forecast")
     inputs = () if tuple(inputs) in (("all",), ("none",)) else inputs
     for names in ([*targets, *inputs], [*targets, *known_future]):
-        twice = [column for column in names if names.count(column) > 1]
+        twice = [column for column, times in Counter(names).items() if times > 1]
         if twice:
             raise DataError(f"{name}: column {twice[0]!r} is named twice: name it once")
     return list(dict.fromkeys([*targets, *inputs, *known_future]))

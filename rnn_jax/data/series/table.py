@@ -1,20 +1,16 @@
 """Cells of a CSV or Parquet file to numbers, categories and times, or an error that names the line."""
 
-import csv
-import gzip
-import importlib.util
-import zlib
-from collections.abc import Collection, Iterator, Sequence
-from contextlib import contextmanager
+import re
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from itertools import chain
 from pathlib import Path
-from typing import TextIO
 
 import numpy as np
 import pandas as pd
 
-from rnn_jax.data.errors import DataError
+from rnn_jax.data.errors import DataError, shown
+from rnn_jax.data.series import MAX_CELLS, MAX_FILE_BYTES
+from rnn_jax.data.series.cells import check_columns, read_csv, read_parquet
 from rnn_jax.data.series.regularize import count
 
 MISSING = frozenset({"", "na", "n/a", "#n/a", "nan", "-nan", "null", "none", "<na>"})
@@ -31,8 +27,8 @@ FEW = 0.05
 LARGEST = 1e30
 """A number beyond it is a mistake, and its square more than float32 holds."""
 
-NAMES = 20
-"""The most columns that a message lists."""
+YEARS = (1000, 2999)
+"""The first and the last year of a time: what lies outside stands for a time that is not known, as 9999-12-31 does."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,6 +61,8 @@ def read_table(
     series_id: str | None = None,
     numbers: Collection[str] = (),
     texts: Collection[str] = (),
+    max_file_bytes: int = MAX_FILE_BYTES,
+    max_cells: int = MAX_CELLS,
 ) -> Table:
     """Reads columns of values and, where they are named, those of times and of ids.
 
@@ -78,17 +76,17 @@ def read_table(
         numbers: the columns that must hold numbers. Any other one with text in it is a category, unless the text is so
             rare (`FEW`) that it is a mistake.
         texts: the columns that are text, even if it looks like numbers.
+        max_file_bytes: the largest file that is read, unpacked.
+        max_cells: the most cells of the chosen columns.
 
     Raises:
-        DataError: a file, column or cell that cannot be read, with its line.
+        DataError: a file, column or cell that cannot be read, with its line; a file beyond a limit.
     """
-    if not path.is_file():
-        raise DataError(f"no file {path}: check the path")
     keys = [name for name in (time, series_id) if name is not None]
-    read = _parquet if path.suffix == ".parquet" else _csv
-    lines, raw = read(path, None if columns is None else [*dict.fromkeys([*columns, *keys])])
-    for name in (*keys, *numbers):
-        check_column(path.name, list(raw), name)
+    read = read_parquet if path.suffix == ".parquet" else read_csv
+    chosen = None if columns is None else [*dict.fromkeys([*columns, *keys])]
+    lines, raw = read(path, chosen, max_file_bytes, max_cells)
+    check_columns(path.name, raw, (*keys, *numbers))
     if not len(lines):
         raise DataError(f"{path.name} holds a header and no rows: give a file with rows below the header")
     where = f"{path.name}, {'row' if path.suffix == '.parquet' else 'line'}"
@@ -123,87 +121,11 @@ def read_table(
     )
 
 
-def check_column(name: str, header: Sequence[str], column: str) -> None:
-    """Raises `DataError` for a column that the header has not, or has twice."""
-    count = list(header).count(column)
-    if count == 0:
-        more = f" and {len(header) - NAMES:,} more" if len(header) > NAMES else ""
-        raise DataError(f"{name} has no column {column!r}: take one of {', '.join(map(repr, header[:NAMES]))}{more}")
-    if count > 1:
-        raise DataError(f"{name} has {count} columns called {column!r}: give them different names")
-
-
-def _csv(path: Path, columns: list[str] | None) -> tuple[np.ndarray, dict[str, list[str]]]:
-    """The line numbers and, for each column, the cells."""
-    with _rows(path) as rows:
-        _, header = next(rows, (0, []))
-        header = [cell.strip() for cell in header]
-        if not header:
-            raise DataError(f"{path.name} is empty: give a CSV file with a header line and rows below it")
-        columns = header if columns is None else columns
-        for column in columns:
-            check_column(path.name, header, column)
-        places = [header.index(column) for column in columns]
-        lines: list[int] = []
-        cells: list[list[str]] = [[] for _ in places]
-        for line, row in rows:
-            if not row or (len(row) == 1 and not row[0].strip()):
-                if len(header) > 1:
-                    continue
-                row = [""]  # in a file of one column an empty line is a missing cell
-            if len(row) != len(header):
-                text = f"{path.name}, line {line}: {len(row)} cells under a header of {len(header)}"
-                raise DataError(f"{text}: mend the line")
-            lines.append(line)
-            for cell, place in zip(cells, places, strict=True):
-                cell.append(row[place])
-    return np.array(lines, dtype=int), dict(zip(columns, cells, strict=True))
-
-
-@contextmanager
-def _rows(path: Path) -> Iterator[Iterator[tuple[int, list[str]]]]:
-    """The rows of a CSV file, plain or gzipped, each with the number of its (last) line."""
-    try:
-        with _open(path) as file:
-            first = file.readline()
-            delimiter = max(",;\t", key=first.count)
-            reader = csv.reader(chain([first], file), delimiter=delimiter)
-            yield ((reader.line_num, row) for row in reader)
-    except UnicodeDecodeError as error:
-        raise DataError(f"{path.name} is not UTF-8 text: save it as UTF-8") from error
-    except csv.Error as error:
-        raise DataError(f"{path.name}, after line {reader.line_num}: {error}: mend the file") from error
-    except (EOFError, zlib.error, OSError) as error:
-        raise DataError(f"{path.name} cannot be read ({error}): fetch it again") from error
-
-
-def _open(path: Path) -> TextIO:
-    if path.suffix == ".gz":
-        return gzip.open(path, "rt", encoding="utf-8-sig", newline="")
-    return path.open(encoding="utf-8-sig", newline="")
-
-
-def _parquet(path: Path, columns: list[str] | None) -> tuple[np.ndarray, dict[str, pd.Series]]:
-    """The row numbers and, for each column, the cells."""
-    if importlib.util.find_spec("pyarrow") is None:
-        raise DataError(f"{path.name}: reading Parquet needs pyarrow: pip install pyarrow")
-    try:
-        frame = pd.read_parquet(path, engine="pyarrow")
-    except (OSError, ValueError) as error:
-        reason = " ".join(str(error).split())
-        raise DataError(f"{path.name} cannot be read ({reason}): fetch it again") from error
-    if any(name is not None for name in frame.index.names):  # times often are the index of the frame that was saved
-        frame = frame.reset_index()
-    header = [str(name).strip() for name in frame.columns]
-    chosen = header if columns is None else columns
-    for column in chosen:
-        check_column(path.name, header, column)
-    return np.arange(1, len(frame) + 1), {name: frame.iloc[:, header.index(name)] for name in chosen}
-
-
 def _text(cell: object) -> str:
     """A cell as a CSV file would have it, without blanks around it."""
-    return cell.strip() if isinstance(cell, str) else "" if pd.isna(cell) else str(cell)  # type: ignore[call-overload]
+    if isinstance(cell, str):
+        return cell.strip()
+    return "" if pd.api.types.is_scalar(cell) and pd.isna(cell) else str(cell)  # type: ignore[call-overload]
 
 
 def _texts(cells: list[str] | pd.Series) -> np.ndarray:
@@ -224,7 +146,7 @@ def _values(where: str, column: str, lines: np.ndarray, cells: list[str] | pd.Se
             return _texts(cells)
     for i in [*bad, *np.flatnonzero(np.abs(values) > LARGEST)]:
         what = "not a number" if bad else "infinite" if np.isinf(values[i]) else f"beyond {LARGEST:g}"
-        text = f"{where} {lines[i]}, column {column!r}: {_text(list(cells)[i])!r} is {what}"
+        text = f"{where} {lines[i]}, column {column!r}: {shown(_text(list(cells)[i]))} is {what}"
         raise DataError(f"{text}: correct the cell or leave it empty")
     return values
 
@@ -251,15 +173,22 @@ def _times(
         raw = list(pd.to_datetime(raw, utc=True).map(lambda cell: "" if pd.isna(cell) else cell.isoformat()))
     cells = [_text(cell) for cell in raw]
     missing = np.array([cell.lower() in MISSING for cell in cells])
+    timeless = np.array([not re.search(r"\d", cell) for cell in cells])  # pandas knows `now` and `today`
     best, best_format, fewest = None, "", len(cells) + 1
     for time_format in ("ISO8601", *TIME_FORMATS):
         times = pd.DatetimeIndex(pd.to_datetime(cells, utc=True, format=time_format, errors="coerce"))
-        failed = np.flatnonzero(times.isna() & ~(missing & empty))  # a row with neither time nor value is no row
+        # A row with neither time nor value is no row.
+        failed = np.flatnonzero((times.isna() | timeless) & ~(missing & empty))
         if failed.size < fewest:
             best, best_format, fewest, bad = times, time_format, failed.size, failed
         if fewest == 0:
             break
     if best is None or fewest:
-        text = f"{where} {lines[bad[0]]}, column {column!r}: {cells[bad[0]]!r} is not a time"
+        text = f"{where} {lines[bad[0]]}, column {column!r}: {shown(cells[bad[0]])} is not a time"
         raise DataError(f"{text}: write times as 2014-01-31 13:00")
+    for i in np.flatnonzero((best.year < YEARS[0]) | (best.year > YEARS[1])):
+        text = (
+            f"{where} {lines[i]}, column {column!r}: {shown(cells[i])} lies outside the years {YEARS[0]} to {YEARS[1]}"
+        )
+        raise DataError(f"{text}: correct the time, or take out the row")
     return best, () if best_format == "ISO8601" else (f"read the times of {column!r} as {best_format}",)

@@ -163,7 +163,7 @@ COUNT = np.arange(4.0)
             series_of(X, Y, values=np.arange(8.0)),
             ["none"] * 3,
             (),
-            "scaling=none,none,none: 3 for 2 columns (x, y): give one, or each one's",
+            "scaling=none,none,none: 3 for 2 columns ('x', 'y'): give one, or each one's",
         ),
         (
             series_of(X, values=COUNT),

@@ -86,11 +86,11 @@ def test_words_that_look_like_numbers(tmp_path, second):
         ("t,who,x,sky,wind\n2020-01-01 00:00,a,some,rain,1\n", r"second\.csv.*'some'"),
         (
             "t,who,x,sky,wind\n2020-01-01 00:00,c,1,rain,1\n2020-01-01 01:00,c,2,rain,1\n",
-            r"^second\.csv: series \['c'\] is none that was trained on: take out its rows$",
+            r"^second\.csv: series 'c' is none that was trained on: take out its rows$",
         ),
         (
             "t,who,x,sky,wind\n2020-01-01 00:00,a,,rain,1\n",
-            r"^second\.csv: no value of \['x'\] in any row: there is no past to read$",
+            r"^second\.csv: no value of 'x' in any row: there is no past to read$",
         ),
     ],
 )

@@ -259,7 +259,7 @@ class TestErrors:
             ("t,x\n2020-01-01\n", "some.csv, line 2: 1 cells under a header of 2: mend the line"),
             ("t,x\n2020-01-01,NA\n", "some.csv: column 'x' has no value in any row: take another column"),
             ("t,x\n,\n", "some.csv: column 'x' has no value in any row: take another column"),
-            (b"t,x\n2020-01-01,\xb0\n", "some.csv is not UTF-8 text: save it as UTF-8"),
+            (b"t,x\n2020-01-01,\xb0\n", "some.csv is not UTF-8 text (line 2): save it as UTF-8"),
         ],
     )
     def test_text(self, write, text, message):
@@ -324,19 +324,21 @@ class TestErrors:
         for name in ("nowhere.csv", "nowhere.parquet"):
             with pytest.raises(DataError, match=rf"^no file .*{name}: check the path$"):
                 read_file(tmp_path / name, ["x"])
-        with pytest.raises(DataError, match=r"^no file "):
+        with pytest.raises(DataError, match=r"is a folder: name a file$"):
             read_file(tmp_path, ["x"])
 
     def test_a_field_without_end(self, write):
         with pytest.raises(
-            DataError, match=r"^some.csv, after line \d+: field larger than field limit .*: mend the file$"
+            DataError, match=r"^some.csv, line 2: field larger than field limit .*: mend the quotes of this line$"
         ):
             read_file(write('x\n"' + "1\n" * 100_000), ["x"])
 
     @pytest.mark.parametrize("damage", [lambda b: b"plain", lambda b: b[:-20], lambda b: b[:40] + b"#" * 40 + b[80:]])
     def test_damaged_gzip(self, write, damage):
         packed = gzip.compress(("x\n" + "".join(f"{i}\n" for i in range(1000))).encode())
-        with pytest.raises(DataError, match=r"^some.csv.gz (cannot be read \(.*\): fetch it again|is not UTF-8)"):
+        with pytest.raises(
+            DataError, match=r"some.csv.gz (is damaged or cut short \(.*\): fetch it again|has no column)"
+        ):
             read_file(write(damage(packed), "some.csv.gz"), ["x"])
 
     def test_every_message_is_one_line(self, write):

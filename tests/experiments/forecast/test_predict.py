@@ -215,7 +215,7 @@ class TestSeveralSeries:
 
     def test_one_that_was_not_trained_on(self, sites, tmp_path):
         file = write(sites[1].head(100).assign(site="east"), tmp_path / "east.csv")
-        assert predict(sites[0], file).one_error().startswith("east.csv: series ['east'] is none that was trained on")
+        assert predict(sites[0], file).one_error().startswith("east.csv: series 'east' is none that was trained on")
 
     def test_a_target_without_any_value(self, sites, tmp_path):
         table = sites[1][sites[1]["site"] == "south"].head(100).assign(heat=np.nan)
