@@ -1,0 +1,111 @@
+"""The plots of a report: its tables against flags, and their learning curves."""
+
+import math
+import re
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from experiments.report.tables import Row, Table
+from rnn_jax.plotting import runs as plots
+from rnn_jax.plotting.style import COLOURS
+
+MOST_PLOTS = 4
+"""Of a table, where `--plot` does not say which."""
+MOST_LINES = len(COLOURS)
+"""In a plot against a flag."""
+
+
+class Drawn(NamedTuple):
+    """A plot: what it shows, and its file."""
+
+    caption: str
+    path: Path
+
+
+def draw(tables: Sequence[Table], wanted: Sequence[str], folder: Path) -> tuple[list[list[Drawn]], list[str]]:
+    """Draws the plots of each table. One that cannot be drawn is not worth losing the report for.
+
+    Args:
+        tables: of the report.
+        wanted: flags to draw the metric against; none: up to `MOST_PLOTS` of those that differ.
+        folder: for the PNG files.
+
+    Returns: the plots of each table, and what could not be drawn.
+    """
+    all_drawn, failed = [], []
+    for number, table in enumerate(tables, 1):
+        jobs: dict[str, tuple[str, Callable[[Path], None]]] = {}
+        if len(table.differing) > 0 and table.metric:
+            flags = [name for name in wanted or table.differing[:MOST_PLOTS] if name in table.by]
+            jobs |= {f"{number}_{name}": against_flag(table, name) for name in flags}
+        curves = [
+            plots.Curve(row.label, run.curve.steps, run.curve.losses, run.finished)
+            for row in table.rows
+            for run in row.runs
+            if run.curve is not None
+        ]
+        if curves:
+            names = {run.curve.name for run in table.runs if run.curve is not None}
+            what = " or ".join(sorted(names)).replace("_", " ") + ", mean over seeds"
+            jobs[f"{number}_learning_curves"] = (
+                f"Learning curves: {what}; dashed: not finished.",
+                lambda path, curves=curves, what=what: plots.learning_curves(path, curves, what),
+            )
+        drawn = []
+        for name, (caption, plot) in jobs.items():
+            path = folder / (re.sub(r"\W", "_", name, flags=re.ASCII) + ".png")
+            try:
+                with warnings.catch_warnings():
+                    warnings.simplefilter("ignore")  # of letters that a font lacks, and numbers that no axis shows well
+                    plot(path)
+            except (ValueError, ArithmeticError, RuntimeError) as error:
+                failed.append(f"{path.name} could not be drawn: {' '.join(str(error).split())[:200]}")
+            else:
+                drawn.append(Drawn(caption, path))
+        all_drawn.append(drawn)
+    return all_drawn, failed
+
+
+def against_flag(table: Table, flag: str) -> tuple[str, Callable[[Path], None]]:
+    """The caption of a plot of the table's metric against a flag, and what draws it.
+
+    A line for each combination of the other flags; where these are too many, for each value of the one of them that has
+    fewest, and over the others the mean.
+    """
+    place, metric = table.by.index(flag), table.metric
+    rows = [row for row in table.rows if row.runs and row.figures.get(metric)]
+    others = [at for at in range(len(table.by)) if at != place and len({row.values[at] for row in rows}) > 1]
+    lines_by = others
+    if len({tuple(row.values[at] for at in others) for row in rows}) > MOST_LINES:
+        counts = {at: len({row.values[at] for row in rows}) for at in others}
+        fewest = min(others, key=counts.__getitem__)
+        lines_by = [fewest] if counts[fewest] <= MOST_LINES else []
+    averaged = [table.by[at] for at in others if at not in lines_by]
+    groups: dict[str, dict[str, list[Row]]] = {}
+    for row in rows:
+        name = ", ".join(f"{table.by[at]}={row.values[at] or 'unset'}" for at in lines_by) or "all runs"
+        groups.setdefault(name, {}).setdefault(row.values[place] or "unset", []).append(row)
+    lines = {name: [_point(value, each, metric) for value, each in found.items()] for name, found in groups.items()}
+    caption = f"{metric} against {flag}: mean, and the standard deviation over seeds"
+    caption += f" and over {', '.join(averaged)}." if averaged else "."
+
+    def plot(path: Path) -> None:
+        plots.metric_by_flag(path, lines, flag, metric, _levels(table), f"{metric} against {flag}")
+
+    return caption, plot
+
+
+def _point(value: str, rows: Sequence[Row], metric: str) -> plots.Point:
+    figures = [figure for row in rows for figure in row.figures[metric].values()]
+    std = float(np.std(figures, ddof=1)) if len(figures) > 1 else math.nan
+    return plots.Point(value, float(np.mean(figures)), std)
+
+
+def _levels(table: Table) -> Mapping[str, float]:
+    """The best baseline."""
+    best = next((row for row in table.rows if row.is_baseline and row.figures.get(table.metric)), None)
+    return {best.label: best.mean(table.metric)} if best is not None and table.better else {}
