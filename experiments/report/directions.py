@@ -1,4 +1,4 @@
-"""Which of two figures is the better one, by the name of the metric; and which metric an experiment is about."""
+"""Which of two figures is the better one, by the name of the metric; what an experiment is about; who competes."""
 
 from collections.abc import Sequence
 
@@ -13,6 +13,9 @@ BETTER = {
 
 MAIN = ("mse", "accuracy", "loss", "gradient_error", "manual_error")
 """The main figure is the first of these that the results have: where none is, the first metric that they have."""
+
+NO_RIVALS = ("known_limit", "ensemble of ")
+"""How those of `baselines` begin that no run is to beat: the best that there can be, and its own seeds together."""
 
 
 def main_metric(names: Sequence[str]) -> str:

@@ -3,7 +3,7 @@
 import math
 import re
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -39,22 +39,12 @@ def draw(tables: Sequence[Table], wanted: Sequence[str], folder: Path) -> tuple[
     all_drawn, failed = [], []
     for number, table in enumerate(tables, 1):
         jobs: dict[str, tuple[str, Callable[[Path], None]]] = {}
-        if len(table.differing) > 0 and table.metric:
-            flags = [name for name in wanted or table.differing[:MOST_PLOTS] if name in table.by]
-            jobs |= {f"{number}_{name}": against_flag(table, name) for name in flags}
-        curves = [
-            plots.Curve(row.label, run.curve.steps, run.curve.losses, run.finished)
-            for row in table.rows
-            for run in row.runs
-            if run.curve is not None
+        flags = [name for name in wanted or table.by if _num_values(table, name) > (not wanted)][
+            : len(wanted) or MOST_PLOTS
         ]
-        if curves:
-            names = {run.curve.name for run in table.runs if run.curve is not None}
-            what = " or ".join(sorted(names)).replace("_", " ") + ", mean over seeds"
-            jobs[f"{number}_learning_curves"] = (
-                f"Learning curves: {what}; dashed: not finished.",
-                lambda path, curves=curves, what=what: plots.learning_curves(path, curves, what),
-            )
+        jobs |= {f"{number}_{name}": against_flag(table, name) for name in flags}
+        if any(run.curve is not None for run in table.runs):
+            jobs[f"{number}_learning_curves"] = learning_curves(table)
         drawn = []
         for name, (caption, plot) in jobs.items():
             path = folder / (re.sub(r"\W", "_", name, flags=re.ASCII) + ".png")
@@ -68,6 +58,30 @@ def draw(tables: Sequence[Table], wanted: Sequence[str], folder: Path) -> tuple[
                 drawn.append(Drawn(caption, path))
         all_drawn.append(drawn)
     return all_drawn, failed
+
+
+def learning_curves(table: Table) -> tuple[str, Callable[[Path], None]]:
+    """The caption of a plot of the learning curves of all runs, and what draws it."""
+    curves, names = [], set()
+    for row in table.rows:
+        for run in row.runs:
+            if run.curve is not None:
+                curves.append(plots.Curve(row.label, run.curve.steps, run.curve.losses, run.finished))
+                names.add(run.curve.name.replace("_", " "))
+    what = " or ".join(sorted(names)) + ", mean over seeds"
+
+    def plot(path: Path) -> None:
+        plots.learning_curves(path, curves, what)
+
+    return f"Learning curves: {what}; dashed: not finished.", plot
+
+
+def _num_values(table: Table, flag: str) -> int:
+    """How many values of the flag have a figure."""
+    if flag not in table.by:
+        return 0
+    place = table.by.index(flag)
+    return len({row.values[place] for row in table.rows if row.runs and row.figures.get(table.metric)})
 
 
 def against_flag(table: Table, flag: str) -> tuple[str, Callable[[Path], None]]:
@@ -86,26 +100,31 @@ def against_flag(table: Table, flag: str) -> tuple[str, Callable[[Path], None]]:
         lines_by = [fewest] if counts[fewest] <= MOST_LINES else []
     averaged = [table.by[at] for at in others if at not in lines_by]
     groups: dict[str, dict[str, list[Row]]] = {}
-    for row in rows:
+    for row in sorted(rows, key=lambda row: [_as_people_do(row.values[at]) for at in lines_by]):
         name = ", ".join(f"{table.by[at]}={row.values[at] or 'unset'}" for at in lines_by) or "all runs"
         groups.setdefault(name, {}).setdefault(row.values[place] or "unset", []).append(row)
     lines = {name: [_point(value, each, metric) for value, each in found.items()] for name, found in groups.items()}
     caption = f"{metric} against {flag}: mean, and the standard deviation over seeds"
     caption += f" and over {', '.join(averaged)}." if averaged else "."
 
+    baseline = table.best_baseline
+    levels = {} if baseline is None else {baseline.label: baseline.mean(metric)}
+
     def plot(path: Path) -> None:
-        plots.metric_by_flag(path, lines, flag, metric, _levels(table), f"{metric} against {flag}")
+        plots.metric_by_flag(path, lines, flag, metric, levels, f"{metric} against {flag}")
 
     return caption, plot
+
+
+def _as_people_do(value: str) -> tuple[float, str]:
+    """What to sort by: numbers as numbers, then texts."""
+    try:
+        return float(value), value
+    except ValueError:
+        return math.inf, value
 
 
 def _point(value: str, rows: Sequence[Row], metric: str) -> plots.Point:
     figures = [figure for row in rows for figure in row.figures[metric].values()]
     std = float(np.std(figures, ddof=1)) if len(figures) > 1 else math.nan
     return plots.Point(value, float(np.mean(figures)), std)
-
-
-def _levels(table: Table) -> Mapping[str, float]:
-    """The best baseline."""
-    best = next((row for row in table.rows if row.is_baseline and row.figures.get(table.metric)), None)
-    return {best.label: best.mean(table.metric)} if best is not None and table.better else {}

@@ -139,11 +139,22 @@ def _summary(table: Table) -> str:
         return f"<p>{escape(table.metric)}, of which neither more nor less is better.</p>"
     shown = f"<strong>{escape(table.best)}</strong> has the best {escape(table.metric)}, "
     shown += f"{escape(text.figure(rows[table.best], table.metric))} ({table.better} is better)"
-    baseline = next((row for row in table.rows if row.is_baseline and row.figures.get(table.metric)), None)
-    if baseline is not None:
-        best = escape(text.figure(baseline, table.metric))
-        shown += f"; of the baselines {escape(baseline.label)} has the best, {best}"
+    if (baseline := table.best_baseline) is not None:
+        shown += f"; the best baseline is {escape(baseline.label)}, {escape(text.figure(baseline, table.metric))}"
     return f"<p>{shown}.</p>"
+
+
+class Head(NamedTuple):
+    """The head of a column: its name, whether it has numbers, and whether one can sort by it."""
+
+    name: str
+    numbers: bool = False
+    sortable: bool = True
+
+    def th(self) -> str:
+        """The head as it stands in its row."""
+        name = f'<button type="button">{escape(self.name)}</button>' if self.sortable else escape(self.name)
+        return f'<th scope="col"{" class=number" if self.numbers else ""}>{name}</th>'
 
 
 class Cell(NamedTuple):
@@ -160,34 +171,32 @@ class Cell(NamedTuple):
 
 def _table(table: Table, names: Mapping[Path, str], parent: Path) -> str:
     numeric = [_numeric(row.values[at] for row in table.rows if row.runs) for at in range(len(table.by))]
-    arrows = [ARROWS[table.better], *[""] * (len(table.metrics) - 1)]
-    heads = ["runs", *table.by, "n", *(name + arrow for name, arrow in zip(table.metrics, arrows, strict=True))]
+    heads = [Head("runs"), *(Head(name, each) for name, each in zip(table.by, numeric, strict=True)), Head("n", True)]
+    heads += [Head(f"{name}{ARROWS[table.better]}", True) for name in table.metrics[:1]]
     for against in table.against:
-        heads += [f"less {'the best' if against.label == table.best else against.label}", "p"]
-    heads += ["parameters", "training s", "curve"]
+        other = "the best" if against.label == table.best else against.label
+        heads += [Head(f"difference to {other}", True), Head("p", True)]
+    heads += [Head("curve", sortable=False), *(Head(name, True) for name in table.metrics[1:])]
+    heads += [Head("parameters", True), Head("training s", True)]
     body = []
     scale = _Scale.of([run.curve for run in table.runs if run.curve is not None])
     for row in table.rows:
-        cells = [_name(row, names, parent)]
+        cells = []
         for at, is_number in enumerate(numeric):
             value = row.values[at] if row.values else ""
             cells.append(Cell(escape(value), float(value) if is_number and value else None))
         cells.append(Cell(seeds := text.seeds(row, table.metric), float(seeds) if seeds else None))
-        for place, metric in enumerate(table.metrics):
-            mean = row.mean(metric)
-            shown = escape(text.figure(row, metric))
-            if place == 0 and math.isnan(mean) and row.runs and not row.undefined:
-                shown = f'<span class="state">{escape(text.state(row))}</span>'
-            cells.append(Cell(shown, None if math.isnan(mean) else mean))
+        cells += [_metric(row, name) for name in table.metrics[:1]]
         for against in table.against:
             cells += _comparison(row, against)
-        cells += [_fact(row, "num_params", ",.0f"), _fact(row, "train_seconds", ",.1f"), Cell(_sparks(row, scale))]
+        cells += [Cell(_sparks(row, scale)), *(_metric(row, name) for name in table.metrics[1:])]
+        cells += [_fact(row, "num_params", ",.0f"), _fact(row, "train_seconds", ",.1f")]
         kind = "best" if row.label == table.best else "baseline" if row.is_baseline else "row"
         words = " ".join([row.label, *(text.place(run.folder, parent) for run in row.runs)]).lower()
-        tds = "".join(cell.td() for cell in cells[1:])
-        body.append(f'<tr class="{kind}" data-words="{escape(words)}"><th scope="row">{cells[0].html}</th>{tds}</tr>')
-    head = "".join(f'<th scope="col"><button type="button">{escape(name)}</button></th>' for name in heads[:-1])
-    head += f'<th scope="col">{heads[-1]}</th>'
+        tds = "".join(cell.td() for cell in cells)
+        name = _name(row, names, parent)
+        body.append(f'<tr class="{kind}" data-words="{escape(words)}"><th scope="row">{name}</th>{tds}</tr>')
+    head = "".join(each.th() for each in heads)
     return (
         f'<div class="wide" tabindex="0" role="region" aria-label="{escape(table.title)}"><table class="sortable">'
         f"<thead><tr>{head}</tr></thead>\n<tbody>\n" + "\n".join(body) + "\n</tbody></table></div>"
@@ -202,12 +211,20 @@ def _numeric(values: Iterable[str]) -> bool:
         return False
 
 
-def _name(row: Row, names: Mapping[Path, str], parent: Path) -> Cell:
+def _name(row: Row, names: Mapping[Path, str], parent: Path) -> str:
     if row.is_baseline:
-        return Cell(f'{escape(row.label)} <span class="badge">baseline</span>')
+        return f'{escape(row.label)} <span class="badge">baseline</span>'
     links = [f'<a href="#{names[run.folder]}">{escape(text.place(run.folder, parent))}</a>' for run in row.runs[:3]]
     more = [f"and {len(row.runs) - 3} more"] if len(row.runs) > 3 else []
-    return Cell("<br>".join(links + more))
+    return "<br>".join(links + more)
+
+
+def _metric(row: Row, name: str) -> Cell:
+    mean = row.mean(name)
+    if not math.isnan(mean):
+        return Cell(escape(text.figure(row, name)), mean)
+    unfinished = row.runs and not any(run.finished for run in row.runs)
+    return Cell(f'<span class="state">{escape(text.state(row) if unfinished else text.figure(row, name))}</span>')
 
 
 def _comparison(row: Row, against: Against) -> list[Cell]:

@@ -7,7 +7,7 @@ import re
 import stat
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 LARGEST = {"flags.txt": 2**20, "results.json": 2**25, "metrics.jsonl": 2**28}
 """Bytes that are read of each file, at most; a larger one is refused."""
@@ -18,12 +18,13 @@ PNG = b"\x89PNG\r\n\x1a\n"
 LONGEST = 300
 """Characters of a name or a value."""
 POINTS = 200
-"""Of a learning curve."""
+"""Of a learning curve, about: so many lines of a log are looked at."""
 MOST_PICTURES = 50
 """Of a run."""
 SEEDS = ("seed", "num_seeds")
 """Flags that say which replicas a run trains, and nothing else about it."""
 
+Item = TypeVar("Item")
 Metrics = dict[str, tuple[float, ...]]
 """By name the values of a metric, of each seed; NaN where it is not defined."""
 
@@ -33,7 +34,7 @@ class Curve(NamedTuple):
 
     Attributes:
         name: `validation_loss`, or `loss` where that was not logged twice.
-        steps, losses: at most `POINTS` of them, steps ascending.
+        steps, losses: about `POINTS` of them, steps ascending.
     """
 
     name: str
@@ -117,7 +118,9 @@ def _read(folder: Path) -> Run:
         raise Damaged("results.json: baselines is no table")
     return run._replace(
         finished=True,
-        **{key: clean(value) for key, value in named.items()},
+        experiment=clean(named["experiment"]),
+        dataset=clean(named["dataset"]),
+        protocol=clean(named["protocol"]),
         seeds=tuple(seeds),
         metrics=_metrics("metrics", found.get("metrics")),
         baselines={clean(name): _metrics(f"baselines.{name}", each) for name, each in baselines.items()},
@@ -214,28 +217,29 @@ def _curve(folder: Path) -> Curve | None:
     """Lines that are no record are passed over: a process may have been killed while it wrote one."""
     if not os.path.lexists(folder / "metrics.jsonl"):
         return None
-    found: dict[str, dict[int, float]] = {"validation_loss": {}, "loss": {}}
-    for line in content(folder, "metrics.jsonl").split(b"\n"):
-        if b'loss"' not in line:  # a probe's record may be a hundred times as long, and is of no use here
-            continue
-        try:
-            record = json.loads(line)
-        except (ValueError, RecursionError):
-            continue
-        step = record.get("step") if isinstance(record, dict) else None
-        if type(step) is not int or not 0 <= step < 2**53:
-            continue
-        for name, losses in found.items():
-            if not math.isnan(loss := _number(record.get(name))):
-                losses[step] = loss
-    for name, losses in found.items():
-        if len(losses) > 1:
-            steps = thinned(sorted(losses), POINTS)
+    lines = content(folder, "metrics.jsonl").split(b"\n")
+    for name in ("validation_loss", "loss"):
+        fitting = [line for line in lines if f'"{name}"'.encode() in line]
+        # The last one may be torn.
+        records = [_record(line) for line in [*thinned(fitting, POINTS), *fitting[-2:]]]
+        losses = {each["step"]: _number(each.get(name)) for each in records if each}
+        steps = sorted(step for step, loss in losses.items() if not math.isnan(loss))
+        if len(steps) > 1:
             return Curve(name, steps, [losses[step] for step in steps])
     return None
 
 
-def thinned(items: list[int], most: int) -> list[int]:
+def _record(line: bytes) -> dict[str, Any]:
+    """Empty where there is no record with a step."""
+    try:
+        found = json.loads(line)
+    except (ValueError, RecursionError):
+        return {}
+    step = found.get("step") if isinstance(found, dict) else None
+    return found if type(step) is int and 0 <= step < 2**53 else {}
+
+
+def thinned(items: list[Item], most: int) -> list[Item]:
     """At most so many of them, evenly, with the first and the last.
 
     >>> thinned([0, 1, 2, 3, 4, 5, 6], 3)

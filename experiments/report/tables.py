@@ -1,14 +1,14 @@
 """From runs to tables: what may be compared, rows of runs that differ in seeds alone, baselines, comparisons."""
 
 import math
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from experiments import EXPERIMENTS
 from experiments.common.flags import UsageError
-from experiments.report.directions import BETTER, main_metric
+from experiments.report.directions import BETTER, NO_RIVALS, main_metric
 from experiments.report.reading import SEEDS, Run
 from experiments.report.significance import FIXED, Comparison, Figures, compare, holm
 
@@ -23,7 +23,7 @@ class Row(NamedTuple):
         label: what it is called: the flags that differ, or the name of a baseline.
         values: of the table's `by`, in that order; none of a baseline.
         runs: those of it, finished or not; none of a baseline.
-        figures: by metric, each by key. Empty while no run of it is finished.
+        figures: by metric, each by key; none while no run of it is finished.
         undefined: how many figures of the table's metric are not defined.
         remark: what to know of it.
         testable: False of a baseline that is not the same in all runs.
@@ -32,7 +32,7 @@ class Row(NamedTuple):
     label: str
     values: tuple[str, ...]
     runs: tuple[Run, ...]
-    figures: dict[str, Figures]
+    figures: Mapping[str, Figures]
     undefined: int = 0
     remark: str = ""
     testable: bool = True
@@ -100,6 +100,14 @@ class Table(NamedTuple):
     def metric(self) -> str:
         """What rows are ordered and compared by."""
         return self.metrics[0] if self.metrics else ""
+
+    @property
+    def best_baseline(self) -> Row | None:
+        """Of those that a run is to beat."""
+        if self.better is None:
+            return None
+        rivals = (row for row in self.rows if row.is_baseline and not row.label.startswith(NO_RIVALS))
+        return next((row for row in rivals if row.figures.get(self.metric)), None)
 
     @property
     def runs(self) -> list[Run]:

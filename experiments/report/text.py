@@ -10,7 +10,7 @@ import numpy as np
 from tabulate import tabulate
 
 from experiments.report.reading import Run, Unread
-from experiments.report.significance import Comparison
+from experiments.report.significance import LEVEL, Comparison
 from experiments.report.tables import Row, Table
 
 MOST_ROWS = 40
@@ -63,7 +63,8 @@ def terminal(table: Table) -> str:
     metric = table.metric
     headers = ["", *table.by, "n", metric]
     for against in table.against:
-        headers += [f"less {against.label} [95 %]", "p"]
+        other = "the best" if against.label == table.best else against.label
+        headers += [f"difference to {other} [{LEVEL:.0%}]", "p"]
     body = []
     for row in table.rows[:MOST_ROWS]:
         name = row.label if row.is_baseline else ("best" if row.label == table.best else "")

@@ -52,7 +52,7 @@ def test_a_log_with_torn_and_foreign_lines(tmp_path):
 
 def test_a_long_log_is_thinned(tmp_path):
     found = read(leave(tmp_path / "run", steps=5000))
-    assert len(found.curve.steps) == reading.POINTS
+    assert reading.POINTS <= len(found.curve.steps) <= reading.POINTS + 1
     assert (found.curve.steps[0], found.curve.steps[-1]) == (10, 50_000)
 
 
