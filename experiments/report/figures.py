@@ -100,9 +100,9 @@ def against_flag(table: Table, flag: str) -> tuple[str, Callable[[Path], None]]:
         lines_by = [fewest] if counts[fewest] <= MOST_LINES else []
     averaged = [table.by[at] for at in others if at not in lines_by]
     groups: dict[str, dict[str, list[Row]]] = {}
-    for row in sorted(rows, key=lambda row: [_as_people_do(row.values[at]) for at in lines_by]):
-        name = ", ".join(f"{table.by[at]}={row.values[at] or 'unset'}" for at in lines_by) or "all runs"
-        groups.setdefault(name, {}).setdefault(row.values[place] or "unset", []).append(row)
+    for row in sorted(rows, key=lambda row: [plots.natural_order(row.values[at]) for at in lines_by]):
+        name = ", ".join(f"{table.by[at]}={row.values[at]}" for at in lines_by) or "all runs"
+        groups.setdefault(name, {}).setdefault(row.values[place], []).append(row)
     lines = {name: [_point(value, each, metric) for value, each in found.items()] for name, found in groups.items()}
     caption = f"{metric} against {flag}: mean, and the standard deviation over seeds"
     caption += f" and over {', '.join(averaged)}." if averaged else "."
@@ -114,14 +114,6 @@ def against_flag(table: Table, flag: str) -> tuple[str, Callable[[Path], None]]:
         plots.metric_by_flag(path, lines, flag, metric, levels, f"{metric} against {flag}")
 
     return caption, plot
-
-
-def _as_people_do(value: str) -> tuple[float, str]:
-    """What to sort by: numbers as numbers, then texts."""
-    try:
-        return float(value), value
-    except ValueError:
-        return math.inf, value
 
 
 def _point(value: str, rows: Sequence[Row], metric: str) -> plots.Point:

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from experiments.report import text
 from experiments.report.figures import Drawn
-from experiments.report.reading import Curve, Damaged, Run, Unread, picture
+from experiments.report.reading import UNSET, Curve, Damaged, Run, Unread, picture
 from experiments.report.significance import LEVEL
 from experiments.report.tables import Against, Row, Table
 
@@ -175,7 +175,7 @@ def _table(table: Table, names: Mapping[Path, str], parent: Path) -> str:
     heads += [Head(f"{name}{ARROWS[table.better]}", True) for name in table.metrics[:1]]
     for against in table.against:
         other = "the best" if against.label == table.best else against.label
-        heads += [Head(f"difference to {other}", True), Head("p", True)]
+        heads += [Head(f"difference to {other}", True), Head("p")]
     heads += [Head("curve", sortable=False), *(Head(name, True) for name in table.metrics[1:])]
     heads += [Head("parameters", True), Head("training s", True)]
     body = []
@@ -184,7 +184,7 @@ def _table(table: Table, names: Mapping[Path, str], parent: Path) -> str:
         cells = []
         for at, is_number in enumerate(numeric):
             value = row.values[at] if row.values else ""
-            cells.append(Cell(escape(value), float(value) if is_number and value else None))
+            cells.append(Cell(escape(value), float(value) if is_number and value not in ("", UNSET) else None))
         cells.append(Cell(seeds := text.seeds(row, table.metric), float(seeds) if seeds else None))
         cells += [_metric(row, name) for name in table.metrics[:1]]
         for against in table.against:
@@ -204,9 +204,9 @@ def _table(table: Table, names: Mapping[Path, str], parent: Path) -> str:
 
 
 def _numeric(values: Iterable[str]) -> bool:
-    """Whether all that are not empty are finite numbers."""
+    """Whether all that are set are finite numbers."""
     try:
-        return all(math.isfinite(float(value)) for value in values if value)
+        return all(math.isfinite(float(value)) for value in values if value != UNSET)
     except ValueError:
         return False
 

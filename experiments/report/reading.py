@@ -21,6 +21,8 @@ POINTS = 200
 """Of a learning curve, about: so many lines of a log are looked at."""
 MOST_PICTURES = 50
 """Of a run."""
+UNSET = "unset"
+"""In place of the value of a flag that a run lacks, or has without a value."""
 SEEDS = ("seed", "num_seeds")
 """Flags that say which replicas a run trains, and nothing else about it."""
 
@@ -69,6 +71,10 @@ class Run(NamedTuple):
     metrics: Metrics = {}  # noqa: RUF012  # never changed
     baselines: dict[str, Metrics] = {}  # noqa: RUF012
     facts: dict[str, str | float] = {}  # noqa: RUF012
+
+    def flag(self, name: str) -> str:
+        """The value of a flag, as a table shows it."""
+        return self.flags.get(name) or UNSET
 
 
 class Unread(NamedTuple):

@@ -1,12 +1,13 @@
 """From runs to tables: what may be compared, rows of runs that differ in seeds alone, baselines, comparisons."""
 
+import dataclasses
 import math
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from experiments import EXPERIMENTS
+from experiments import EXPERIMENTS, launchable
 from experiments.common.flags import UsageError
 from experiments.report.directions import BETTER, NO_RIVALS, main_metric
 from experiments.report.reading import SEEDS, Run
@@ -157,7 +158,7 @@ def _groups(runs: Sequence[Run]) -> list[list[Run]]:
     finished = [run for run in runs if run.finished]
     for run in runs:
         like = run if run.finished else _most_like(run, finished)
-        key = (like.experiment, like.dataset, like.protocol) if like else (_by_name(run), "", "")
+        key = (like.experiment, like.dataset, like.protocol) if like else (_guessed(run), "", "")
         groups.setdefault(key, []).append(run)
     return list(groups.values())
 
@@ -174,9 +175,14 @@ def _most_like(run: Run, finished: Sequence[Run]) -> Run | None:
     return nearest
 
 
-def _by_name(run: Run) -> str:
-    """The experiment that a folder is named after, as it is without `--workdir`."""
-    return next((name for name in EXPERIMENTS if run.folder.name.startswith(f"{name}-")), "unfinished")
+def _guessed(run: Run) -> str:
+    """The experiment of a run that is not finished: that of the folder's name, as it is without `--workdir`, or those
+    that have all of its flags and fewest others."""
+    if named := [name for name in EXPERIMENTS if run.folder.name.startswith(f"{name}-")]:
+        return named[0]
+    known = {name: {field.name for field in dataclasses.fields(launchable(name).config)} for name in EXPERIMENTS}
+    others = {name: len(flags - set(run.flags)) for name, flags in known.items() if flags >= set(run.flags)}
+    return " or ".join(name for name, number in others.items() if number == min(others.values())) or "unknown"
 
 
 def make_table(runs: Sequence[Run], metric: str = "", by: Sequence[str] = (), baseline: str = "") -> Table:
@@ -188,14 +194,11 @@ def make_table(runs: Sequence[Run], metric: str = "", by: Sequence[str] = (), ba
         names = [first, *(name for name in names if name != first)]
     first = names[0] if names else ""
     all_flags = dict.fromkeys(name for run in runs for name in run.flags)
-    differing = [n for n in all_flags if n not in SEEDS and len({run.flags.get(n) for run in runs}) > 1]
+    differing = [n for n in all_flags if n not in SEEDS and len({run.flag(n) for run in runs}) > 1]
     same = {n: runs[0].flags.get(n, "") for n in all_flags if n not in SEEDS and n not in differing}
     rows_by = tuple(name for name in by if name in all_flags) or tuple(differing)
     rest = [name for name in differing if name not in rows_by]
-    rows = _rows(runs, rows_by, rest, first)
-    taken = {row.label for row in rows}
-    for row in _baselines(finished, first):
-        rows.append(row._replace(label=f"{row.label} (baseline)") if row.label in taken else row)
+    rows = _with_labels_of_their_own([*_rows(runs, rows_by, rest, first), *_baselines(finished, first)])
     better = BETTER.get(first)
     sign = -1 if better == "higher" else 1
 
@@ -209,8 +212,11 @@ def make_table(runs: Sequence[Run], metric: str = "", by: Sequence[str] = (), ba
     named = next((row.label for row in with_figures if _is_called(row.label, baseline)), None)
     wanted = dict.fromkeys(label for label in (best, named) if label)
     against = [_against(row, with_figures, first) for label in wanted for row in with_figures if row.label == label]
-    head = finished[0] if finished else Run(runs[0].folder, False, {}, None, [], _by_name(runs[0]))
+    head = finished[0] if finished else Run(runs[0].folder, False, {}, None, [], _guessed(runs[0]))
     remarks = _remarks(runs, rows, rest, first)
+    if best is not None and any(len(row.figures[first]) > 1 for row in with_figures if not row.is_baseline):
+        [single] = [row for row in rows if row.label == best]
+        remarks += [f"{best} has one seed: no test can say that it is the best."] * (len(single.figures[first]) == 1)
     return Table(
         head.experiment,
         head.dataset,
@@ -228,20 +234,32 @@ def make_table(runs: Sequence[Run], metric: str = "", by: Sequence[str] = (), ba
 
 
 def _label(run: Run, by: Sequence[str]) -> str:
-    shown = [f"{name}={run.flags.get(name, 'unset')}" for name in by]
+    shown = [f"{name}={run.flag(name)}" for name in by]
     return ", ".join(shown) or str(run.facts.get("cell", "all runs"))
+
+
+def _with_labels_of_their_own(rows: Sequence[Row]) -> list[Row]:
+    """A baseline may be called like a row."""
+    found: dict[str, Row] = {}
+    for row in rows:
+        label, number = row.label, 1
+        while label in found:
+            number += 1
+            label = f"{row.label} ({number})"
+        found[label] = row._replace(label=label)
+    return list(found.values())
 
 
 def _rows(runs: Sequence[Run], by: Sequence[str], rest: Sequence[str], metric: str) -> list[Row]:
     groups: dict[tuple[str, ...], list[Run]] = {}
     for run in runs:
-        groups.setdefault(tuple(run.flags.get(name, "") for name in by), []).append(run)
+        groups.setdefault(tuple(map(run.flag, by)), []).append(run)
     rows = []
     for values, members in groups.items():
         figures: dict[str, dict[Hashable, float]] = {}
         undefined, repeated = 0, False
         for run in members:
-            block = tuple(run.flags.get(name, "") for name in rest)
+            block = tuple(map(run.flag, rest))
             for name, each in run.metrics.items():
                 by_seed = len(each) == len(run.seeds)
                 for at, value in enumerate(each):

@@ -73,12 +73,16 @@ def terminal(table: Table) -> str:
         for against in table.against:
             found = against.comparisons.get(row.label)
             line.append("" if found is None else difference(found))
-            line.append("" if found is None else p_value(against.corrected.get(row.label)) or found.test)
+            line.append("" if found is None else _tested(against.corrected.get(row.label), found.test))
         body.append(line)
     text = tabulate(body, headers=headers, tablefmt="pipe", disable_numparse=True)
     if len(table.rows) > MOST_ROWS:
         text += f"\n({len(table.rows) - MOST_ROWS} more rows are in the page)"
     return text
+
+
+def _tested(corrected: float | None, test: str) -> str:
+    return test if corrected is None else f"{p_value(corrected)} ({test})"
 
 
 def as_csv(tables: Sequence[Table], unread: Sequence[Unread], parent: Path) -> str:

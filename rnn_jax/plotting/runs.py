@@ -37,6 +37,16 @@ class Curve(NamedTuple):
     finished: bool
 
 
+def natural_order(value: str) -> tuple[float, str]:
+    """What to sort values of a flag by: numbers as numbers, and after them texts.
+
+    >>> sorted(["gru", "16", "8", "1e-3"], key=natural_order)
+    ['1e-3', '8', '16', 'gru']
+    """
+    numbers = _numbers([value])
+    return (math.inf, value) if numbers is None else (numbers[0], value)
+
+
 def _numbers(values: Sequence[str]) -> list[float] | None:
     """None unless all are finite numbers."""
     try:
@@ -61,7 +71,7 @@ def metric_by_flag(
 ) -> None:
     """A metric against the values of a flag, a line for each name, with the deviation over seeds.
 
-    Numbers have an axis, a logarithmic one from a decade on; other values are categories, in the order given.
+    Numbers have an axis, a logarithmic one from a decade on; other values are categories.
 
     Args:
         path: the PNG to write.
@@ -70,7 +80,7 @@ def metric_by_flag(
         levels: name to a value of the metric, dotted lines to compare with.
         title: of the plot.
     """
-    values = list(dict.fromkeys(point.value for points in lines.values() for point in points))
+    values = sorted({point.value for points in lines.values() for point in points}, key=natural_order)
     numbers = _numbers(values)
     places: dict[str, float] = dict(zip(values, numbers if numbers is not None else range(len(values)), strict=True))
     with rc_context(STYLE):

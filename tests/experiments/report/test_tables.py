@@ -75,10 +75,16 @@ def test_other_data_is_another_table(make):
 
 
 def test_a_run_that_is_not_finished_stands_with_those_that_it_is_like(make):
-    [table, other] = make({"mse": [0.3]}, {"hidden_size": 16}, {"task": "adding", "cell": "rnn", "csv": "x"})
+    [table, other, foreign] = make(
+        {"mse": [0.3]},
+        {"hidden_size": 16},
+        {"lag": 4, "cell": "rnn", "ahead": "3", "learning_rate": 3, "hidden_size": 4},
+        {"nonsense": 4, "cell": "rnn", "ahead": "3", "learning_rate": 3, "hidden_size": 4},
+    )
     assert [row.label for row in table.rows] == ["hidden_size=8", "hidden_size=16"]
     assert table.rows[1].figures == {}
-    assert (other.title, other.metric, other.best) == ("unfinished", "", None)
+    assert (other.title, other.metric, other.best) == ("forecast", "", None), "whose flags it has"
+    assert foreign.title == "unknown"
 
 
 def test_baselines(make):
@@ -132,6 +138,27 @@ def test_metrics_without_a_direction_have_no_best(make):
     entry = {"metrics": {"lyapunov_exponent": {"mean": 1.0, "std": 0.0, "values": [1.0]}}}
     [table] = make({"mse": [0.3], "results": entry}, {"mse": [0.6], "cell": "gru", "results": entry})
     assert (table.metric, table.better, table.best, table.against) == ("lyapunov_exponent", None, None, [])
+
+
+def test_labels_are_unique(make):
+    """A flag without a value is as good as not there; a baseline may be called like a row."""
+    [table] = make(
+        {"mse": [0.2]},
+        {"mse": [0.3], "csv": "unset", "lag": ""},
+        {"mse": [0.4], "lag": 3, "baselines": {"lag=3": [0.1]}},
+    )
+    assert table.by == ("lag",)
+    assert [row.label for row in table.rows] == ["lag=3 (2)", "lag=unset", "lag=3"]
+    assert table.rows[1].values == ("unset",)
+    assert set(table.against[0].comparisons) == {"lag=3 (2)", "lag=3"}
+
+
+def test_one_seed_is_no_evidence(make):
+    remark = "cell=gru has one seed: no test can say that it is the best."
+    others = [{"mse": [0.3, 0.4]}, {"mse": [0.5, 0.6], "cell": "rnn"}]
+    [table] = make({"mse": [0.2], "cell": "gru"}, *others)
+    assert remark in table.remarks
+    assert {found.test for found in table.against[0].comparisons.values()} == {"n = 1, no test"}
 
 
 def test_undefined_figures_are_counted(make):
