@@ -15,6 +15,8 @@ PIXELS = 50_000_000
 """Of a picture, at most: a small file may unpack to any size."""
 PNG = b"\x89PNG\r\n\x1a\n"
 """How each begins."""
+HUGE = 1e100
+"""What no figure of a model that has learned anything reaches."""
 LONGEST = 300
 """Characters of a name or a value."""
 POINTS = 200
@@ -184,13 +186,10 @@ def _flags(folder: Path) -> dict[str, str]:
 
 
 def _number(value: Any) -> float:
-    """NaN for what is no number, as null in a file."""
-    if isinstance(value, bool) or not isinstance(value, int | float):
+    """NaN for what is no number, as null in a file, and for one whose square is none."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not -HUGE < value < HUGE:
         return math.nan
-    try:
-        return float(value) if math.isfinite(value) else math.nan
-    except OverflowError:
-        return math.nan
+    return float(value)
 
 
 def _metrics(where: str, found: Any) -> Metrics:

@@ -118,12 +118,12 @@ def test_no_regular_file(tmp_path, name):
 
 
 def test_numbers_that_are_none(tmp_path):
-    values = "[NaN, Infinity, 1e999, true, null, 1" + "0" * 400 + ", 0.5]"
+    values = "[NaN, Infinity, 1e999, 1e300, true, null, 1" + "0" * 400 + ", 0.5]"
     folder = leave(tmp_path / "run", [0.5])
     found = json.loads((folder / "results.json").read_text()) | {"metrics": "HERE"}
     text = json.dumps(found).replace('"HERE"', f'{{"mse": {{"values": {values}}}}}')
     (folder / "results.json").write_text(text)
-    assert str(read(folder).metrics["mse"]) == "(nan, nan, nan, nan, nan, nan, 0.5)"
+    assert str(read(folder).metrics["mse"]) == "(nan, nan, nan, nan, nan, nan, nan, 0.5)"
 
 
 def test_texts_move_no_cursor(tmp_path):
