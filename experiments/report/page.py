@@ -27,8 +27,9 @@ ARROWS = {"lower": " ↓", "higher": " ↑", None: ""}
 TESTS = (
     f"± is the standard deviation over n seeds. Differences have their {LEVEL:.0%} interval, each by itself. p is "
     "two-sided and corrected by Holm's method for all comparisons with the same row: paired by seed where seeds are "
-    "shared, Welch's test otherwise. The best row was picked by these same figures, so that its lead is overstated; "
-    "few seeds find large differences only, and an interval that holds 0 does not say that two rows are equal."
+    "shared, and then of those seeds alone, Welch's test otherwise. The best row was picked by these same figures, so "
+    "that its lead is overstated; few seeds find large differences only, and an interval that holds 0 does not say "
+    "that two rows are equal."
 )
 
 
@@ -140,7 +141,9 @@ def _summary(table: Table) -> str:
     shown = f"<strong>{escape(table.best)}</strong> has the best {escape(table.metric)}, "
     shown += f"{escape(text.figure(rows[table.best], table.metric))} ({table.better} is better)"
     if (baseline := table.best_baseline) is not None:
-        shown += f"; the best baseline is {escape(baseline.label)}, {escape(text.figure(baseline, table.metric))}"
+        ahead = table.rows.index(baseline) < table.rows.index(rows[table.best])
+        shown += f"; the best baseline, {escape(baseline.label)}, is {'ahead' if ahead else 'behind'} with "
+        shown += escape(text.figure(baseline, table.metric))
     return f"<p>{shown}.</p>"
 
 

@@ -11,6 +11,8 @@ from rnn_jax.plotting.style import COLOURS, STYLE, rc_context, save, subplots
 
 MARKERS = "osD^v"
 """Once all colours are used, the next one."""
+BESIDE = 0.4
+"""Of the place of a category, what its points share."""
 DECADE = 10.0
 """Largest over smallest value from which on an axis is logarithmic."""
 
@@ -88,8 +90,10 @@ def metric_by_flag(
         for i, (name, points) in enumerate(lines.items()):
             ordered = sorted(points, key=lambda point: places[point.value])
             style: Any = {"color": COLOURS[i % len(COLOURS)], "marker": MARKERS[i // len(COLOURS) % len(MARKERS)]}
+            # Beside each other, where one category has them all.
+            aside = 0.0 if numbers is not None else (i - (len(lines) - 1) / 2) * BESIDE / len(lines)
             axes.errorbar(
-                [places[point.value] for point in ordered],
+                [places[point.value] + aside for point in ordered],
                 [point.mean for point in ordered],
                 yerr=np.nan_to_num([point.std for point in ordered]),
                 linestyle="none" if numbers is None else "-",

@@ -32,7 +32,8 @@ def test_others_are_categories(tmp_path, figures):
     metric_by_flag(tmp_path / "a.png", lines, "cell", "mse", {"persistence": 0.5}, "a title")
     (axes,) = figures[0].axes
     assert [label.get_text() for label in axes.get_xticklabels()] == ["8", "gru", "rnn"]
-    np.testing.assert_allclose(axes.lines[0].get_xydata(), [(0, 2.0), (2, 1.0)])
+    np.testing.assert_allclose(axes.lines[0].get_xydata(), [(-0.1, 2.0), (1.9, 1.0)])
+    np.testing.assert_allclose(axes.lines[3].get_xydata(), [(1.1, 3.0)])
     assert axes.lines[0].get_linestyle() == "None", "there is nothing between categories"
     assert {text.get_text() for text in axes.get_legend().get_texts()} == {"a", "b", "persistence"}
 
