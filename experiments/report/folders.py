@@ -16,7 +16,7 @@ POINTS = "points"
 def find(patterns: Sequence[str]) -> list[Path]:
     """The folders that the patterns name, each once, in the order of the patterns and then of their names.
 
-    A folder that is no run stands for the runs in it, or in its `points/` as a sweep has them. What exists under the
+    A folder that is no run stands for the runs in it, one with `points/`, that of a sweep, for those there. What exists under the
     very name is no pattern: a name may hold brackets.
 
     Raises: `UsageError` for a pattern that no folder fits.
@@ -46,16 +46,15 @@ def _is_report(folder: Path) -> bool:
 
 
 def _runs_in(folder: Path) -> list[Path]:
-    if _is_run(folder):
+    points = folder / POINTS
+    if _is_run(folder) and not points.is_dir():
         return [folder]
-    inner = folder / POINTS if (folder / POINTS).is_dir() else folder
     try:
-        children = sorted(each for each in inner.iterdir() if each.is_dir())
+        children = sorted(each for each in (points if points.is_dir() else folder).iterdir() if each.is_dir())
     except OSError:  # its reader says why
         return [folder]
-    runs = [each for each in children if _is_run(each)]
     # A point of a sweep without a file has not begun, and is listed as such; elsewhere any folder may lie about.
-    return (children if inner != folder else runs) or [folder]
+    return (children if points.is_dir() else [each for each in children if _is_run(each)]) or [folder]
 
 
 def common_parent(folders: Sequence[Path]) -> Path:

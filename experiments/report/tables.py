@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from experiments import EXPERIMENTS, launchable
+from experiments.common.directions import BETTER, NO_RIVALS, main_metric
 from experiments.common.flags import UsageError
-from experiments.report.directions import BETTER, NO_RIVALS, main_metric
 from experiments.report.reading import SEEDS, Run
 from experiments.report.significance import FIXED, Comparison, Figures, compare, holm
 

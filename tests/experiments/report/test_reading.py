@@ -177,7 +177,10 @@ class TestFind:
         assert find([str(one), str(tmp_path / "ru*" / "one"), str(tmp_path / "runs" / "..") + "/runs/one"]) == [one]
 
     def test_a_sweep(self, tmp_path):
+        """Which has flags and results of its own."""
         points = [leave(tmp_path / "sweep" / "points" / name) for name in ("a", "b")]
+        for name in ("flags.txt", "results.json"):
+            (tmp_path / "sweep" / name).touch()
         assert find([str(tmp_path / "sweep")]) == points
         assert common_parent(points) == tmp_path / "sweep"
         assert common_parent(points[:1]) == tmp_path / "sweep"

@@ -3,8 +3,8 @@
 import pytest
 from helpers.run_folders import leave
 
+from experiments.common.directions import BETTER
 from experiments.common.flags import UsageError
-from experiments.report.directions import BETTER
 from experiments.report.reading import read
 from experiments.report.significance import FIXED
 from experiments.report.tables import make_tables
