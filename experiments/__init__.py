@@ -33,6 +33,7 @@ EXPERIMENTS = {
     "spelled_out": Entry("experiments.spelled_out", "train with nothing but the hand-derived gradient"),
     "gradcheck": Entry("experiments.gradcheck", "hand-derived, automatic and finite-difference gradients, every cell"),
     "long_sequences": Entry("experiments.long_sequences.__main__", "what gradients through a million steps cost"),
+    "report": Entry("experiments.report.__main__", "compare many runs: tables with tests, plots, a page"),
     "benchmark": Entry("benchmarks.layer", "time a layer against PyTorch, Flax, Equinox, Haiku and Keras"),
 }
 """By the names that one launches."""

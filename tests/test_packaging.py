@@ -91,7 +91,7 @@ def test_everything_is_in_the_wheel(wheel):
         path.relative_to(ROOT).as_posix()
         for top, suffixes in (
             ("rnn_jax", (".py", ".h", ".cc", ".typed")),
-            ("experiments", ".py"),
+            ("experiments", (".py", ".css", ".js")),
             ("benchmarks", ".py"),
         )
         for path in (ROOT / top).rglob("*")
