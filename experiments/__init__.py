@@ -34,6 +34,7 @@ EXPERIMENTS = {
     "gradcheck": Entry("experiments.gradcheck", "hand-derived, automatic and finite-difference gradients, every cell"),
     "long_sequences": Entry("experiments.long_sequences.__main__", "what gradients through a million steps cost"),
     "benchmark": Entry("benchmarks.layer", "time a layer against PyTorch, Flax, Equinox, Haiku and Keras"),
+    "sweep": Entry("experiments.sweep.__main__", "run one of these at many points: a grid, random or Optuna's search"),
 }
 """By the names that one launches."""
 
