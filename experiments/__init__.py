@@ -35,6 +35,7 @@ EXPERIMENTS = {
     "long_sequences": Entry("experiments.long_sequences.__main__", "what gradients through a million steps cost"),
     "report": Entry("experiments.report.__main__", "compare many runs: tables with tests, plots, a page"),
     "benchmark": Entry("benchmarks.layer", "time a layer against PyTorch, Flax, Equinox, Haiku and Keras"),
+    "sweep": Entry("experiments.sweep.__main__", "run one of these at many points: a grid, random or Optuna's search"),
 }
 """By the names that one launches."""
 

@@ -3,7 +3,7 @@
 import importlib.util
 
 
-def need(who: str, *packages: str) -> None:
+def need(who: str, *packages: str, extra: str = "experiments") -> None:
     """Passes if all packages are there; they are looked for and not imported.
 
     The core takes JAX, Flax, Optax and NumPy. Reading data, training and drawing take what the extra `experiments` has.
@@ -11,6 +11,7 @@ def need(who: str, *packages: str) -> None:
     Args:
         who: what cannot do without them, as a message names it.
         packages: the names that one imports.
+        extra: what brings them.
 
     Raises: `ModuleNotFoundError`, one line that says what is missing and what to install.
 
@@ -21,6 +22,4 @@ def need(who: str, *packages: str) -> None:
     """
     missing = [name for name in packages if importlib.util.find_spec(name) is None]
     if missing:
-        raise ModuleNotFoundError(
-            f'{who} needs {", ".join(missing)}: pip install "rnn_jax[experiments]"', name=missing[0]
-        )
+        raise ModuleNotFoundError(f'{who} needs {", ".join(missing)}: pip install "rnn_jax[{extra}]"', name=missing[0])
