@@ -4,7 +4,7 @@ import contextlib
 import inspect
 import os
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jax
 import jax.numpy as jnp
@@ -16,6 +16,9 @@ from rnn_jax.cells import CELLS
 from rnn_jax.controls import StepMasks
 from rnn_jax.initializers import SCHEMES
 from rnn_jax.training.optimizers import OPTIMIZERS, SCHEDULES
+
+if TYPE_CHECKING:
+    from rnn_jax.training.devices import Devices
 
 DTYPES = {"float32": jnp.float32, "bfloat16": jnp.bfloat16, "float64": jnp.float64}
 
@@ -113,7 +116,7 @@ def prepare_jax(config: TrainConfig) -> None:
 def num_devices(config: TrainConfig) -> int:
     """Over how many devices to split a batch.
 
-    Raises: `UsageError` where `--num_devices` asks for more than there are or does not divide `--batch_size`.
+    Raises: `UsageError` where `--num_devices` asks for more than there are, or than a batch has examples.
     """
     available = jax.local_device_count()
     if config.num_devices is None:
@@ -123,9 +126,16 @@ def num_devices(config: TrainConfig) -> int:
         return max(n for n in range(1, available + 1) if n == 1 or config.batch_size % (n * 16) == 0)
     if config.num_devices > available:
         raise UsageError(f"--num_devices={config.num_devices}: there are only {available}")
-    if config.batch_size % config.num_devices:
-        raise UsageError(f"--num_devices={config.num_devices}: does not divide --batch_size={config.batch_size}")
+    if config.num_devices > config.batch_size:
+        raise UsageError(f"--num_devices={config.num_devices}: more than --batch_size={config.batch_size} examples")
     return config.num_devices
+
+
+def devices(config: TrainConfig) -> "Devices":
+    """The devices that train. Raises `UsageError` as `num_devices` does."""
+    from rnn_jax.training.devices import choose  # not for `--help`
+
+    return choose(num_devices(config))
 
 
 def layer_call(config: TrainConfig, perturbed: bool = False) -> tuple[Any, ...]:
