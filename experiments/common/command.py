@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Self
 
+from experiments.common import processes
 from experiments.common.flags import UsageError, When, flag, flagfile_lines, help_text, parse_given
 from rnn_jax.data.errors import DataError
 from rnn_jax.files import write_whole
@@ -89,18 +90,20 @@ class Experiment:
             config, given = parse_given(self.config, arguments)
             config = config.completed(given)
             config.check(given)
-            if config.makes_folder:
-                folder = run_folder(self.name, config)
+            if not config.makes_folder:
+                return importlib.import_module(self.module).run(self.name, config, Path(config.workdir)) or 0
+            with processes.folder_of(lambda: run_folder(self.name, config)) as folder:
                 print(f"run folder: {folder}")
-            run = importlib.import_module(self.module).run
-            return run(self.name, config, folder or Path(config.workdir)) or 0
+                return importlib.import_module(self.module).run(self.name, config, folder) or 0
         except (UsageError, DataError, TrainingError) as error:
             print(f"error: {as_flags(' '.join(str(error).splitlines()), self.config)}", file=sys.stderr)
+            processes.end_alone(error, 2)
             return 2
         except OSError as error:  # the run folder is read-only, the disk is full, ...
             where = [] if folder is None else [f"--workdir={folder}"]
             file = [] if error.filename is None else [str(error.filename)]
             print(f"error: {': '.join([*where, error.strerror or str(error), *file])}", file=sys.stderr)
+            processes.end_alone(error, 2)
             return 2
         except Interrupted as interrupted:
             print(interrupted, file=sys.stderr)
@@ -108,7 +111,12 @@ class Experiment:
         except KeyboardInterrupt:
             more = "; the same command continues from the last checkpoint" if _has_checkpoint(folder) else ""
             print(f"interrupted{more}", file=sys.stderr)
+            processes.end_alone(KeyboardInterrupt(), 130)
             return 130
+        except RuntimeError as error:  # of which kind is that of what all processes compute together
+            if not processes.several():
+                raise
+            processes.lost(error)
 
 
 def as_flags(message: str, config_class: type) -> str:

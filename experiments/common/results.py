@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import jax
 import numpy as np
 from tabulate import tabulate
 
@@ -13,6 +14,7 @@ from experiments.common.flags import UsageError
 from rnn_jax.data.errors import DataError
 from rnn_jax.files import write_whole
 from rnn_jax.machine import device_name, versions
+from rnn_jax.training.processes import by_first, is_first
 
 MODEL = "model"
 """The folder, in that of a run, with the best parameters of the first seed."""
@@ -81,8 +83,15 @@ def read(folder: Path) -> dict[str, Any] | None:
 def check_data(folder: Path, fingerprint: str) -> None:
     """Raises `UsageError` if the run began with data of another fingerprint."""
     file = folder / "data.txt"
-    if file.exists() and file.read_bytes().strip() != fingerprint.encode():
-        raise UsageError(f"--workdir={folder} was made with other data (data.txt); put it back or name another folder")
+
+    def check() -> str:
+        if file.exists() and file.read_bytes().strip() != fingerprint.encode():
+            text = "was made with other data (data.txt); put it back or name another folder"
+            raise UsageError(f"--workdir={folder} {text}")
+        return fingerprint
+
+    if by_first(check) != fingerprint:
+        raise UsageError(f"--data_dir: process {jax.process_index()} has other data than the first; give all the same")
 
 
 def note_data(folder: Path, fingerprint: str) -> None:
@@ -105,9 +114,12 @@ def run_or_show(
 
     Raises: `UsageError` where a finished run was made with other data.
     """
-    if read(workdir) is None:
+    finished = by_first(lambda: read(workdir) is not None)
+    if not finished:
         train()
-    else:
+    if not is_first():
+        return
+    if finished:
         remark = ""
         try:
             check_data(workdir, fingerprint())

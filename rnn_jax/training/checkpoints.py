@@ -46,7 +46,7 @@ def save_params(folder: Path, params: Any) -> None:
         folder: of the parameters alone; made if it is missing.
         params: a pytree of arrays.
     """
-    with ocp.StandardCheckpointer() as writer:
+    with ocp.StandardCheckpointer(multiprocessing_options=_alone()) as writer:
         writer.save(folder.resolve(), jax.tree.map(np.asarray, params), force=True)
 
 
@@ -71,6 +71,14 @@ def load_params(folder: Path, like: State) -> State:
     except Exception as error:  # a damaged file may surface as almost any error of Orbax or TensorStore
         reason = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
         raise TrainingError(f"no parameters of this model can be read from {folder}: {reason}") from error
+
+
+def _alone() -> ocp.options.MultiprocessingOptions:
+    """Of several processes this one reads and writes by itself, and Orbax waits for no other."""
+    own = jax.process_index()
+    return ocp.options.MultiprocessingOptions(
+        primary_host=own, active_processes={own}, barrier_sync_key_prefix=f"process{own}"
+    )
 
 
 def _shapes_of(tree: State) -> State:
@@ -115,7 +123,10 @@ class Checkpoints:
             best_mode="min",
             enable_async_checkpointing=False,
             cleanup_tmp_directories=True,
+            create=False,
+            multiprocessing_options=_alone(),
         )
+        self.folder.mkdir(parents=True, exist_ok=True)
         return ocp.CheckpointManager(self.folder, options=options)
 
     def save(self, step: int, state: Any, clocks: dict[str, float], loss: float) -> None:

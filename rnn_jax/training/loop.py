@@ -11,11 +11,12 @@ import numpy as np
 from jax.typing import ArrayLike
 from tqdm import tqdm
 
-from rnn_jax.training.checkpoints import Checkpoints
 from rnn_jax.training.devices import fetch, put
 from rnn_jax.training.errors import Interrupted, TrainingError
 from rnn_jax.training.interrupt import InterruptRequest
 from rnn_jax.training.log import TrainingLog
+from rnn_jax.training.processes import is_first, largest
+from rnn_jax.training.shared_checkpoints import SharedCheckpoints
 from rnn_jax.training.state import TrainState
 from rnn_jax.training.step import Functions, StepSummary
 from rnn_jax.types import Array, Params
@@ -129,7 +130,7 @@ def train(
     everywhere = functions.devices.everywhere()
     data = put(data, everywhere)
     seed_array = put(np.asarray(seeds, np.uint32), everywhere)
-    checkpoints = Checkpoints(workdir, schedule.keep)
+    checkpoints = SharedCheckpoints(workdir, schedule.keep)
     # Shapes alone: a task may compute long for what it begins with, and a checkpoint would replace it.
     restored = checkpoints.restore_latest(jax.eval_shape(functions.init, seed_array))
     compiler = Compiler()
@@ -151,7 +152,7 @@ def train(
     look = None if probe is None else jax.jit(probe.look)
     log = TrainingLog(workdir, step)
     total = schedule.epochs * per_epoch
-    bar = tqdm(total=total, initial=step, unit="step", mininterval=0.5, dynamic_ncols=True)
+    bar = tqdm(total=total, initial=step, unit="step", mininterval=0.5, dynamic_ncols=True, disable=not is_first())
     try:
         with InterruptRequest() as interrupt:
             if probe is not None and look is not None and step == 0:
@@ -184,10 +185,11 @@ def train(
                 if probe is not None and look is not None and step % probe.every == 0:
                     record[probe.name] = _lists(look(_first(states.params), data))
                 log.write(record)
-                if step % per_epoch == 0 or interrupt.signal_number is not None:
-                    checkpoints.save(step, fetch(states), clocks, validation_loss)
-                if interrupt.signal_number is not None:
-                    raise Interrupted(interrupt.signal_number, step)
+                signal_number = largest(interrupt.signal_number or 0)  # all stop where one is asked to
+                if step % per_epoch == 0 or signal_number:
+                    checkpoints.save(step, states, clocks, validation_loss)
+                if signal_number:
+                    raise Interrupted(signal_number, step)
     finally:
         bar.close()
         log.close()
@@ -213,11 +215,11 @@ def _by_name(summary: StepSummary) -> dict[str, Array]:
     return named | named.pop("measures")
 
 
-def _check_finite(found: Mapping[str, Array], when: str, seeds: Sequence[int], checkpoints: Checkpoints) -> None:
+def _check_finite(found: Mapping[str, Array], when: str, seeds: Sequence[int], checkpoints: SharedCheckpoints) -> None:
     for name, values in found.items():
         bad = np.flatnonzero(~np.isfinite(np.asarray(values)))
         if bad.size:
-            last = max(checkpoints.manager.all_steps(), default=None)
+            last = checkpoints.last_step()
             saved = "nothing was saved before it" if last is None else f"the last good checkpoint is step {last}"
             value, seed = np.asarray(values)[bad[0]], seeds[bad[0]]
             raise TrainingError(
