@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from experiments.common.fit import make_config_optimizer
-from experiments.common.training import TrainConfig, num_devices
+from experiments.common.training import TrainConfig, devices
 from rnn_jax.cells import LSTMParams
 from rnn_jax.compose import Directions
 from rnn_jax.convert.torch import to_torch
@@ -34,10 +34,10 @@ class Training:
             make_config_optimizer(config, config.learning_rate),
             batch_size=config.batch_size,
             parallel=parallel,
-            num_devices=num_devices(config),
+            devices=devices(config),
         )
-        self.data = jax.device_put(data, self.functions.sharding)
-        seeds = jax.device_put(jnp.arange(num_seeds, dtype=jnp.uint32), self.functions.sharding)
+        self.data = jax.device_put(data, self.functions.devices.everywhere())
+        seeds = jax.device_put(jnp.arange(num_seeds, dtype=jnp.uint32), self.functions.devices.everywhere())
         self.states, self.order = self.functions.init(seeds), self.functions.order(seeds, 0)
 
     def train(self, first: int, count: int) -> jax.Array:

@@ -4,27 +4,45 @@ import os
 import sys
 from pathlib import Path
 
+import jax
+
 from experiments.common.flags import UsageError
 from rnn_jax.files import write_whole
+from rnn_jax.training.processes import by_first
 
 DATA, BACKEND = "data.txt", "backend.txt"
 
 
 def check_data(folder: Path, fingerprint: str) -> None:
-    """Raises `UsageError` if the run began with data of another fingerprint, or does not say with which."""
+    """`check_data_alone` by the first of all processes.
+
+    Raises: `UsageError` in all of them; and in one that has other data than the first.
+    """
+    if by_first(lambda: check_data_alone(folder, fingerprint)) != fingerprint:
+        raise UsageError(f"--data_dir: process {jax.process_index()} has other data than the first; give all the same")
+
+
+def check_data_alone(folder: Path, fingerprint: str) -> str:
+    """The fingerprint. Raises `UsageError` if the run began with data of another, or does not say with which."""
     found = _noted(folder, DATA)
     if found is None and has_checkpoints(folder):
         text = f"{DATA} is missing there, though checkpoints are not; put it back or name another folder"
         raise UsageError(f"--workdir={folder}: {text}")
     if found not in (None, fingerprint):
         raise UsageError(f"--workdir={folder} was made with other data ({DATA}); put it back or name another folder")
+    return fingerprint
 
 
 def check_backend(folder: Path, backend: str) -> None:
     """Raises `UsageError` if the run began on another back end: it would end with other roundings, without a word.
 
-    Which one `auto` stands for depends on the machine: on whether there is a GPU, or a compiler for `native`.
+    Which one `auto` stands for depends on the machine: on whether there is a GPU, or a compiler for `native`. Of
+    several processes the first looks, and all raise what it raises.
     """
+    by_first(lambda: _check_backend(folder, backend))
+
+
+def _check_backend(folder: Path, backend: str) -> None:
     found = _noted(folder, BACKEND)
     if found is None and has_checkpoints(folder):
         print(

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Self
 
-from experiments.common import lock
+from experiments.common import lock, processes
 from experiments.common.flags import UsageError, When, flag, flagfile_lines, help_text, parse_given, read_flagfile
 from rnn_jax.data.errors import DataError
 from rnn_jax.files import write_whole
@@ -95,16 +95,18 @@ class Experiment:
             config.check(given)
             if not config.makes_folder:
                 return self._run(config, Path(config.workdir))
-            with run_folder(self.name, config) as folder:
+            with processes.folder_of(run_folder(self.name, config)) as folder:
                 print(f"run folder: {folder}")
                 return self._run(config, folder)
         except (UsageError, DataError, TrainingError) as error:
             print(f"error: {as_flags(' '.join(str(error).splitlines()), self.config)}", file=sys.stderr)
+            processes.end_alone(error, 2)
             return 2
         except OSError as error:  # the run folder is read-only, the disk is full, ...
             where = [] if folder is None else [f"--workdir={folder}"]
             file = [] if error.filename is None else [str(error.filename)]
             print(f"error: {': '.join([*where, error.strerror or str(error), *file])}", file=sys.stderr)
+            processes.end_alone(error, 2)
             return 2
         except Interrupted as interrupted:
             print(interrupted, file=sys.stderr)
@@ -112,7 +114,12 @@ class Experiment:
         except KeyboardInterrupt:
             more = "; the same command continues from the last checkpoint" if _has_checkpoint(folder) else ""
             print(f"interrupted{more}", file=sys.stderr)
+            processes.end_alone(KeyboardInterrupt(), 130)
             return 130
+        except RuntimeError as error:  # of which kind is that of what all processes compute together
+            if not processes.several():
+                raise
+            processes.lost(error)
 
     def _run(self, config: RunConfig, folder: Path) -> int:
         return importlib.import_module(self.module).run(self.name, config, folder) or 0

@@ -14,7 +14,7 @@ from tabulate import tabulate
 
 from experiments.common import begun, results
 from experiments.common.flags import UsageError
-from experiments.common.training import TrainConfig, backend_in_use, num_devices
+from experiments.common.training import TrainConfig, backend_in_use, devices
 from rnn_jax import models
 from rnn_jax.plotting import style
 from rnn_jax.training.checkpoints import save_params
@@ -130,7 +130,7 @@ def fit(
         wrap_optimizer(make_config_optimizer(config, learning_rate)),
         batch_size=config.batch_size,
         patience=config.patience,
-        num_devices=num_devices(config),
+        devices=devices(config),
         average_decay=average_decay,
     )
     dispatch = steps_per_dispatch(steps_per_epoch, config.steps_per_dispatch)

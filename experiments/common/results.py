@@ -14,6 +14,7 @@ from experiments.common import begun, digests
 from experiments.common.flags import UsageError
 from rnn_jax.data.errors import DataError
 from rnn_jax.machine import device_name, versions
+from rnn_jax.training.processes import by_first, is_first
 
 Shown = TypeVar("Shown")
 
@@ -114,13 +115,17 @@ def run_or_show(
 
     Raises: `UsageError` where a finished run was made with other data.
     """
-    if read(workdir, name) is None:
+    finished = by_first(lambda: read(workdir, name) is not None)
+    if not finished:
         train()
+    if not is_first():
+        return
+    if not finished:
         show(workdir)
         return
     remark = ""
     try:
-        begun.check_data(workdir, fingerprint())
+        begun.check_data_alone(workdir, fingerprint())
     except DataError as error:
         remark = f", its data cannot be read any more ({error})"
     print(f"this run is finished{remark}; its results:")

@@ -4,18 +4,22 @@ import contextlib
 import inspect
 import os
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jax
 import jax.numpy as jnp
 
 from experiments.common.command import RunConfig
 from experiments.common.flags import UsageError, flag
+from experiments.common.processes import join
 from rnn_jax.backends import BACKENDS, CHOICES, choose
 from rnn_jax.cells import CELLS
 from rnn_jax.controls import StepMasks
 from rnn_jax.initializers import SCHEMES
 from rnn_jax.training.optimizers import OPTIMIZERS, SCHEDULES
+
+if TYPE_CHECKING:
+    from rnn_jax.training.devices import Devices
 
 DTYPES = {"float32": jnp.float32, "bfloat16": jnp.bfloat16, "float64": jnp.float64}
 
@@ -70,11 +74,21 @@ class TrainConfig(RunConfig):
     steps_per_dispatch: int = flag(200, "steps in one call of the device, at most", minimum=1, maximum=MANY)
     num_devices: int | None = flag(
         None,
-        "devices that share a batch; without it one, but the cores of a CPU, 16 examples each at least, for other back "
-        "ends than native",
+        "devices that share a batch; without it one, or one of each process, but the cores of a CPU, 16 examples each "
+        "at least, for other back ends than native",
         minimum=1,
         below=4097,
     )
+    seed_devices: int = flag(
+        1, "groups of so many devices, among which the replicas are divided", minimum=1, below=4097
+    )
+    shard_above: int | None = flag(
+        None, "keep arrays of more numbers than this in parts, one on each device that shares the batch", minimum=0
+    )
+    distributed: bool = flag(False, "one of several processes, as SLURM, Open MPI or Kubernetes say", local=True)
+    coordinator_address: str | None = flag(None, "one of several processes: host:port of the first", local=True)
+    num_processes: int | None = flag(None, "how many processes there are", minimum=1, maximum=MANY, local=True)
+    process_id: int | None = flag(None, "which of them this is, from 0", minimum=0, maximum=MANY, local=True)
     keep: int = flag(3, "checkpoints to keep besides the best", minimum=1, maximum=MANY)
     seed: int = flag(0, "first seed", minimum=0, below=2**31)
     num_seeds: int = flag(
@@ -94,6 +108,7 @@ class TrainConfig(RunConfig):
     def check(self, given: frozenset[str]) -> None:
         """See `RunConfig.check`; prepares JAX, since what a back end can compute depends on the device."""
         prepare_jax(self)
+        join(self)
         recurrent_options(self)
         check_backend(self)
         num_devices(self)
@@ -107,25 +122,44 @@ def prepare_jax(config: TrainConfig) -> None:
         jax.config.update("jax_enable_x64", True)
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     with contextlib.suppress(RuntimeError):  # JAX has started: its devices are what they are
-        jax.config.update("jax_num_cpu_devices", config.num_devices or cores)
+        wanted = (config.num_devices or 0) * config.seed_devices // (config.num_processes or 1)
+        jax.config.update("jax_num_cpu_devices", wanted or max(cores, config.seed_devices))
 
 
 def num_devices(config: TrainConfig) -> int:
     """Over how many devices to split a batch.
 
-    Raises: `UsageError` where `--num_devices` asks for more than there are or does not divide `--batch_size`.
+    Raises: `UsageError` where `--num_devices` asks for more than there are, or than a batch has examples.
     """
-    available = jax.local_device_count()
+    processes, groups = jax.process_count(), config.seed_devices
+    available = jax.local_device_count() * processes
+    if config.num_seeds % groups:
+        raise UsageError(f"--seed_devices={groups}: does not divide --num_seeds={config.num_seeds}")
+    if groups * (config.num_devices or 1) > available:
+        asked = "seed_devices" if config.num_devices is None else "num_devices"
+        raise UsageError(f"--{asked}={getattr(config, asked)}: there are only {available}")
     if config.num_devices is None:
+        if processes > 1 or groups > 1:  # one of each process, or more where the groups need them
+            return max(processes // groups, 1)
         own_threads = config.backend in ("auto", "native") and backend_in_use(config) == "native"
         if jax.default_backend() != "cpu" or own_threads:
             return 1
         return max(n for n in range(1, available + 1) if n == 1 or config.batch_size % (n * 16) == 0)
-    if config.num_devices > available:
-        raise UsageError(f"--num_devices={config.num_devices}: there are only {available}")
-    if config.batch_size % config.num_devices:
-        raise UsageError(f"--num_devices={config.num_devices}: does not divide --batch_size={config.batch_size}")
+    if config.num_devices * groups % processes:
+        raise UsageError(f"--num_devices={config.num_devices}: not as many of each of {processes} processes")
+    if config.num_devices > config.batch_size:
+        raise UsageError(f"--num_devices={config.num_devices}: more than --batch_size={config.batch_size} examples")
     return config.num_devices
+
+
+def devices(config: TrainConfig) -> "Devices":
+    """The devices that train. Raises `UsageError` as `num_devices` does."""
+    from rnn_jax.training.devices import choose  # not for `--help`
+
+    try:
+        return choose(num_devices(config), config.seed_devices, config.shard_above)
+    except ValueError as error:
+        raise UsageError(str(error)) from error
 
 
 def layer_call(config: TrainConfig, perturbed: bool = False) -> tuple[Any, ...]:

@@ -21,6 +21,7 @@ from rnn_jax.data.series import baselines
 from rnn_jax.data.series.baselines import Forecast
 from rnn_jax.data.series.forecasting import ForecastTask
 from rnn_jax.data.series.lines import Line
+from rnn_jax.training.processes import is_first
 from rnn_jax.types import Params
 
 __all__ = ["look_at", "make_model", "run"]
@@ -88,7 +89,9 @@ def train_and_evaluate(name: str, config: Config, workdir: Path) -> None:
     """The run itself."""
     config, windows = read(config)
     describe(config, windows)
-    report.write(workdir, train(name, config, windows, workdir))
+    trained = train(name, config, windows, workdir)
+    if is_first():
+        report.write(workdir, trained)
 
 
 def describe(config: Config, windows: ForecastTask) -> None:

@@ -107,7 +107,11 @@ def make_task(
 
     data = {name: device_data(config, corpus, name) for name in ("train", "validation")}
     count = len(bounds.of_text)
-    return Task(init, loss, batch, evaluate, count, bounds.lengths, bounds.of_text), data
+
+    def tokens(data: dict[str, Any], indices: Array) -> Array:
+        return data["train"]["lengths"][indices].sum()
+
+    return Task(init, loss, batch, evaluate, count, bounds.lengths, bounds.of_text, weight=tokens), data
 
 
 def batches(config: LanguageConfig, split: Split) -> list[Any]:

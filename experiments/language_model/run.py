@@ -14,6 +14,7 @@ from experiments.language_model.task import look_at, make_model
 from experiments.language_model.words import VOCABULARY
 from rnn_jax import models
 from rnn_jax.data.language.corpus import Corpus, fingerprint
+from rnn_jax.training.processes import is_first
 
 __all__ = ["look_at", "make_model", "run"]
 
@@ -58,7 +59,8 @@ def train_and_evaluate(name: str, config: LanguageConfig, workdir: Path) -> None
         "first": task.first_token(corpus, corpus.train),
         "cleaning": task.cleaning(config),
     }
-    report.write(config, workdir, corpus, record, own, found, sample)
+    if is_first():
+        report.write(config, workdir, corpus, record, own, found, sample)
 
 
 def describe(corpus: Corpus) -> None:

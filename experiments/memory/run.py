@@ -10,6 +10,7 @@ from experiments.memory.flags import Config
 from experiments.memory.problem import evaluation_lengths, read_problem
 from experiments.memory.task import look_at, make_model
 from rnn_jax import models
+from rnn_jax.training.processes import is_first
 
 __all__ = ["look_at", "make_model", "run"]
 
@@ -43,4 +44,5 @@ def train_and_evaluate(name: str, config: Config, workdir: Path) -> None:
     )
     lengths = evaluation_lengths(config, problem)
     by_length = {length: report.measure(problem, apply, fitted, length) for length in lengths}
-    report.write(config, workdir, problem, fitted.record, by_length)
+    if is_first():
+        report.write(config, workdir, problem, fitted.record, by_length)

@@ -11,6 +11,7 @@ from experiments.text.flags import TextConfig
 from experiments.text.task import look_at, make_model
 from rnn_jax.data.text import count_ratios, vocabulary
 from rnn_jax.data.text.reviews import fingerprint
+from rnn_jax.training.processes import is_first
 
 __all__ = ["look_at", "make_model", "run"]
 
@@ -63,7 +64,8 @@ def train_and_evaluate(name: str, config: TextConfig, workdir: Path) -> None:
         "classes": list(corpus.data.classes),
         "init_from": pretrained.noted(given),
     }
-    report.write(config, workdir, corpus, record, fitted.first, probabilities, baselines)
+    if is_first():
+        report.write(config, workdir, corpus, record, fitted.first, probabilities, baselines)
 
 
 def describe(corpus: Any) -> None:

@@ -18,7 +18,8 @@ class Regularization(NamedTuple):
 
     Attributes:
         activation: alpha of alpha mean(h_t^2), of the outputs after dropout.
-        temporal: beta of beta mean((h_t - h_{t-1})^2), of those before.
+        temporal: beta of beta mean((h_t - h_{t-1})^2), of those before. Of texts with lengths it is a mean over their
+            tokens, like the loss, and the first of a text counts as no change.
 
     Source: Merity, McCann and Socher, "Revisiting activation regularization for language RNNs", 2017.
     """
@@ -186,17 +187,19 @@ class LanguageModel(nnx.Module):
         carry, ys = self.recurrent(xs, carry=carry, resets=resets, lengths=lengths, time_major=True, rngs=rngs)
         dropped = ys if rngs is None else dropout(rngs.dropout(), ys, self.output_dropout, variational=True)
         steps, batch = tokens.shape[1], tokens.shape[0]
+        whole = lengths is None
         lengths = jnp.full(batch, steps) if lengths is None else lengths
         valid = jnp.arange(steps)[:, None] < lengths
-        shares = (valid / jnp.maximum(valid.sum(), 1)).astype(jnp.float32)
+        shares = valid / jnp.maximum(valid.sum(), 1).astype(jnp.promote_types(ys.dtype, jnp.float32))
         entropy = self.head.cross_entropy(
             self.head.states(dropped), self.embedding, targets.T, shares, num_samples, rngs
         )
         total = entropy
         if regularization.activation:
-            total += regularization.activation * _mean_square(dropped, valid)
+            total += regularization.activation * _mean_square(dropped, valid, valid.sum())
         if regularization.temporal:
-            total += regularization.temporal * _mean_square(ys[1:] - ys[:-1], valid[1:])
+            changes = valid[1:].sum() if whole else valid.sum()
+            total += regularization.temporal * _mean_square(ys[1:] - ys[:-1], valid[1:], changes)
         return total, (carry, entropy)
 
     def document_loss(
@@ -221,7 +224,7 @@ def _kept_tokens(key: Key, vocab_size: int, rate: float) -> Array:
     return dropout(key, jnp.ones((vocab_size, 1)), rate)
 
 
-def _mean_square(values: Array, valid: Array) -> Array:
-    """Over features and valid steps: values `[T, B, H]`, valid `[T, B]`."""
-    values = jnp.where(valid[..., None], values.astype(jnp.float32), 0)
-    return jnp.sum(values**2) / jnp.maximum(valid.sum() * values.shape[-1], 1)
+def _mean_square(values: Array, valid: Array, count: Array) -> Array:
+    """Over features and `count` steps, of those that are valid: values `[T, B, H]`, valid `[T, B]`."""
+    values = jnp.where(valid[..., None], values.astype(jnp.promote_types(values.dtype, jnp.float32)), 0)
+    return jnp.sum(values**2) / jnp.maximum(count * values.shape[-1], 1)

@@ -56,7 +56,7 @@ def save_params(folder: Path, params: Any) -> None:
     """
     folder.parent.mkdir(parents=True, exist_ok=True)
     plain = PlainPath(folder.parent)
-    with ocp.StandardCheckpointer() as writer:
+    with ocp.StandardCheckpointer(multiprocessing_options=_alone()) as writer:
         writer.save(plain.path / folder.name, jax.tree.map(np.asarray, params), force=True)
 
 
@@ -84,6 +84,14 @@ def load_params(folder: Path, like: State) -> State:
         return found
     except Exception as error:  # a damaged file may surface as almost any error of Orbax or TensorStore
         raise TrainingError(f"no parameters of this model can be read from {folder}: {_reason(error)}") from error
+
+
+def _alone() -> ocp.options.MultiprocessingOptions:
+    """Of several processes this one reads and writes by itself, and Orbax waits for no other."""
+    own = jax.process_index()
+    return ocp.options.MultiprocessingOptions(
+        primary_host=own, active_processes={own}, barrier_sync_key_prefix=f"process{own}"
+    )
 
 
 def _shapes_of(tree: State) -> State:
@@ -141,7 +149,10 @@ class Checkpoints:
             best_mode="min",
             enable_async_checkpointing=False,
             cleanup_tmp_directories=True,
+            create=False,
+            multiprocessing_options=_alone(),
         )
+        self.folder.mkdir(exist_ok=True)
         return ocp.CheckpointManager(self._plain.path / "checkpoints", options=options)
 
     def save(self, step: int, state: Any, clocks: dict[str, float], loss: float) -> None:

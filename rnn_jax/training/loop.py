@@ -7,15 +7,16 @@ from pathlib import Path
 from typing import Any, NamedTuple, SupportsFloat
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
 from tqdm import tqdm
 
-from rnn_jax.training.checkpoints import Checkpoints
+from rnn_jax.training.devices import fetch, put
 from rnn_jax.training.errors import Interrupted, TrainingError
 from rnn_jax.training.interrupt import InterruptRequest
 from rnn_jax.training.log import TrainingLog
+from rnn_jax.training.processes import is_first, largest
+from rnn_jax.training.shared_checkpoints import SharedCheckpoints
 from rnn_jax.training.state import TrainState
 from rnn_jax.training.step import Functions, StepSummary
 from rnn_jax.types import Array, Params
@@ -126,9 +127,10 @@ def train(
         Interrupted: Ctrl-C or SIGTERM; the state has been saved.
     """
     per_epoch = schedule.steps_per_epoch
-    data = jax.device_put(data, functions.sharding)
-    seed_array = jax.device_put(jnp.asarray(seeds, jnp.uint32), functions.sharding)
-    checkpoints = Checkpoints(workdir, schedule.keep)
+    everywhere = functions.devices.everywhere()
+    data = put(data, everywhere)
+    seed_array = put(np.asarray(seeds, np.uint32), everywhere)
+    checkpoints = SharedCheckpoints(workdir, schedule.keep)
     # Shapes alone: a task may compute long for what it begins with, and a checkpoint would replace it.
     restored = checkpoints.restore_latest(jax.eval_shape(functions.init, seed_array))
     compiler = Compiler()
@@ -137,12 +139,12 @@ def train(
         states = compiler(functions.init, seed_array)(seed_array)
     else:
         step, clocks = restored.step, restored.clocks
-        states = jax.device_put(restored.state, functions.sharding)
+        states = put(restored.state, functions.devices.state_shardings(restored.state))
     order_of = compiler(functions.order, states.seed, 0)
     order = order_of(states.seed, step // per_epoch)
 
     def fed(epoch: int, first: int) -> Any:
-        return data if feed is None else {**data, **jax.device_put(feed(epoch, first), functions.sharding)}
+        return data if feed is None else {**data, **put(feed(epoch, first), everywhere)}
 
     run_steps = compiler(functions.steps, states, order, fed(0, 0), 0, 0, 0)
     evaluate = compiler(functions.evaluate, states, data, 0)
@@ -150,12 +152,12 @@ def train(
     look = None if probe is None else jax.jit(probe.look)
     log = TrainingLog(workdir, step)
     total = schedule.epochs * per_epoch
-    bar = tqdm(total=total, initial=step, unit="step", mininterval=0.5, dynamic_ncols=True)
+    bar = tqdm(total=total, initial=step, unit="step", mininterval=0.5, dynamic_ncols=True, disable=not is_first())
     try:
         with InterruptRequest() as interrupt:
             if probe is not None and look is not None and step == 0:
                 log.write({"step": 0, probe.name: _lists(look(_first(states.params), data))})
-            while step < total and bool(states.active.any()):
+            while step < total and fetch(states.active).any():
                 epoch, first = divmod(step, per_epoch)
                 if first == 0:
                     order = order_of(states.seed, epoch)
@@ -170,7 +172,7 @@ def train(
                 _check_finite(_by_name(summary), f"within steps {step + 1} to {step + count}", seeds, checkpoints)
                 step += count
 
-                record = _record(summary, np.asarray(states.active), step, epoch, learning_rate, clocks)
+                record = _record(summary, fetch(states.active), step, epoch, learning_rate, clocks)
                 bar.update(count)
                 bar.set_postfix(loss=f"{record['loss']:.4g}", refresh=False)
                 validation_loss = math.inf  # of a checkpoint between two evaluations: it is not the best
@@ -183,15 +185,16 @@ def train(
                 if probe is not None and look is not None and step % probe.every == 0:
                     record[probe.name] = _lists(look(_first(states.params), data))
                 log.write(record)
-                if step % per_epoch == 0 or interrupt.signal_number is not None:
+                signal_number = largest(interrupt.signal_number or 0)  # all stop where one is asked to
+                if step % per_epoch == 0 or signal_number:
                     checkpoints.save(step, states, clocks, validation_loss)
-                if interrupt.signal_number is not None:
-                    raise Interrupted(interrupt.signal_number, step)
+                if signal_number:
+                    raise Interrupted(signal_number, step)
     finally:
         bar.close()
         log.close()
         checkpoints.close()
-    return Trained(jax.device_get(states), step, compiler.seconds, clocks["train_seconds"])
+    return Trained(fetch(states), step, compiler.seconds, clocks["train_seconds"])
 
 
 def _first(params: Params) -> Params:
@@ -212,11 +215,11 @@ def _by_name(summary: StepSummary) -> dict[str, Array]:
     return named | named.pop("measures")
 
 
-def _check_finite(found: Mapping[str, Array], when: str, seeds: Sequence[int], checkpoints: Checkpoints) -> None:
+def _check_finite(found: Mapping[str, Array], when: str, seeds: Sequence[int], checkpoints: SharedCheckpoints) -> None:
     for name, values in found.items():
         bad = np.flatnonzero(~np.isfinite(np.asarray(values)))
         if bad.size:
-            last = max(checkpoints.manager.all_steps(), default=None)
+            last = checkpoints.last_step()
             saved = "nothing was saved before it" if last is None else f"the last good checkpoint is step {last}"
             value, seed = np.asarray(values)[bad[0]], seeds[bad[0]]
             raise TrainingError(
@@ -244,11 +247,11 @@ def _record(
 
 def _validation_record(states: TrainState, measures: Mapping[str, Array]) -> dict[str, Any]:
     record: dict[str, Any] = {name: _mean(values) for name, values in measures.items()}
-    record["best_validation_loss"] = _mean(states.best_loss)
+    record["best_validation_loss"] = _mean(fetch(states.best_loss))
     losses = np.asarray(measures["validation_loss"])
     if len(losses) > 1:
         record["validation_losses"] = losses.tolist()
-    return record | {"active_seeds": int(np.asarray(states.active).sum())}
+    return record | {"active_seeds": int(fetch(states.active).sum())}
 
 
 def steps_per_dispatch(steps_per_epoch: int, at_most: int = 200) -> int:

@@ -3,8 +3,9 @@
 A replica is one seed's training, and goes on as if it were alone: its parameters, its order of the data and its
 dropout masks are functions of its own seed, and it stops when its own validation loss says so.
 
-A batch may be split over several devices, which then exchange gradients at every step. The cores of a CPU can be such
-devices: the loop over time is sequential and keeps a single core busy, however many there are.
+A batch may be split over several devices, which then exchange gradients at every step: `rnn_jax.training.devices`. The
+cores of a CPU can be such devices: the loop over time is sequential and keeps a single core busy, however many there
+are.
 
 `init`, `epoch_order`, `steps` and `evaluate` are of one seed; `make_functions` makes them those of S, compiled.
 """
@@ -18,10 +19,9 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 from jax import lax
-from jax.flatten_util import ravel_pytree
-from jax.sharding import AxisType, NamedSharding, PartitionSpec
 from jax.typing import ArrayLike
 
+from rnn_jax.training.devices import EVERYWHERE, Devices, choose
 from rnn_jax.training.keys import DROPOUT, INIT, seed_key
 from rnn_jax.training.order import plan, shuffle, shuffle_by_length
 from rnn_jax.training.state import TrainState, apply_gradient, init_state, note_validation
@@ -45,6 +45,8 @@ class Task(NamedTuple):
             examples are taken in their order, b, b + B, b + 2 B, ... by row b of the batch, and its loss is
             `(params, batch, key, carry) -> (scalar, (measures, carry))`.
         keep_carry: an epoch begins with the carry that the one before has left, and not anew.
+        weight: `(data, indices [b]) -> []`, of a loss that is no mean over examples but over something of which they
+            have more or less, tokens or measured values: how much of it they have. None: a mean over examples.
     """
 
     init: Callable[[Key], Params]
@@ -56,6 +58,7 @@ class Task(NamedTuple):
     length_index: np.ndarray | None = None
     init_carry: Callable[[], Any] | None = None
     keep_carry: bool = False
+    weight: Callable[[Any, Array], Array] | None = None
 
 
 class Recipe(NamedTuple):
@@ -66,7 +69,7 @@ class Recipe(NamedTuple):
     batch_size: int
     patience: int | None = None
     average_decay: float | None = None
-    num_devices: int = 1
+    devices: Devices | None = None
 
     @property
     def steps_per_epoch(self) -> int:
@@ -141,7 +144,10 @@ def loss_and_gradient(
 def one_step(
     recipe: Recipe, state: TrainState, order: Array, length: Array | None, data: Any, epoch: Array, position: Array
 ) -> tuple[TrainState, StepSummary]:
-    """One step of one seed. With several devices it is a part of a program that all of them run, on the axis `data`.
+    """One step of one seed.
+
+    Each device that shares the batch draws the dropout masks of its examples: with dropout, another number of devices
+    draws other masks. Without it, the step is the same but for rounding.
 
     Args:
         recipe: what is trained and how.
@@ -153,24 +159,26 @@ def one_step(
 
     Returns: the state after the step, and what is said of it.
     """
-    share = recipe.batch_size // recipe.num_devices
-    device = lax.axis_index("data") if recipe.num_devices > 1 else 0
+    task, batch_size = recipe.task, recipe.batch_size
     step = epoch * recipe.steps_per_epoch + position
-    indices = lax.dynamic_slice_in_dim(order, position * recipe.batch_size + device * share, share)
+    indices = lax.dynamic_slice_in_dim(order, position * batch_size, batch_size)
     key = jax.random.fold_in(seed_key(state.seed, DROPOUT), step)
-    key = jax.random.fold_in(key, device)
-    carry = _carry_before(recipe, state, position)
-    own = jax.tree.map(lambda part: lax.dynamic_slice_in_dim(part, device * share, share), carry)
-    (loss, (measures, own)), gradient = loss_and_gradient(recipe.task, state.params, indices, data, key, length, own)
-    found = (loss, measures, gradient)
-    if recipe.num_devices > 1:
-        flat, unravel = ravel_pytree(found)  # one message instead of one per array
-        found = unravel(lax.pmean(flat, "data"))
-        own = jax.tree.map(lambda part: lax.all_gather(part, "data", tiled=True), own)
-    loss, measures, gradient = found
+
+    def part(size: int, first: ArrayLike, device: ArrayLike, carry: Any, *arguments: Any) -> tuple[Any, Any, Any]:
+        params, indices, data, key, length = arguments
+        own = lax.dynamic_slice_in_dim(indices, first, size)
+        key = jax.random.fold_in(key, device)
+        (loss, (measures, carry)), gradient = loss_and_gradient(task, params, own, data, key, length, carry)
+        weight = size if task.weight is None else task.weight(data, own)
+        return (loss, measures, gradient), weight, carry
+
+    arguments = (_carry_before(recipe, state, position), state.params, indices, data, key, length)
+    if recipe.devices is None or recipe.devices.batch == 1:
+        (loss, measures, gradient), _, carry = part(batch_size, 0, 0, *arguments)
+    else:
+        (loss, measures, gradient), carry = recipe.devices.of_shares(part, batch_size)(*arguments)
     state, norms = apply_gradient(state, gradient, recipe.optimizer, step, recipe.average_decay)
-    state = state._replace(carry=own)
-    return state, StepSummary(loss, **norms, measures=measures)
+    return state._replace(carry=carry), StepSummary(loss, **norms, measures=measures)
 
 
 def _carry_before(recipe: Recipe, state: TrainState, position: Array) -> Any:
@@ -250,14 +258,14 @@ class Functions(NamedTuple):
         steps: `(states, orders, data, epoch, first, count) -> (states, StepSummary)`: `count` steps of the epoch
             from its step `first` on. The states passed in are consumed.
         evaluate: `(states, data, epoch) -> (states, {"loss": [S], ...})`: validation, choice of the best, early end.
-        sharding: where states and data lie: on every device in full.
+        devices: on which they run; data lies on each of them in full.
     """
 
     init: jax.stages.Wrapped
     order: jax.stages.Wrapped
     steps: jax.stages.Wrapped
     evaluate: jax.stages.Wrapped
-    sharding: NamedSharding
+    devices: Devices
 
 
 def make_functions(
@@ -267,7 +275,7 @@ def make_functions(
     batch_size: int,
     patience: int | None = None,
     parallel: bool | None = None,
-    num_devices: int = 1,
+    devices: Devices | None = None,
     average_decay: float | None = None,
 ) -> Functions:
     """Builds the functions of a run: those of one seed, mapped over seeds, split over devices, compiled at first use.
@@ -278,19 +286,17 @@ def make_functions(
         batch_size: B. An epoch has `num_examples // B` steps: what is left over is seen in another epoch.
         patience: evaluations without improvement after which a replica stops; None: never.
         parallel: how replicas run, see `map_over_seeds`; None: at once, but on a CPU one after another.
-        num_devices: over how many of the local devices a batch is split.
+        devices: of `rnn_jax.training.devices.choose`; None: one.
         average_decay: d of the average of the parameters, see `apply_gradient`. Evaluated and kept as the best is then
             the average (Polyak and Juditsky, "Acceleration of stochastic approximation by averaging", 1992). None: no
             average.
 
-    Raises: `ValueError` where there are fewer devices, or where they do not divide the batch.
+    Raises: `ValueError` where the devices are more than the examples of a batch.
     """
-    devices = jax.local_devices()
-    if len(devices) < num_devices or batch_size % num_devices:
-        there = f"there are {len(devices)}"
-        raise ValueError(f"batch_size={batch_size} cannot be split over num_devices={num_devices}, {there}")
-    mesh = jax.make_mesh((num_devices,), ("data",), axis_types=(AxisType.Auto,), devices=devices[:num_devices])
-    recipe = Recipe(task, optimizer, batch_size, patience, average_decay, num_devices)
+    devices = choose() if devices is None else devices
+    if devices.batch > batch_size:
+        raise ValueError(f"num_devices={devices.batch} cannot share batch_size={batch_size}")
+    recipe = Recipe(task, optimizer, batch_size, patience, average_decay, devices)
     at_once = jax.default_backend() != "cpu" if parallel is None else parallel
 
     def of_all_seeds(function: Callable[..., Any], shared: int) -> Callable[..., Any]:
@@ -300,20 +306,22 @@ def make_functions(
             per_seed, common = args[: len(args) - shared], args[len(args) - shared :]
             return map_over_seeds(lambda *each: function(recipe, *each, *common), at_once)(*per_seed)
 
-        return mapped
+        return devices.of_groups(mapped, shared)
 
-    everywhere = PartitionSpec()
-    on_each_device = jax.shard_map(
-        of_all_seeds(steps, 4),
-        mesh=mesh,
-        in_specs=everywhere,
-        out_specs=everywhere,
-        check_vma=False,  # that all devices agree follows from the mean over them, which it cannot see
-    )
+    def with_states(function: Callable[..., Any]) -> Callable[..., Any]:
+        """`function`, whose result is states and what every process may read of them."""
+
+        def placed(*args: Any) -> Any:
+            states, found = function(*args)
+            return devices.constrain_states(states), devices.constrain(found, EVERYWHERE)
+
+        return placed
+
+    init_all = of_all_seeds(init, 0)
     return Functions(
-        init=jax.jit(of_all_seeds(init, 0)),
+        init=jax.jit(lambda seeds: devices.constrain_states(init_all(seeds))),
         order=jax.jit(of_all_seeds(epoch_order, 1)),
-        steps=jax.jit(on_each_device, donate_argnums=0),
-        evaluate=jax.jit(of_all_seeds(evaluate, 2)),
-        sharding=NamedSharding(mesh, everywhere),
+        steps=jax.jit(with_states(of_all_seeds(steps, 4)), donate_argnums=0),
+        evaluate=jax.jit(with_states(of_all_seeds(evaluate, 2))),
+        devices=devices,
     )

@@ -204,7 +204,8 @@ class TestLoss:
         _, states = states_by_numpy(model, TOKENS)
         rows = list(zip(states, lengths or [T] * B, strict=True))
         squares = np.concatenate([row[:length] ** 2 for row, length in rows]).mean()
-        changes = np.concatenate([np.diff(row[:length], axis=0) ** 2 for row, length in rows]).mean()
+        changes = np.concatenate([np.diff(row[:length], axis=0) ** 2 for row, length in rows])
+        changes = changes.mean() if lengths is None else changes.sum(axis=0).mean() / sum(lengths)
         lengths = None if lengths is None else jnp.asarray(lengths)
         for penalties, want in (
             ((2.0, 0.0), 2 * squares),

@@ -186,11 +186,12 @@ import jax, numpy as np, optax
 jax.config.update("jax_num_cpu_devices", 2)
 from test_carry import ROWS, SCHEDULE, SEEDS, X, make_task
 from rnn_jax.training.loop import train
+from rnn_jax.training.devices import choose
 from rnn_jax.training.step import make_functions
 
 found = []
 for num_devices in (1, 2):
-    functions = make_functions(make_task(True), optax.sgd(0.5), batch_size=ROWS, num_devices=num_devices)
+    functions = make_functions(make_task(True), optax.sgd(0.5), batch_size=ROWS, devices=choose(num_devices))
     found.append(train(functions, SEEDS, {"x": X}, SCHEDULE, Path(tempfile.mkdtemp())).states)
 for each in found:
     assert each.carry["c"].shape == (len(SEEDS), ROWS)

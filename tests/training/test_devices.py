@@ -1,5 +1,6 @@
-"""A batch split over devices is the same batch."""
+"""A batch split over devices is the same batch, and replicas on other devices are the same replicas."""
 
+import json
 import os
 import subprocess
 import sys
@@ -8,58 +9,49 @@ from pathlib import Path
 import pytest
 from helpers.toy_tasks import regression_task
 
+from rnn_jax.training.devices import choose
 from rnn_jax.training.optimizers import make_optimizer
 from rnn_jax.training.step import make_functions
 
-ON_FOUR_DEVICES = """
-import jax, jax.numpy as jnp, numpy as np, optax
-jax.config.update("jax_num_cpu_devices", 4)
-from helpers.toy_tasks import EXAMPLES, regression_data, regression_task, start
-from rnn_jax.training.step import make_functions
-
-BATCH, SEEDS, data = 4, [3, 11], regression_data()
+HERE = Path(__file__).parent
 
 
-def trained(task, num_devices, parallel):
-    functions = make_functions(task, optax.adam(0.05), batch_size=BATCH, parallel=parallel, num_devices=num_devices)
-    states, seen = jax.device_put(start(functions, SEEDS), functions.sharding), []
-    for epoch in range(2):
-        order = jax.device_put(functions.order(states.seed, epoch), functions.sharding)
-        states, summary = functions.steps(states, order, data, epoch, 0, EXAMPLES // BATCH)
-        seen.append(jax.tree.map(np.asarray, summary))
-    assert len(states.params["w"].sharding.device_set) == num_devices
-    for shard in states.params["w"].addressable_shards:
-        assert np.asarray(shard.data).tobytes() == np.asarray(states.params["w"]).tobytes(), "devices disagree"
-    return jax.tree.map(np.asarray, states.params), seen
-
-
-for parallel in (False, True):
-    one = trained(regression_task(), 1, parallel)
-    for num_devices in (2, 4):
-        several = trained(regression_task(), num_devices, parallel)
-        jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6), one, several)
-
-# Each device draws its own masks: with one mask for all, the key's own number would be its mean over the devices.
-drawing = regression_task()._replace(
-    loss=lambda params, batch, key: (jax.random.uniform(key, dtype=jnp.float32) + 0 * params["b"], {})
-)
-first, second = (trained(drawing, n, False)[1][0].loss for n in (1, 2))
-assert (first != second).all(), (first, second)
-print("agree")
-"""
-
-
-def test_one_two_and_four_devices_agree():
-    tests = Path(__file__).parents[1]
-    env = os.environ | {"PYTHONPATH": os.pathsep.join((str(tests), str(tests.parent)))}
-    ran = subprocess.run([sys.executable, "-c", ON_FOUR_DEVICES], env=env, capture_output=True, text=True, check=False)
+@pytest.fixture(scope="module")
+def cases():
+    """What `on_eight_devices.py` has found, by case."""
+    env = os.environ | {"PYTHONPATH": os.pathsep.join(map(str, (HERE.parent, HERE.parents[1])))}
+    command = [sys.executable, str(HERE / "on_eight_devices.py")]
+    ran = subprocess.run(command, env=env, capture_output=True, text=True, check=False)
     assert ran.returncode == 0, ran.stderr
-    assert ran.stdout == "agree\n"
+    found = [json.loads(line) for line in ran.stdout.splitlines()]
+    return {each.pop("case"): each for each in found}
 
 
-@pytest.mark.parametrize(("num_devices", "batch_size"), [(4096, 4096), (2, 3)])
-def test_what_cannot_be_split(num_devices, batch_size):
-    with pytest.raises(
-        ValueError, match=f"^batch_size={batch_size} cannot be split over num_devices={num_devices}, there are "
-    ):
-        make_functions(regression_task(), make_optimizer("sgd", 0.1), batch_size=batch_size, num_devices=num_devices)
+def test_they_are_as_one(cases):
+    compared = {
+        name: found for name, found in cases.items() if "difference" in found and not name.startswith("weight unknown")
+    }
+    assert len(compared) == 7
+    for name, found in compared.items():
+        assert found["difference"] < 1e-10, name
+        assert found["moved"] > 0.01, name
+
+
+def test_what_the_loss_is_a_mean_over_counts(cases):
+    assert cases["weight unknown (2,)"]["difference"] > 1e-4
+
+
+def test_large_arrays_lie_in_parts(cases):
+    """Of a seed's LSTM the weights `[6, 24]` and the bias `[24]`, and all that is kept of them."""
+    assert cases["parts"]["shapes"] == [[[1, 2, 24], [1, 8]]] * 3
+
+
+class TestRefused:
+    def test_more_than_there_are(self):
+        with pytest.raises(ValueError, match=r"^num_devices=64 times seed_devices=64 cannot be had, there are \d+$"):
+            choose(64, 64)
+
+    def test_more_than_a_batch_has_examples(self):
+        devices = choose()
+        with pytest.raises(ValueError, match=r"^num_devices=1 cannot share batch_size=0$"):
+            make_functions(regression_task(), make_optimizer("sgd", 0.1), batch_size=0, devices=devices)

@@ -231,7 +231,7 @@ class TestDispatches:
 
         functions = make_functions(task._replace(loss=loss), optax.sgd(0.1), batch_size=BATCH)
         data = regression_data()
-        states = jax.device_put(start(functions, SEEDS), functions.sharding)  # where `steps` leaves them
+        states = start(functions, SEEDS)  # where `steps` leaves them
         order, counts = functions.order(states.seed, 0), []
         for epoch, first, count in ((0, 0, 3), (0, 3, 4), (1, 0, 7)):
             states, _ = functions.steps(states, order, data, epoch, first, count)

@@ -183,7 +183,7 @@ class TestFlagsArrive:
         assert schedule.steps_per_dispatch == 2
         assert seen["seeds"] == [0, 1, 2]
         assert (seen["batch_size"], seen["patience"], seen["average_decay"]) == (4, 6, 0.5)
-        assert seen["num_devices"] == 1
+        assert seen["devices"].mesh.size == 1
 
     def test_an_epoch_in_equal_dispatches(self, arrived, tmp_path):
         assert arrived(tmp_path, flags={"batch_size": 1, "steps_per_dispatch": 25})["schedule"].steps_per_dispatch == 20

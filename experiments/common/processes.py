@@ -1,0 +1,101 @@
+"""One run in several processes: flags, and what each of them does with a run folder.
+
+The first keeps the folder. Each of the others has one of its own for what it would write, which goes when it ends, so
+the machines need no common file system.
+"""
+
+import contextlib
+import os
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn
+
+from experiments.common.flags import UsageError
+
+if TYPE_CHECKING:
+    from experiments.common.training import TrainConfig
+
+LOST = 75
+"""The exit status where another process has gone: the same command, in as many processes or others, goes on."""
+
+
+def join(config: "TrainConfig") -> None:
+    """Joins the other processes that the flags name, or that the cluster has started. Before anything is computed.
+
+    Raises: `UsageError` where they cannot be found.
+    """
+    from rnn_jax.training import processes
+
+    named = {name: getattr(config, name) for name in ("coordinator_address", "num_processes", "process_id")}
+    given = [name for name, value in named.items() if value is not None]
+    if not given and not config.distributed:
+        return
+    if not config.makes_folder:
+        raise UsageError(f"--{(given or ['distributed'])[0]}: goes with training alone")
+    if given and len(given) < len(named):
+        missing = ", ".join(f"--{name}" for name in named if name not in given)
+        raise UsageError(f"--{given[0]}={named[given[0]]}: needs {missing} too; or --distributed, as the cluster says")
+    if config.num_processes is not None and config.process_id is not None and config.process_id >= config.num_processes:
+        raise UsageError(f"--process_id={config.process_id}: counts from 0 to {config.num_processes - 1}")
+    if config.coordinator_address is not None and not config.coordinator_address.rpartition(":")[2].isdigit():
+        raise UsageError(f"--coordinator_address={config.coordinator_address}: name host:port of the first process")
+    try:
+        processes.start(config.coordinator_address, config.num_processes, config.process_id)
+    except (ValueError, RuntimeError) as error:
+        flag = f"--{given[0]}={named[given[0]]}" if given else "--distributed"
+        reason = str(error).splitlines()[0][:200]
+        raise UsageError(f"{flag}: the processes do not find each other: {reason}") from error
+    if not processes.is_first():  # what libraries print too, which write past `sys.stdout`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+
+
+@contextlib.contextmanager
+def folder_of(run: AbstractContextManager[Path]) -> Iterator[Path]:
+    """The folder that this process writes to: that of the run, which the first alone enters; else a temporary one."""
+    from rnn_jax.training import processes
+
+    with contextlib.ExitStack() as stack:
+        folder = processes.by_first(lambda: str(stack.enter_context(run)))
+        if not processes.is_first():
+            folder = stack.enter_context(tempfile.TemporaryDirectory())
+        yield Path(folder)
+
+
+def several() -> bool:
+    """Whether this is one of several processes."""
+    from rnn_jax.training import processes
+
+    return processes.several()
+
+
+def end_alone(error: BaseException, status: int) -> None:
+    """Where one of several processes fails, and the others do not know: it ends at once, without waiting for them.
+
+    JAX would wait at its end for all processes, and these for it.
+    """
+    from rnn_jax.training import processes
+
+    if processes.several() and not getattr(error, "of_all", False):
+        _exit(status)
+
+
+def lost(error: Exception) -> NoReturn:
+    """Ends after a failure of what all compute together: one of the others has gone."""
+    import jax
+
+    first = str(error).splitlines()[0][:160]
+    print(
+        f"process {jax.process_index()} of {jax.process_count()} ends, as another process of this run has ended "
+        f"({first}); start all of them again: the run goes on from its last checkpoint",
+        file=sys.stderr,
+    )
+    _exit(LOST)
+
+
+def _exit(status: int) -> NoReturn:
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)
