@@ -36,7 +36,7 @@ def attempt(moment: str, number: int, twice: bool) -> tuple[bool, str]:
     process = driver.start(folder / "run", f"--epochs={NEVER}")
     if not driver.wait(process, lambda: MOMENTS[moment](folder / "run")):
         return False, f"never came to {moment}: {driver.end(process)}"
-    time.sleep(random.uniform(0.1, 1) if moment in ("imports", "reading", "compiling") else 0)
+    time.sleep(random.uniform(0.5, 1.5) if moment in ("imports", "reading", "compiling") else 0)
     asked = time.monotonic()
     process.send_signal(number)
     if twice:

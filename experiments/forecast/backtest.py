@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from experiments.common import results
+from experiments.common.plots import draw
 from experiments.forecast import report, run, scores
 from experiments.forecast.flags import Config
 from experiments.forecast.run import Trained
@@ -150,7 +151,7 @@ def tables(
         if name != "drift"
     }
     shown = [labels[int(number) - 1] for number in found["origin"]]
-    forecast_errors.error_by_origin(workdir / "plots" / "error_by_origin.png", shown, curves, "mae")
+    draw(forecast_errors.error_by_origin, workdir / "plots" / "error_by_origin.png", shown, curves, "mae")
     return found
 
 
