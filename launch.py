@@ -2,7 +2,8 @@
 
 import sys
 
-from experiments import main
+from experiments import main, process
 
 if __name__ == "__main__":
+    process.prepare()
     sys.exit(main(sys.argv[1:]))

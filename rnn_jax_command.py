@@ -27,4 +27,5 @@ def main() -> int:
     """Runs the experiment that the command line names, or lists them; returns the exit status."""
     sys.path.insert(0, str(programs()))  # ahead of an `experiments` that Python would find elsewhere
     # By name, as a wheel has it where no linter and no type checker looks.
+    importlib.import_module("experiments.process").prepare()
     return importlib.import_module("experiments").main(sys.argv[1:], "rnn-jax")

@@ -142,15 +142,20 @@ def run(name: str, config: Config, workdir: Path) -> None:
     from experiments.common import results
 
     def train() -> None:
-        results.write(workdir, train_and_evaluate(config, workdir) | {"experiment": name})
+        from experiments.common.plots import draw
+        from rnn_jax.plotting.training import error_curves
+
+        found, curves = train_and_evaluate(config)
+        results.write(workdir, found | {"experiment": name})
+        levels = {"the lecture's error": LECTURE_ERROR}
+        draw(error_curves, workdir / "plots" / "loss.png", curves, levels, config.steps)
 
     results.run_or_show(name, workdir, train, show, lambda: "")
 
 
-def train_and_evaluate(config: Config, workdir: Path) -> dict[str, Any]:
-    """Trains; prints the error as it falls, draws it, returns the results."""
+def train_and_evaluate(config: Config) -> tuple[dict[str, Any], dict[str, list[float]]]:
+    """Trains; prints the error as it falls; returns the results, and the error of the first seed by cell."""
     from experiments.common.results import spread
-    from rnn_jax.plotting.training import error_curves
 
     (xs, targets), (test_xs, test_targets) = make_windows(config)
     seeds = list(range(config.seed, config.seed + config.num_seeds))
@@ -181,8 +186,7 @@ def train_and_evaluate(config: Config, workdir: Path) -> dict[str, Any]:
             "compile_seconds": compile_seconds,
             "train_seconds": train_seconds,
         }
-    error_curves(workdir / "plots" / "loss.png", curves, {"the lecture's error": LECTURE_ERROR}, config.steps)
-    return {
+    found = {
         "dataset": "noisy_sine_with_trend",
         "protocol": "clean",
         "cell": HEADLINE,
@@ -192,6 +196,7 @@ def train_and_evaluate(config: Config, workdir: Path) -> dict[str, Any]:
         "baselines": {"persistence": persistence},
         "steps": config.steps,
     }
+    return found, curves
 
 
 def show(workdir: Path) -> None:

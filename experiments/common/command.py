@@ -2,10 +2,12 @@
 
 import contextlib
 import dataclasses
+import errno
 import hashlib
 import importlib
 import os
 import re
+import signal
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -14,6 +16,7 @@ from typing import ClassVar, Self
 
 from experiments.common import lock, processes
 from experiments.common.flags import UsageError, When, flag, flagfile_lines, help_text, parse_given, read_flagfile
+from experiments.process import OutputLost, Process, farewell
 from rnn_jax.data.errors import DataError
 from rnn_jax.files import write_whole
 from rnn_jax.training.errors import Interrupted, TrainingError
@@ -83,46 +86,89 @@ class Experiment:
         That of the run, 2 for bad input or training that cannot go on, with one line on stderr that says what to do,
         and 128 + n when stopped by signal n after saving.
         """
-        if any(argument in ("--help", "-h", "-help", "--helpfull") for argument in arguments):
-            about = (self.about or "").strip().replace("python launch.py", program)
-            print(f"{program} {self.name} [--flag=value ...]\n\n{about}\n\nFlags:")
-            print(help_text(self.config))
-            return 0
         folder: Path | None = None
         try:
+            if any(argument in ("--help", "-h", "-help", "--helpfull") for argument in arguments):
+                about = (self.about or "").strip().replace("python launch.py", program)
+                print(f"{program} {self.name} [--flag=value ...]\n\n{about}\n\nFlags:")
+                print(help_text(self.config))
+                return 0
+            _check_text(arguments)
             config, given = parse_given(self.config, arguments)
             config = config.completed(given)
             config.check(given)
             if not config.makes_folder:
+                if Process.output is not None:
+                    Process.output.needed = True
                 return self._run(config, Path(config.workdir))
             with processes.folder_of(run_folder(self.name, config)) as folder:
+                Process.folder = folder
                 print(f"run folder: {folder}")
                 return self._run(config, folder)
         except (UsageError, DataError, TrainingError) as error:
-            print(f"error: {as_flags(' '.join(str(error).splitlines()), self.config)}", file=sys.stderr)
-            processes.end_alone(error, 2)
-            return 2
+            return _failed(error, as_flags(str(error), self.config))
+        except OutputLost as lost:
+            if lost.error.errno == errno.EPIPE:  # `| head -1` has what it wanted
+                return 0 if folder is not None else 128 + signal.SIGPIPE
+            return _failed(lost, f"{lost}" + (f"; the results are in {folder}" if folder is not None else ""))
         except OSError as error:  # the run folder is read-only, the disk is full, ...
             where = [] if folder is None else [f"--workdir={folder}"]
             file = [] if error.filename is None else [str(error.filename)]
-            print(f"error: {': '.join([*where, error.strerror or str(error), *file])}", file=sys.stderr)
-            processes.end_alone(error, 2)
-            return 2
+            return _failed(error, ": ".join([*where, error.strerror or str(error), *file]))
+        except (MemoryError, RuntimeError) as error:
+            if out_of_memory(error):
+                lower = _what_takes_memory(self.config)
+                return _failed(error, f"not enough memory ({str(error)[:200] or 'Python'}); lower {lower}")
+            if processes.several():  # a failure of what all processes compute together
+                processes.lost(error)
+            raise
         except Interrupted as interrupted:
             print(interrupted, file=sys.stderr)
             return 128 + interrupted.signal_number
         except KeyboardInterrupt:
-            more = "; the same command continues from the last checkpoint" if _has_checkpoint(folder) else ""
-            print(f"interrupted{more}", file=sys.stderr)
+            print(farewell(folder), file=sys.stderr)
             processes.end_alone(KeyboardInterrupt(), 130)
             return 130
-        except RuntimeError as error:  # of which kind is that of what all processes compute together
-            if not processes.several():
-                raise
-            processes.lost(error)
 
     def _run(self, config: RunConfig, folder: Path) -> int:
-        return importlib.import_module(self.module).run(self.name, config, folder) or 0
+        status = importlib.import_module(self.module).run(self.name, config, folder) or 0
+        if Process.output is not None:
+            Process.output.check()
+        return status
+
+
+def _failed(error: BaseException, message: str) -> int:
+    """One line on stderr, and the status of a command that could not be done."""
+    print(f"error: {' '.join(message.splitlines())}", file=sys.stderr)
+    processes.end_alone(error, 2)
+    return 2
+
+
+def _check_text(arguments: Sequence[str]) -> None:
+    for argument in arguments:
+        if not argument.isprintable() and (bad := [c for c in argument if "\ud800" <= c <= "\udfff"]):
+            raise UsageError(f"{ascii(argument)[:200]}: the byte {ord(bad[0]) - 0xDC00:#x} is not UTF-8 text")
+
+
+def out_of_memory(error: BaseException) -> bool:
+    """Whether that is what an error of Python or XLA says."""
+    return isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in str(error)
+
+
+def _what_takes_memory(config_class: type) -> str:
+    names = (
+        "batch_size",
+        "hidden_size",
+        "num_layers",
+        "num_seeds",
+        "length",
+        "lengths",
+        "lag",
+        "max_length",
+        "text_length",
+    )
+    there = [f"--{field.name}" for field in dataclasses.fields(config_class) if field.name in names]
+    return " or ".join(there) or "the size of what is computed"
 
 
 def as_flags(message: str, config_class: type) -> str:
@@ -192,7 +238,3 @@ def _check_same(folder: Path, now: list[str]) -> None:
             f"{name}={was.get(name, 'unset')} there, {wanted.get(name, 'unset')} here" for name in names
         )
         raise UsageError(f"--workdir={folder} was made with other flags ({difference}); name another folder")
-
-
-def _has_checkpoint(folder: Path | None) -> bool:
-    return folder is not None and any((folder / "checkpoints").glob("*"))

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from experiments.common import begun, digests, results
+from experiments.common.plots import draw
 from experiments.forecast import report, run, scores
 from experiments.forecast.flags import Config
 from experiments.forecast.run import Trained
@@ -153,7 +154,7 @@ def tables(
         if name != "drift"
     }
     shown = [labels[int(number) - 1] for number in found["origin"]]
-    forecast_errors.error_by_origin(workdir / "plots" / "error_by_origin.png", shown, curves, "mae")
+    draw(forecast_errors.error_by_origin, workdir / "plots" / "error_by_origin.png", shown, curves, "mae")
     return found
 
 

@@ -11,6 +11,7 @@ from tabulate import tabulate
 
 from experiments.common import digests
 from experiments.common.flags import UsageError
+from experiments.common.plots import draw
 from experiments.common.restore import Restored, restore
 from experiments.forecast.flags import Config
 from experiments.forecast.report import ENCODER
@@ -73,7 +74,8 @@ def predict(config: Config, folder: Path) -> None:
     table.to_csv(f"{stem}.csv", index=False)
     rows = np.arange(max(starts[0], origins[0] - 3 * ahead - 24), origins[0] + ahead)
     times: Any = rows if extended.times is None else extended.times[rows]
-    plots.fan_chart(
+    draw(
+        plots.fan_chart,
         Path(f"{stem}.png"),
         times[:-ahead],
         extended.values[rows[:-ahead], 0],

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from experiments.common import results
+from experiments.common.plots import draw
 from experiments.forecast import scores
 from experiments.forecast.scores import Judge
 from experiments.forecast.task import make_output
@@ -36,7 +37,7 @@ LOOKED_AT = 512
 
 
 def write(workdir: Path, trained: "Trained") -> None:
-    """Measures the test split and the baselines there, draws, writes `results.json` last."""
+    """Measures the test split and the baselines there, writes `results.json`, draws."""
     config, task = trained.config, trained.task
     outputs = trained.predict(task.test)
     validated = trained.predict(task.validation)[0]
@@ -58,7 +59,6 @@ def write(workdir: Path, trained: "Trained") -> None:
     intervals = [scores.interval_scores(config, task, band, each) for each in outputs]
     importance = importance_of(trained)
     # Before the results, which say that a run is finished.
-    plot(workdir, trained, judged, location[0], forecasts, band.of(outputs[0]), importance)
     write_whole(workdir / ENCODER, json.dumps(task.encoder.to_json()) + "\n")
     found = {
         **trained.fitted.record,
@@ -92,6 +92,7 @@ def write(workdir: Path, trained: "Trained") -> None:
         "share_of_line": _shares(trained),
     }
     results.write(workdir, found)
+    plot(workdir, trained, judged, location[0], forecasts, band.of(outputs[0]), importance)
 
 
 def _shares(trained: "Trained") -> list[float] | None:
@@ -148,21 +149,21 @@ def plot(
     drawn = {key: others[key] for key in ("linear_autoregression", "trees", "persistence") if key in others}
     first = {key: each[:, 0, 0] for key, each in {name: forecast, **drawn}.items() if np.isfinite(each[:, 0, 0]).all()}
     against = "linear_autoregression" if "linear_autoregression" in first else None
-    plots.forecast_days(folder / "forecast.png", times, targets[:, 0], first, unit, SHOWN, against)
-    plots.error_histogram(folder / "errors.png", targets[:, 0], first, unit)
-    forecast_errors.predicted_and_real(folder / "predicted_and_real.png", targets[:, 0], forecast[:, 0, 0], unit)
+    draw(plots.forecast_days, folder / "forecast.png", times, targets[:, 0], first, unit, SHOWN, against)
+    draw(plots.error_histogram, folder / "errors.png", targets[:, 0], first, unit)
+    draw(forecast_errors.predicted_and_real, folder / "predicted_and_real.png", targets[:, 0], forecast[:, 0, 0], unit)
     if task.series.times is not None and task.series.ids is None and task.series.times.is_monotonic_increasing:
-        plots.series_with_monthly_mean(folder / "series.png", task.series.times, task.series.values[:, 0], unit)
+        draw(plots.series_with_monthly_mean, folder / "series.png", task.series.times, task.series.values[:, 0], unit)
     if config.ahead > 1:
         curves = {config.cell: judged.rmse_of_steps(forecast)}
         curves |= {key: judged.rmse_of_steps(others[key]) for key in DRAWN if key in others}
-        forecast_errors.error_by_step(folder / "error_by_step.png", curves, range(1, config.ahead + 1), "rmse")
-        fan(folder / "fan.png", trained, forecast, ends, unit)
+        draw(forecast_errors.error_by_step, folder / "error_by_step.png", curves, range(1, config.ahead + 1), "rmse")
+        draw(fan, folder / "fan.png", trained, forecast, ends, unit)
     if importance:
-        forecast_errors.importance_bars(folder / "importance.png", importance)
+        draw(forecast_errors.importance_bars, folder / "importance.png", importance)
     records = read_log(workdir / "metrics.jsonl")
-    training.loss_curves(folder / "loss.png", [record for record in records if "loss" in record])
-    gradients.flow_from_log(folder / "gradient_flow.png", records)
+    draw(training.loss_curves, folder / "loss.png", [record for record in records if "loss" in record])
+    draw(gradients.flow_from_log, folder / "gradient_flow.png", records)
 
 
 def fan(path: Path, trained: "Trained", forecast: np.ndarray, ends: tuple[np.ndarray, np.ndarray], unit: str) -> None:

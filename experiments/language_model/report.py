@@ -8,6 +8,7 @@ import numpy as np
 from tabulate import tabulate
 
 from experiments.common import results
+from experiments.common.plots import draw
 from experiments.language_model import documents
 from experiments.language_model.flags import LanguageConfig
 from experiments.language_model.ladder import Rung
@@ -41,7 +42,7 @@ def write(
     others: Mapping[str, Rung],
     sample: str,
 ) -> None:
-    """Measures, draws plots, writes the sample and, last, `results.json`.
+    """Measures, writes the sample and `results.json`, draws.
 
     Args:
         config, workdir, corpus: of the run.
@@ -71,13 +72,14 @@ def write(
         **known,
     }
     records = read_log(workdir / "metrics.jsonl")
-    gradients.flow_from_log(workdir / "plots" / "gradient_flow.png", records)
-    training.loss_curves(workdir / "plots" / "loss.png", [record for record in records if "loss" in record])
     rows = {own_name(record): metrics, **figures}
     losses = {name: row["loss"]["mean"] for name, row in rows.items()}
-    language.ladder(workdir / "plots" / "ladder.png", losses, "nats per token of the test split", known.get("limit"))
     (workdir / "sample.txt").write_text(sample, encoding="utf-8")
     results.write(workdir, found)
+    folder, unit = workdir / "plots", "nats per token of the test split"
+    draw(gradients.flow_from_log, folder / "gradient_flow.png", records)
+    draw(training.loss_curves, folder / "loss.png", [record for record in records if "loss" in record])
+    draw(language.ladder, folder / "ladder.png", losses, unit, known.get("limit"))
 
 
 def num_characters(config: LanguageConfig, corpus: Corpus) -> int:

@@ -15,8 +15,10 @@ Gruslys, Munos, Danihelka, Lanctot and Graves, "Memory-efficient backpropagation
 
 import json
 import math
+import os
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -152,11 +154,28 @@ def measure(task: Task, gradient_file: Path) -> dict[str, Any]:
         json.dumps(asdict(task)),
         str(gradient_file.resolve()),
     ]
-    ended = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, check=False)
-    if ended.returncode != 0:
-        return {"ran": False, "error": f"ended with status {ended.returncode}"}  # -9: the system had no more memory
-    return json.loads(ended.stdout.splitlines()[-1])
+    # In a session of its own: Ctrl-C comes to this process alone, and the pipe ends the other, see `end_with_parent`.
+    pipes: Any = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "start_new_session": True}
+    with subprocess.Popen(command, cwd=ROOT, text=True, **pipes) as child:
+        assert child.stdout is not None
+        said = child.stdout.read()
+        status = child.wait()
+    if status != 0:
+        return {"ran": False, "error": f"ended with status {status}"}  # -9: the system had no more memory
+    return json.loads(said.splitlines()[-1])
+
+
+def end_with_parent() -> None:
+    """Ends this process when the one that has started it ends, however that came about: its end of stdin closes."""
+
+    def wait() -> None:
+        while os.read(0, 1):
+            pass
+        os._exit(1)
+
+    threading.Thread(target=wait, name="parent", daemon=True).start()
 
 
 if __name__ == "__main__":
+    end_with_parent()
     print(json.dumps(measure_here(Task(**json.loads(sys.argv[1])), Path(sys.argv[2]))))

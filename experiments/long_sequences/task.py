@@ -14,6 +14,7 @@ import numpy as np
 
 from experiments.common import results
 from experiments.common import rows as measured
+from experiments.common.plots import draw
 from experiments.long_sequences import measure, report
 from experiments.long_sequences.flags import BIAS_CELLS, Config
 from experiments.long_sequences.measure import Task
@@ -116,9 +117,10 @@ def run(name: str, config: Config, workdir: Path) -> int:
     if found is None:
         rows = measure_costs(config, workdir)
         found = report.summarize(config, rows, measure_bias(config)) | {"experiment": name}
-        plots.costs(workdir / "plots" / "costs.png", [row for row in rows if row["dtype"] == "float32"])
-        plots.truncation_bias(workdir / "plots" / "bias.png", found["truncation"], config.bias_length)
         results.write(workdir, found)
+        folder = workdir / "plots"
+        draw(plots.costs, folder / "costs.png", [row for row in rows if row["dtype"] == "float32"])
+        draw(plots.truncation_bias, folder / "bias.png", found["truncation"], config.bias_length)
         return report.show(found)
     print("this run is finished; its results:")
     return results.show_old(workdir, lambda _: report.show(found))

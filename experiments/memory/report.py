@@ -9,6 +9,7 @@ import numpy as np
 
 from experiments.common import results
 from experiments.common.fit import Fitted
+from experiments.common.plots import draw
 from experiments.memory.flags import Config
 from experiments.memory.problem import Problem
 from experiments.memory.task import mean_measures, sizes
@@ -37,14 +38,11 @@ def measure(problem: Problem, apply: Any, fitted: Fitted, length: int) -> dict[s
 def write(
     config: Config, workdir: Path, problem: Problem, record: Mapping[str, Any], by_length: dict[int, dict[str, Any]]
 ) -> None:
-    """Draws, and writes `results.json` last, since it says that a run is finished."""
+    """Writes `results.json`, and draws."""
     trained = by_length[problem.length]
     folder, records = workdir / "plots", read_log(workdir / "metrics.jsonl")
     losses = [each for each in records if "loss" in each]
     level, name = trained["baselines"]["trivial"][problem.loss]["mean"], results.with_seeds(config.cell, config.seeds)
-    memory_tasks.learning_curve(folder / "learning.png", losses, problem.loss, level)
-    gradients.flow_from_log(folder / "gradient_flow.png", records)
-    memory_tasks.metric_by_length(folder / "lengths.png", by_length, problem.loss, name, problem.length)
     found = {
         **record,
         "dataset": problem.name,
@@ -55,6 +53,9 @@ def write(
         "lengths": {str(length): found for length, found in by_length.items()},
     }
     results.write(workdir, found)
+    draw(memory_tasks.learning_curve, folder / "learning.png", losses, problem.loss, level)
+    draw(gradients.flow_from_log, folder / "gradient_flow.png", records)
+    draw(memory_tasks.metric_by_length, folder / "lengths.png", by_length, problem.loss, name, problem.length)
 
 
 def show(workdir: Path) -> None:

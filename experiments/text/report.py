@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from experiments.common import results
+from experiments.common.plots import draw
 from experiments.text.flags import TextConfig
 from experiments.text.task import Corpus
 from rnn_jax import metrics
@@ -31,7 +32,7 @@ def write(
     probabilities: np.ndarray,
     baselines: Mapping[str, Sequence[np.ndarray]],
 ) -> None:
-    """Measures, draws plots, writes `results.json` last.
+    """Measures, writes `results.json`, draws.
 
     Args:
         config, workdir, corpus: of the run.
@@ -54,8 +55,7 @@ def write(
 
     figures = {name: evaluate(each) for name, each in baselines.items()}
     first = {name: each[0] for name, each in baselines.items()}
-    _plot(config, workdir, corpus, probabilities[0], first, figures)
-    _write_words(workdir, corpus, params)
+    words = _write_words(workdir, corpus, params)
     (workdir / "mistakes.txt").write_text(mistakes(corpus, probabilities[0]), encoding="utf-8")
     found = {
         **record,
@@ -69,6 +69,8 @@ def write(
         "padding": corpus.padding(),
     }
     results.write(workdir, found)
+    _plot(config, workdir, corpus, probabilities[0], first, figures)
+    draw(plots.telling_words, workdir / "plots" / "words.png", *words, num_words=60)
 
 
 def _plot(
@@ -81,13 +83,13 @@ def _plot(
 ) -> None:
     folder, labels = workdir / "plots", corpus.data.test.labels
     records = read_log(workdir / "metrics.jsonl")
-    gradients.flow_from_log(folder / "gradient_flow.png", records)
+    draw(gradients.flow_from_log, folder / "gradient_flow.png", records)
     records = [record for record in records if "loss" in record]
-    training.loss_curves(folder / "loss.png", records)
+    draw(training.loss_curves, folder / "loss.png", records)
     levels = {f"{name}, test": figure["accuracy"]["mean"] for name, figure in figures.items()}
-    plots.accuracy_curves(folder / "accuracy.png", records, levels)
+    draw(plots.accuracy_curves, folder / "accuracy.png", records, levels)
     counts = metrics.confusion(labels, probabilities.argmax(axis=-1), len(corpus.data.classes))
-    plots.confusion_matrix(folder / "confusion.png", counts, corpus.data.classes)
+    draw(plots.confusion_matrix, folder / "confusion.png", counts, corpus.data.classes)
     # By the length of the whole text, also where only part of it is read.
     whole = np.array([len(text.split()) for text in corpus.data.test.texts])
     lower = np.quantile(whole, np.arange(LENGTH_QUANTILES) / LENGTH_QUANTILES).astype(int)
@@ -96,19 +98,19 @@ def _plot(
         name: metrics.accuracy_by_length(each.argmax(axis=-1) == labels, whole, edges.tolist())
         for name, each in {config.cell: probabilities, **baselines}.items()
     }
-    plots.accuracy_by_length(folder / "length.png", rows)
+    draw(plots.accuracy_by_length, folder / "length.png", rows)
 
 
-def _write_words(workdir: Path, corpus: Corpus, params: Any) -> None:
-    """The embedding for the Embedding Projector, and a picture of the words that say most about the class.
+def _write_words(workdir: Path, corpus: Corpus, params: Any) -> tuple[np.ndarray, list[str], np.ndarray]:
+    """The embedding for the Embedding Projector; returns its vectors, words and how telling of the class each word is.
 
-    How telling a word is: the log-count ratio of the training texts it occurs in.
+    That is the log-count ratio of the training texts it occurs in, times the root of how often it occurs.
     """
     words, vectors = vocabulary.words(corpus.vocabulary), np.asarray(params["embedding"]["table"], np.float32)
     counts, ratio = word_counts(corpus, slice(0, corpus.first[1]), len(words))
     columns = {"count": counts.tolist(), "log_count_ratio": [f"{value:.3f}" for value in ratio]}
     write_projector(workdir / "projector", vectors, words, columns)
-    plots.telling_words(workdir / "plots" / "words.png", vectors, words, ratio * np.sqrt(counts), num_words=60)
+    return vectors, words, ratio * np.sqrt(counts)
 
 
 def word_counts(corpus: Corpus, part: slice, num_words: int) -> tuple[np.ndarray, np.ndarray]:

@@ -23,7 +23,7 @@ def plot(workdir: Path, rows: Sequence[Mapping[str, Any]], faulty: Mapping[str, 
     def draw(file: str, title: str, chosen: Mapping[str, np.ndarray]) -> None:
         if chosen:
             shown = {name: (some, values[some] - values[0]) for name, values in chosen.items()}
-            gradients.by_lag(workdir / "plots" / file, title, shown, "log10 of dL/dh_t against lag 0")
+            draw(gradients.by_lag, workdir / "plots" / file, title, shown, "log10 of dL/dh_t against lag 0")
 
     one = {f"{row['cell']}, orthogonal" for row in rows}
     draw("cells.png", "Which cell keeps the gradient?", {k: v for k, v in curves.items() if k in one})
@@ -38,7 +38,7 @@ def plot(workdir: Path, rows: Sequence[Mapping[str, Any]], faulty: Mapping[str, 
         for name, values in ((name, np.asarray(values)) for name, values in both.items())
     }
     title = "An LSTM's gradient with and without dc"
-    gradients.by_lag(workdir / "plots" / "without_dc.png", title, shown, "log10 of dL/dx_t")
+    draw(gradients.by_lag, workdir / "plots" / "without_dc.png", title, shown, "log10 of dL/dx_t")
 
 
 def table(found: Mapping[str, Any]) -> str:

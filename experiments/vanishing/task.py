@@ -168,7 +168,7 @@ def run(name: str, config: Config, workdir: Path) -> None:
     started = time.perf_counter()
     rows, compile_seconds = sweep(config, workdir)
     faulty = without_dc(config)
-    report.plot(workdir, rows, faulty)
     seconds = time.perf_counter() - started - compile_seconds
     report.write(name, config, workdir, rows, faulty, compile_seconds, seconds)
+    report.plot(workdir, rows, faulty)
     report.show(workdir)

@@ -13,6 +13,7 @@ from tabulate import tabulate
 
 from experiments.common import digests, results
 from experiments.common.flags import UsageError
+from experiments.common.plots import draw
 from experiments.common.restore import restore
 from experiments.vanishing import context
 from experiments.vanishing.flags import Config
@@ -66,7 +67,6 @@ def run(name: str, config: Config, workdir: Path) -> None:
         )
         curves[layer] = (np.arange(1, values.size), values[1:] - values[0])
     title = f"How far back does it look? Gradient of {look.what}"
-    gradients.by_lag(workdir / "plots" / "run.png", title, curves, "log10 of dy/dh_t against lag 0")
     measures = [{key: results.spread([row[key]]) for key in ("horizon_e", "horizon_1000")} for row in rows]
     keys = ("dataset", "protocol", "cell", "num_params", "seeds", "steps")
     of_run: dict[str, Any] = {key: restored.result(key, object) for key in keys}
@@ -81,8 +81,10 @@ def run(name: str, config: Config, workdir: Path) -> None:
     }
     if is_language and not restored.config.by_class:  # there no text begins with a carry of zeros
         whole["context"] = context.measure(Path(config.run), restored, data["test"])
-        context.plot(workdir / "plots" / "context.png", whole["context"])
     results.write(workdir, whole)
+    draw(gradients.by_lag, workdir / "plots" / "run.png", title, curves, "log10 of dy/dh_t against lag 0")
+    if "context" in whole:
+        draw(context.plot, workdir / "plots" / "context.png", whole["context"])
     body = [[row["layer"], *(f"{v:+.1f}" for v in row["log10_gradient"].values()), row["verdict"]] for row in rows]
     lags = list(rows[0]["log10_gradient"])
     print(f"\nlog10 of the gradient of {look.what} with respect to h_t, against its value at lag 0:\n")

@@ -6,7 +6,7 @@ class TrainingError(Exception):
 
 
 class Interrupted(Exception):
-    """The run was asked to end (Ctrl-C or SIGTERM) and has saved its state.
+    """The run was asked to end (Ctrl-C, SIGTERM or SIGHUP) and has saved its state.
 
     Attributes:
         signal_number: the signal that asked.

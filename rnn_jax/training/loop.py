@@ -124,7 +124,7 @@ def train(
 
     Raises:
         TrainingError: a loss or a norm is not finite, or nothing can be saved. The last good checkpoint stays.
-        Interrupted: Ctrl-C or SIGTERM; the state has been saved.
+        Interrupted: Ctrl-C, SIGTERM or SIGHUP; the state has been saved.
     """
     per_epoch = schedule.steps_per_epoch
     everywhere = functions.devices.everywhere()

@@ -3,6 +3,7 @@
 import math
 import os
 import signal
+from concurrent.futures import ThreadPoolExecutor
 
 import jax
 import jax.numpy as jnp
@@ -135,7 +136,7 @@ def _evaluate(params):
 
 
 class TestInterrupted:
-    @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+    @pytest.mark.parametrize("number", InterruptRequest.SIGNALS)
     @pytest.mark.parametrize("at_step", [3, 13, 21, 34])
     def test_between_dispatches(self, tmp_path, uninterrupted, number, at_step):
         with pytest.raises(Interrupted) as stopped:
@@ -229,17 +230,45 @@ class TestInterrupted:
             run(tmp_path, rate=signal_in_learning_rate(signal.SIGTERM, 3))
         assert [signal.getsignal(number) for number in InterruptRequest.SIGNALS] == before
 
-    def test_a_second_signal_acts_at_once(self):
-        before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a process in the background may ignore it
-        try:
+    @pytest.fixture
+    def usual(self):
+        """Every signal raises KeyboardInterrupt, as Ctrl-C does: a process in the background may ignore some."""
+        before = {number: signal.signal(number, signal.default_int_handler) for number in InterruptRequest.SIGNALS}
+        yield
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+    @pytest.mark.parametrize(("number", "acts"), [(signal.SIGINT, 2), (signal.SIGTERM, None), (signal.SIGHUP, None)])
+    def test_a_second_ctrl_c_acts_at_once(self, usual, number, acts):
+        """Of the others it says nothing new: a terminal that closes sends two."""
+        sent = []
+
+        def ask():
             with InterruptRequest() as request:
                 assert request.signal_number is None
-                os.kill(os.getpid(), signal.SIGINT)
-                assert request.signal_number == signal.SIGINT
-                with pytest.raises(KeyboardInterrupt):
-                    os.kill(os.getpid(), signal.SIGINT)
-        finally:
-            signal.signal(signal.SIGINT, before)
+                for time in (1, 2):
+                    sent.append(time)
+                    os.kill(os.getpid(), number)
+                    assert request.signal_number == number
+                raise Interrupted(number, 0)
+
+        with pytest.raises(KeyboardInterrupt if acts else Interrupted):
+            ask()
+        assert sent == [1, 2]
+
+    def test_nohup_is_respected(self, usual):
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+        with InterruptRequest() as request:
+            os.kill(os.getpid(), signal.SIGHUP)
+            assert request.signal_number is None
+
+    def test_a_request_after_the_last_look_is_not_lost(self, usual):
+        with pytest.raises(KeyboardInterrupt), InterruptRequest():
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    def test_another_thread_may_train(self, tmp_path):
+        with ThreadPoolExecutor(max_workers=1) as thread:
+            assert thread.submit(run, tmp_path).result().steps == EPOCHS * PER_EPOCH
 
 
 class TestEarlyStopping:

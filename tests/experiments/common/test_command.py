@@ -1,14 +1,18 @@
 """From the command line to a run folder and an exit status."""
 
+import errno
+import os
 import signal
 import sys
 import types
 from dataclasses import dataclass
 from pathlib import Path
 
+import jax
 import pytest
 from helpers.running import run
 
+from experiments import process
 from experiments.common import lock
 from experiments.common.command import Experiment, RunConfig, as_flags, data_folder
 from experiments.common.flags import UsageError, flag, parse
@@ -249,6 +253,47 @@ class TestStatus:
         (tmp_path / "checkpoints" / "7").mkdir(parents=True)
         ran = run(raising(KeyboardInterrupt()), f"--workdir={tmp_path}")
         assert ran.err == "interrupted; the same command continues from the last checkpoint\n"
+
+    @pytest.mark.parametrize(
+        ("error", "only_look", "status", "said"),
+        [
+            (errno.EPIPE, False, 0, ""),
+            (errno.EPIPE, True, 128 + signal.SIGPIPE, ""),
+            (errno.ENOSPC, True, 2, "error: standard output: No space left on device\n"),
+            (errno.ENOSPC, False, 2, "error: standard output: No space left on device; the results are in {}\n"),
+        ],
+    )
+    def test_output_that_nobody_gets(self, tmp_path, demo, monkeypatch, error, only_look, status, said):
+        """A run goes on to its end, as its folder has all of it; what only answers ends."""
+        done = []
+        monkeypatch.setattr(process.Process, "output", process.Stream(1))
+        monkeypatch.setattr(process.Process, "folder", None)
+
+        def action(name, config, folder):
+            lost = process.Process.output.error = OSError(error, os.strerror(error))
+            if process.Process.output.needed:
+                raise process.OutputLost(lost)
+            done.append(folder)
+
+        ran = run(demo(action), f"--workdir={tmp_path}", f"--only_look={only_look}")
+        assert (ran.status, ran.err) == (status, said.format(tmp_path))
+        assert done == ([] if only_look else [tmp_path])
+        assert process.Process.folder == (None if only_look else tmp_path), "what a signal says looks for checkpoints"
+
+    def test_flags_that_are_not_utf_8(self, tmp_path, demo):
+        message = run(demo(), f"--workdir={tmp_path}", "--cell=\udcff").one_error()
+        assert message == "'--cell=\\udcff': the byte 0xff is not UTF-8 text"
+
+    def test_too_little_memory(self, tmp_path, raising):
+        for error in (
+            MemoryError(),
+            jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 9 bytes."),
+        ):
+            message = run(raising(error), f"--workdir={tmp_path}").one_error()
+            assert message.startswith("not enough memory (")
+            assert message.endswith("; lower --lag")
+        with pytest.raises(jax.errors.JaxRuntimeError):
+            run(raising(jax.errors.JaxRuntimeError("INTERNAL: a defect")), f"--workdir={tmp_path}")
 
     def test_a_disk_that_takes_nothing(self, tmp_path, raising):
         error = OSError(28, "No space left on device", str(tmp_path / "results.partial"))

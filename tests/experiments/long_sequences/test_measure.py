@@ -1,6 +1,10 @@
 """One measurement: its loss, the memory that is planned for it, a process that ends before its time."""
 
+import subprocess
+import sys
+import time
 from dataclasses import replace
+from pathlib import Path
 
 import jax
 import numpy as np
@@ -17,6 +21,34 @@ TASK = Task(21, "scan", "plain", "float64", "lstm", 4, "mean", seed=0, limit_gib
 def test_a_process_that_ends_before_its_time(tmp_path):
     found = measure.measure(replace(TASK, cell="none"), tmp_path / "g.npy")
     assert found == {"ran": False, "error": "ended with status 1"}
+
+
+def test_the_child_ends_with_its_parent(tmp_path):
+    """A child that would compute for a minute, in the place of Python's own."""
+    child = tmp_path / "child"
+    started = f"from experiments.long_sequences import measure; measure.end_with_parent(); open({str(child)!r}, 'w')"
+    begun = (
+        f'#!/bin/sh\nexec {sys.executable} -c "import os, time; {started}.write(str(os.getpid())); time.sleep(60)"\n'
+    )
+    (tmp_path / "python").write_text(begun)
+    (tmp_path / "python").chmod(0o755)
+    code = "import sys, pathlib; from experiments.long_sequences import measure\n"
+    code += f"sys.executable = {str(tmp_path / 'python')!r}\n"
+    code += (
+        f"task = measure.Task(1, '', '', '', '', 1, '', 0, 1.0)\nmeasure.measure(task, pathlib.Path({str(tmp_path)!r}))"
+    )
+    parent = subprocess.Popen([sys.executable, "-c", code], cwd=measure.ROOT)
+    deadline = time.monotonic() + 60
+    while not (child.exists() and child.read_text()):
+        assert parent.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    parent.kill()
+    parent.wait()
+    there = Path(f"/proc/{child.read_text()}")
+    while there.exists():
+        assert time.monotonic() < deadline, "it goes on computing"
+        time.sleep(0.01)
 
 
 @pytest.mark.parametrize("loss", ["mean", "final"])

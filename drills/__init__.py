@@ -1,0 +1,1 @@
+"""Faults on purpose: what happens to a run, one command each. docs/drills.md has them with what comes of them."""
