@@ -1,13 +1,12 @@
 """From a command line to a run: the folder, the errors, the exit status. The same for every experiment."""
 
-import contextlib
 import dataclasses
 import hashlib
 import importlib
 import os
 import re
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Self
@@ -93,11 +92,11 @@ class Experiment:
             config, given = parse_given(self.config, arguments)
             config = config.completed(given)
             config.check(given)
-            if not config.makes_folder:
-                return self._run(config, Path(config.workdir))
-            with run_folder(self.name, config) as folder:
+            if config.makes_folder:
+                folder = run_folder(self.name, config)
                 print(f"run folder: {folder}")
-                return self._run(config, folder)
+            run = importlib.import_module(self.module).run
+            return run(self.name, config, folder or Path(config.workdir)) or 0
         except (UsageError, DataError, TrainingError) as error:
             print(f"error: {as_flags(' '.join(str(error).splitlines()), self.config)}", file=sys.stderr)
             return 2
@@ -113,9 +112,9 @@ class Experiment:
             more = "; the same command continues from the last checkpoint" if _has_checkpoint(folder) else ""
             print(f"interrupted{more}", file=sys.stderr)
             return 130
-
-    def _run(self, config: RunConfig, folder: Path) -> int:
-        return importlib.import_module(self.module).run(self.name, config, folder) or 0
+        finally:
+            if folder is not None:
+                lock.release(folder)
 
 
 def as_flags(message: str, config_class: type) -> str:
@@ -133,12 +132,11 @@ def data_folder(config: RunConfig) -> Path:
     return Path(config.data_dir or os.environ.get("RNN_JAX_DATA") or Path.home() / ".cache" / "rnn_jax")
 
 
-@contextlib.contextmanager
-def run_folder(name: str, config: RunConfig) -> Iterator[Path]:
+def run_folder(name: str, config: RunConfig) -> Path:
     """The folder of a run, with its `flags.txt`: an empty one is made ours, one made with the same flags continues.
 
     A folder that holds nothing but flags counts as empty: that run ended before it began, with a mistyped flag perhaps.
-    Inside the `with` no other process may work there.
+    It is taken for this process, see `experiments.common.lock`.
 
     Raises: `UsageError` when the folder was made with other flags, with the difference, or cannot be written, or
         another process has it.
@@ -148,20 +146,24 @@ def run_folder(name: str, config: RunConfig) -> Iterator[Path]:
         raise UsageError(f"{broken[0].split('=')[0]}: a value with a line end cannot be written down in {FLAGS}")
     code = hashlib.sha256("\n".join(lines).encode()).hexdigest()[:8]
     folder = Path(config.workdir or Path("runs") / f"{name}-{code}")
-    with contextlib.ExitStack() as stack:
-        try:
-            if _begun(folder) and not os.path.lexists(folder / FLAGS):
-                text = f"not empty and no run of ours (no {FLAGS}); name another folder"
-                raise UsageError(f"--workdir={folder}: {text}")
-            folder.mkdir(parents=True, exist_ok=True)
-            stack.enter_context(lock.held(folder))
-            if _begun(folder):
-                _check_same(folder, lines)
-            else:
-                write_whole(folder / FLAGS, "\n".join(lines) + "\n")
-        except OSError as error:
-            raise UsageError(f"--workdir={folder}: {error.strerror or error}") from error
-        yield folder
+    try:
+        if _begun(folder) and not os.path.lexists(folder / FLAGS):
+            raise UsageError(f"--workdir={folder}: not empty and no run of ours (no {FLAGS}); name another folder")
+        folder.mkdir(parents=True, exist_ok=True)
+        lock.take(folder)
+    except OSError as error:
+        raise UsageError(f"--workdir={folder}: {error.strerror or error}") from error
+    try:
+        if _begun(folder):
+            _check_same(folder, lines)
+        else:
+            write_whole(folder / FLAGS, "\n".join(lines) + "\n")
+    except (UsageError, OSError) as error:
+        lock.release(folder)
+        if isinstance(error, UsageError):
+            raise
+        raise UsageError(f"--workdir={folder}: {error.strerror or error}") from error
+    return folder
 
 
 def _begun(folder: Path) -> bool:

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from experiments.common import results
+from experiments.common.curves import draw
 from experiments.forecast import scores
 from experiments.forecast.scores import Judge
 from experiments.forecast.task import make_output
@@ -161,8 +162,8 @@ def plot(
     if importance:
         forecast_errors.importance_bars(folder / "importance.png", importance)
     records = read_log(workdir / "metrics.jsonl")
-    training.loss_curves(folder / "loss.png", [record for record in records if "loss" in record])
-    gradients.flow_from_log(folder / "gradient_flow.png", records)
+    draw(training.loss_curves, folder / "loss.png", [record for record in records if "loss" in record])
+    draw(gradients.flow_from_log, folder / "gradient_flow.png", records)
 
 
 def fan(path: Path, trained: "Trained", forecast: np.ndarray, ends: tuple[np.ndarray, np.ndarray], unit: str) -> None:

@@ -8,6 +8,7 @@ import numpy as np
 from tabulate import tabulate
 
 from experiments.common import results
+from experiments.common.curves import draw
 from experiments.language_model import documents
 from experiments.language_model.flags import LanguageConfig
 from experiments.language_model.ladder import Rung
@@ -71,8 +72,8 @@ def write(
         **known,
     }
     records = read_log(workdir / "metrics.jsonl")
-    gradients.flow_from_log(workdir / "plots" / "gradient_flow.png", records)
-    training.loss_curves(workdir / "plots" / "loss.png", [record for record in records if "loss" in record])
+    draw(gradients.flow_from_log, workdir / "plots" / "gradient_flow.png", records)
+    draw(training.loss_curves, workdir / "plots" / "loss.png", [record for record in records if "loss" in record])
     rows = {own_name(record): metrics, **figures}
     losses = {name: row["loss"]["mean"] for name, row in rows.items()}
     language.ladder(workdir / "plots" / "ladder.png", losses, "nats per token of the test split", known.get("limit"))

@@ -8,6 +8,7 @@ import jax
 import numpy as np
 
 from experiments.common import results
+from experiments.common.curves import draw
 from experiments.common.fit import Fitted
 from experiments.memory.flags import Config
 from experiments.memory.problem import Problem
@@ -42,8 +43,8 @@ def write(
     folder, records = workdir / "plots", read_log(workdir / "metrics.jsonl")
     losses = [each for each in records if "loss" in each]
     level, name = trained["baselines"]["trivial"][problem.loss]["mean"], results.with_seeds(config.cell, config.seeds)
-    memory_tasks.learning_curve(folder / "learning.png", losses, problem.loss, level)
-    gradients.flow_from_log(folder / "gradient_flow.png", records)
+    draw(memory_tasks.learning_curve, folder / "learning.png", losses, problem.loss, level)
+    draw(gradients.flow_from_log, folder / "gradient_flow.png", records)
     memory_tasks.metric_by_length(folder / "lengths.png", by_length, problem.loss, name, problem.length)
     found = {
         **record,

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from experiments.common import results
+from experiments.common.curves import draw
 from experiments.text.flags import TextConfig
 from experiments.text.task import Corpus
 from rnn_jax import metrics
@@ -81,11 +82,11 @@ def _plot(
 ) -> None:
     folder, labels = workdir / "plots", corpus.data.test.labels
     records = read_log(workdir / "metrics.jsonl")
-    gradients.flow_from_log(folder / "gradient_flow.png", records)
+    draw(gradients.flow_from_log, folder / "gradient_flow.png", records)
     records = [record for record in records if "loss" in record]
-    training.loss_curves(folder / "loss.png", records)
+    draw(training.loss_curves, folder / "loss.png", records)
     levels = {f"{name}, test": figure["accuracy"]["mean"] for name, figure in figures.items()}
-    plots.accuracy_curves(folder / "accuracy.png", records, levels)
+    draw(plots.accuracy_curves, folder / "accuracy.png", records, levels)
     counts = metrics.confusion(labels, probabilities.argmax(axis=-1), len(corpus.data.classes))
     plots.confusion_matrix(folder / "confusion.png", counts, corpus.data.classes)
     # By the length of the whole text, also where only part of it is read.
