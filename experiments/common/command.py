@@ -1,6 +1,5 @@
 """From a command line to a run: the folder, the errors, the exit status. The same for every experiment."""
 
-import contextlib
 import dataclasses
 import errno
 import hashlib
@@ -9,7 +8,7 @@ import os
 import re
 import signal
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Self
@@ -101,7 +100,7 @@ class Experiment:
                 if Process.output is not None:
                     Process.output.needed = True
                 return self._run(config, Path(config.workdir))
-            with processes.folder_of(run_folder(self.name, config)) as folder:
+            with processes.folder_of(lambda: run_folder(self.name, config)) as folder:
                 Process.folder = folder
                 print(f"run folder: {folder}")
                 return self._run(config, folder)
@@ -129,6 +128,9 @@ class Experiment:
             print(farewell(folder), file=sys.stderr)
             processes.end_alone(KeyboardInterrupt(), 130)
             return 130
+        finally:
+            if folder is not None:
+                lock.release(folder)
 
     def _run(self, config: RunConfig, folder: Path) -> int:
         status = importlib.import_module(self.module).run(self.name, config, folder) or 0
@@ -186,12 +188,11 @@ def data_folder(config: RunConfig) -> Path:
     return Path(config.data_dir or os.environ.get("RNN_JAX_DATA") or Path.home() / ".cache" / "rnn_jax")
 
 
-@contextlib.contextmanager
-def run_folder(name: str, config: RunConfig) -> Iterator[Path]:
+def run_folder(name: str, config: RunConfig) -> Path:
     """The folder of a run, with its `flags.txt`: an empty one is made ours, one made with the same flags continues.
 
     A folder that holds nothing but flags counts as empty: that run ended before it began, with a mistyped flag perhaps.
-    Inside the `with` no other process may work there.
+    It is taken for this process, see `experiments.common.lock`.
 
     Raises: `UsageError` when the folder was made with other flags, with the difference, or cannot be written, or
         another process has it.
@@ -201,20 +202,24 @@ def run_folder(name: str, config: RunConfig) -> Iterator[Path]:
         raise UsageError(f"{broken[0].split('=')[0]}: a value with a line end cannot be written down in {FLAGS}")
     code = hashlib.sha256("\n".join(lines).encode()).hexdigest()[:8]
     folder = Path(config.workdir or Path("runs") / f"{name}-{code}")
-    with contextlib.ExitStack() as stack:
-        try:
-            if _begun(folder) and not os.path.lexists(folder / FLAGS):
-                text = f"not empty and no run of ours (no {FLAGS}); name another folder"
-                raise UsageError(f"--workdir={folder}: {text}")
-            folder.mkdir(parents=True, exist_ok=True)
-            stack.enter_context(lock.held(folder))
-            if _begun(folder):
-                _check_same(folder, lines)
-            else:
-                write_whole(folder / FLAGS, "\n".join(lines) + "\n")
-        except OSError as error:
-            raise UsageError(f"--workdir={folder}: {error.strerror or error}") from error
-        yield folder
+    try:
+        if _begun(folder) and not os.path.lexists(folder / FLAGS):
+            raise UsageError(f"--workdir={folder}: not empty and no run of ours (no {FLAGS}); name another folder")
+        folder.mkdir(parents=True, exist_ok=True)
+        lock.take(folder)
+    except OSError as error:
+        raise UsageError(f"--workdir={folder}: {error.strerror or error}") from error
+    try:
+        if _begun(folder):
+            _check_same(folder, lines)
+        else:
+            write_whole(folder / FLAGS, "\n".join(lines) + "\n")
+    except (UsageError, OSError) as error:
+        lock.release(folder)
+        if isinstance(error, UsageError):
+            raise
+        raise UsageError(f"--workdir={folder}: {error.strerror or error}") from error
+    return folder
 
 
 def _begun(folder: Path) -> bool:

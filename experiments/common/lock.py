@@ -11,7 +11,6 @@ import errno
 import os
 import socket
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 from experiments.common.flags import UsageError
@@ -26,20 +25,29 @@ CANNOT_WRITE = {errno.EROFS, errno.EACCES, errno.EPERM}
 HAVE_NONE = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL}
 
 
-@contextlib.contextmanager
-def held(folder: Path) -> Iterator[None]:
-    """Inside its `with` no other process may have the folder. Of a job of many processes the first one takes it.
+_HELD: dict[Path, int] = {}
+"""What this process has taken: the open files by folder."""
 
-    Raises: `UsageError` where another process has it; `OSError` where the file cannot be made.
+
+def take(folder: Path) -> None:
+    """Takes the folder for this process, until `release` or its end. Of a job of many processes the first one takes it.
+
+    Raises: `UsageError` where it is taken; `OSError` where the file cannot be made.
     """
     descriptor = None if fcntl is None else _open(folder / FILE)
     if descriptor is None:
-        yield
         return
     try:
         _lock(folder, descriptor)
-        yield
-    finally:
+    except BaseException:
+        os.close(descriptor)
+        raise
+    _HELD[folder] = descriptor
+
+
+def release(folder: Path) -> None:
+    """Gives the folder back; without effect where it is not taken."""
+    if (descriptor := _HELD.pop(folder, None)) is not None:
         os.close(descriptor)
 
 

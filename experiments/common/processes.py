@@ -8,8 +8,7 @@ import contextlib
 import os
 import sys
 import tempfile
-from collections.abc import Iterator
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
@@ -53,15 +52,16 @@ def join(config: "TrainConfig") -> None:
 
 
 @contextlib.contextmanager
-def folder_of(run: AbstractContextManager[Path]) -> Iterator[Path]:
-    """The folder that this process writes to: that of the run, which the first alone enters; else a temporary one."""
+def folder_of(make: Callable[[], Path]) -> Iterator[Path]:
+    """The folder that this process writes to: `make()` of the first, for all others a temporary one and no output."""
     from rnn_jax.training import processes
 
-    with contextlib.ExitStack() as stack:
-        folder = processes.by_first(lambda: str(stack.enter_context(run)))
-        if not processes.is_first():
-            folder = stack.enter_context(tempfile.TemporaryDirectory())
-        yield Path(folder)
+    folder = Path(processes.by_first(lambda: str(make())))
+    if processes.is_first():
+        yield folder
+        return
+    with tempfile.TemporaryDirectory() as own:
+        yield Path(own)
 
 
 def several() -> bool:

@@ -73,13 +73,22 @@ def _summary_writer() -> Any:
 
 
 def read_log(path: Path) -> list[dict[str, Any]]:
-    """The records of a `metrics.jsonl`, in order; none where there is no file. A torn last line is left out."""
-    if not path.exists():
+    """The records of a `metrics.jsonl`, in order; none where there is no file.
+
+    The log is for people and plots, and nothing is computed from it. So what is damaged is left out: a line that was
+    torn when the process was killed, or is no object with a `step`, or a number that is none.
+    """
+    if not path.is_file():
         return []
-    records = []
-    for line in path.read_text(encoding="utf-8").splitlines():
-        try:
-            records.append(json.loads(line))
-        except json.JSONDecodeError:  # the process was killed while it wrote this line
-            break
-    return records
+    lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+    return [record for record in map(_record, lines) if record is not None]
+
+
+def _record(line: str) -> dict[str, Any] | None:
+    try:
+        record = json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+    if not isinstance(record, dict) or type(record.get("step")) is not int:
+        return None
+    return {name: value for name, value in record.items() if isinstance(value, int | float | list | dict)}

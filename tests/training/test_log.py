@@ -85,6 +85,38 @@ class TestJSONLines:
         assert read_log(tmp_path / "metrics.jsonl")[0]["values"] == values
 
 
+class TestDamage:
+    """The log is for people and plots: what can be read of it is read."""
+
+    def test_lines_that_are_no_records(self, tmp_path):
+        path = tmp_path / "metrics.jsonl"
+        good = [{"step": 10, "loss": 0.5}, {"step": 20, "losses": [1.0, None]}]
+        bad = [
+            b"",
+            b"null",
+            b"[1]",
+            b"7",
+            b'{"loss": 1}',
+            b'{"step": "30"}',
+            b'{"step": true}',
+            b"\xff\x00",
+            b"[" * 10**5,
+        ]
+        lines = [json.dumps(good[0]).encode(), *bad, json.dumps(good[1]).encode(), b'{"step": 30, "lo']
+        path.write_bytes(b"\n".join(lines))
+        assert read_log(path) == good
+        write(tmp_path, 20, [30], tensorboard=False)
+        assert steps_in(tmp_path) == [10, 20, 30]
+
+    def test_numbers_that_are_none(self, tmp_path):
+        (tmp_path / "metrics.jsonl").write_text('{"step": 1, "loss": "0.5", "grad_norm": null, "update_norm": 2.0}\n')
+        assert read_log(tmp_path / "metrics.jsonl") == [{"step": 1, "update_norm": 2.0}]
+
+    def test_what_is_no_file(self, tmp_path):
+        (tmp_path / "metrics.jsonl").mkdir()
+        assert read_log(tmp_path / "metrics.jsonl") == []
+
+
 class TestRestart:
     @pytest.mark.parametrize(
         ("at", "kept"), [(0, []), (5, []), (10, [10]), (15, [10]), (20, [10, 20]), (30, [10, 20, 30])]

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import jax
 import pytest
+from helpers.locking import held
 from helpers.running import run
 
 from experiments import process
-from experiments.common import lock
 from experiments.common.command import Experiment, RunConfig, as_flags, data_folder
 from experiments.common.flags import UsageError, flag, parse
 from rnn_jax.data.errors import DataError
@@ -182,7 +182,7 @@ class TestRunFolder:
         """Not one that wants to read alone."""
         called = []
         main = demo(lambda *given: called.append(given))
-        with lock.held(tmp_path):
+        with held(tmp_path):
             message = run(main, f"--workdir={tmp_path}").one_error()
             assert message.startswith(f"--workdir={tmp_path}: process ")
             assert not called
@@ -192,12 +192,12 @@ class TestRunFolder:
 
     def test_is_held_while_it_works_and_no_longer(self, tmp_path, demo):
         def at_work(name, config, folder):
-            with pytest.raises(UsageError, match="is at work there"), lock.held(folder):
+            with pytest.raises(UsageError, match="is at work there"), held(folder):
                 pass
             raise UsageError("the end")
 
         assert run(demo(at_work), f"--workdir={tmp_path}").one_error() == "the end"
-        with lock.held(tmp_path):
+        with held(tmp_path):
             pass
 
 

@@ -1,5 +1,6 @@
 """The one training run: flags arrive, the best parameters are kept, and what was trained on is noted."""
 
+import shutil
 import threading
 
 import jax
@@ -8,7 +9,7 @@ import numpy as np
 import optax
 import pytest
 from flax import nnx
-from helpers.running import as_in_a_new_process
+from helpers.running import as_in_a_new_process, contents
 
 from experiments.common import fit as fitting
 from experiments.common import results
@@ -133,6 +134,70 @@ class TestData:
         with pytest.raises(UsageError, match=message):
             fit_in(tmp_path, flags={"batch_size": 41})
         assert not list(tmp_path.iterdir()), "the same folder shall serve for other data"
+
+
+class TestBackend:
+    def begun_on(self, folder, backend, **options):
+        """A run of `auto` on a machine where that stands for this one."""
+        with pytest.MonkeyPatch.context() as monkeypatch:
+            monkeypatch.setattr(fitting, "backend_in_use", lambda config: backend)
+            return fit_in(folder, **options)
+
+    def test_is_noted(self, fitted):
+        assert (fitted[0] / "backend.txt").read_text() == "scan\n"
+
+    @pytest.mark.parametrize(
+        ("began", "goes_on", "advice"),
+        [("native", "manual", "put its C++ compiler back"), ("cudnn", "scan", "go on on a machine with cudnn")],
+    )
+    def test_another_one_is_refused_before_anything_changes(self, tmp_path, began, goes_on, advice):
+        self.begun_on(tmp_path, began)
+        before = contents(tmp_path)
+        with pytest.raises(UsageError) as error:
+            self.begun_on(tmp_path, goes_on)
+        assert str(error.value) == (
+            f"--workdir={tmp_path} was begun on the back end {began} (backend.txt), here it would go on on {goes_on}; "
+            f"{advice}, or begin anew in another folder with --backend={goes_on}"
+        )
+        assert contents(tmp_path) == before
+
+    def test_a_run_of_an_older_version_goes_on_with_a_remark(self, tmp_path, capsys):
+        fit_in(tmp_path)
+        (tmp_path / "backend.txt").unlink()
+        capsys.readouterr()
+        fit_in(tmp_path)
+        told = f"--workdir={tmp_path}: no backend.txt there, as of an older version: it goes on on scan\n"
+        assert told in capsys.readouterr().err
+        assert (tmp_path / "backend.txt").read_text() == "scan\n"
+
+    @pytest.mark.parametrize("name", ["backend.txt", "data.txt"])
+    @pytest.mark.parametrize("content", ["", "\n", "a\nb\n", None])
+    def test_a_damaged_note(self, tmp_path, name, content):
+        (tmp_path / "data.txt").write_text("a\n")
+        if content is None:
+            (tmp_path / name).unlink(missing_ok=True)
+            (tmp_path / name).mkdir()
+        else:
+            (tmp_path / name).write_text(content)
+        with pytest.raises(UsageError, match=rf"^--workdir=.*: {name} there is damaged; put it back or name another"):
+            fit_in(tmp_path)
+
+    def test_checkpoints_of_data_that_nobody_knows(self, tmp_path):
+        fit_in(tmp_path)
+        (tmp_path / "data.txt").unlink()
+        with pytest.raises(UsageError, match=r"data\.txt is missing there, though checkpoints are not; put it back"):
+            fit_in(tmp_path, fingerprint="b")
+
+
+def test_a_folder_that_is_removed_meanwhile_is_not_made_again(tmp_path):
+    def finish(params, data):
+        return params
+
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        monkeypatch.setattr(fitting.Fitted, "of_each_seed", lambda *given: shutil.rmtree(tmp_path / "run"))
+        with pytest.raises(UsageError, match=r"^--workdir=.*run is no longer there$"):
+            fit_in(tmp_path / "run", finish=finish)
+    assert not (tmp_path / "run").exists()
 
 
 class Enough(Exception):

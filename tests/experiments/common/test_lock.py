@@ -7,6 +7,7 @@ import subprocess
 import sys
 
 import pytest
+from helpers.locking import held
 
 from experiments.common import lock
 from experiments.common.flags import UsageError
@@ -14,10 +15,10 @@ from experiments.common.flags import UsageError
 HOLDING = """
 import sys, time
 from pathlib import Path
-from experiments.common.lock import held
-with held(Path(sys.argv[1])):
-    print("held", flush=True)
-    time.sleep(60)
+from experiments.common import lock
+lock.take(Path(sys.argv[1]))
+print("held", flush=True)
+time.sleep(60)
 """
 
 
@@ -35,19 +36,19 @@ def another(tmp_path):
 def test_a_second_process_is_refused_until_the_first_is_killed(tmp_path, another):
     text = rf"^--workdir=.*: process {another.pid} on \S+ is at work there; wait for its end, or name another folder$"
     for _ in range(2):
-        with pytest.raises(UsageError, match=text), lock.held(tmp_path):
+        with pytest.raises(UsageError, match=text), held(tmp_path):
             pass
     another.send_signal(signal.SIGKILL)
     another.wait()
-    with lock.held(tmp_path):
+    with held(tmp_path):
         assert (tmp_path / "lock").read_text().startswith(f"process {os.getpid()} on ")
 
 
 def test_is_free_when_the_run_ends_with_an_error_too(tmp_path):
     for _ in range(2):
-        with pytest.raises(ZeroDivisionError), lock.held(tmp_path):
+        with pytest.raises(ZeroDivisionError), held(tmp_path):
             raise ZeroDivisionError
-    with lock.held(tmp_path), pytest.raises(UsageError, match="is at work there"), lock.held(tmp_path):
+    with held(tmp_path), pytest.raises(UsageError, match="is at work there"), held(tmp_path):
         pass
 
 
@@ -56,7 +57,7 @@ def test_a_folder_that_cannot_be_written_needs_none(tmp_path, monkeypatch):
         raise OSError(errno.EROFS, "Read-only file system")
 
     monkeypatch.setattr(os, "open", refuse)
-    with lock.held(tmp_path):
+    with held(tmp_path):
         pass
     assert not list(tmp_path.iterdir())
 
@@ -67,7 +68,7 @@ def test_a_file_system_without_locks(tmp_path, monkeypatch, capsys, number):
         raise OSError(number, "there are none")
 
     monkeypatch.setattr(lock.fcntl, "flock", refuse)
-    with lock.held(tmp_path):
+    with held(tmp_path):
         pass
     told = f"--workdir={tmp_path}: no lock on this file system (there are none): start nothing else there\n"
     assert capsys.readouterr().err == told
@@ -78,6 +79,6 @@ def test_what_is_no_file_of_ours(tmp_path):
     (tmp_path / "precious").write_text("precious")
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "lock").symlink_to(tmp_path / "precious")
-    with pytest.raises(OSError, match="symbolic links"), lock.held(tmp_path / "run"):
+    with pytest.raises(OSError, match="symbolic links"), held(tmp_path / "run"):
         pass
     assert (tmp_path / "precious").read_text() == "precious"

@@ -1,13 +1,16 @@
 """A plot that fails costs a line on stderr and nothing else."""
 
 import ast
+import json
+import shutil
 from pathlib import Path
 
 import pytest
+from helpers.finished import RUNS, finished
 from helpers.running import results_of, run
 
 import launch
-from experiments import spelled_out
+from experiments import launchable, spelled_out
 from experiments.common.plots import draw
 from rnn_jax.plotting import training
 
@@ -43,6 +46,28 @@ def test_the_results_are_written_before_and_stay(tmp_path, monkeypatch):
     assert ran.status == 0
     assert ran.err.startswith(f"no plot {tmp_path / 'plots' / 'loss.png'}: [Errno 28] No space left on device;")
     assert len(ran.err.splitlines()) == 1
+
+
+@pytest.mark.parametrize("damage", ["removed", "no records", "a list for a loss"])
+@pytest.mark.parametrize("name", ["memory_copying"])
+def test_a_damaged_log_does_not_cost_the_results(tmp_path_factory, tmp_path, name, damage):
+    """Of a run that was killed after its last checkpoint."""
+    whole = finished(tmp_path_factory, name)
+    folder = shutil.copytree(whole.folder, tmp_path / "run")
+    (folder / "results.json").unlink()
+    log = folder / "metrics.jsonl"
+    if damage == "removed":
+        log.unlink()
+    else:
+        contents = {
+            "no records": "null\n[]\n{}\nx",
+            "a list for a loss": json.dumps({"step": 1, "loss": [[]]}) + "\n",
+        }
+        log.write_text(contents[damage])
+    ran = run(launchable(RUNS[name].experiment).main, *RUNS[name].flags, f"--workdir={folder}")
+    assert ran.status == 0, ran.err
+    assert results_of(folder)["metrics"] == whole.results["metrics"]
+    assert "Traceback" not in ran.err
 
 
 @pytest.mark.parametrize("file", sorted(EXPERIMENTS.rglob("*.py")), ids=lambda file: str(file.relative_to(EXPERIMENTS)))
