@@ -4,23 +4,21 @@ Nothing that an archive says can write anywhere: its members are only ever read 
 whose name matches what the caller asked for.
 """
 
-import gzip
-import lzma
 import os
 import posixpath
 import re
-import tarfile
-import zlib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import BinaryIO, cast
 
-from rnn_jax.data.errors import DataError
+from rnn_jax.data.errors import DataError, shown
+from rnn_jax.data.opening import is_packed, opened
+from rnn_jax.data.text import tar
 
 MAX_BYTES = 10_000_000
-"""The largest file that is read."""
+"""The largest file in a folder or an archive that is read."""
 
-CHUNK = 1 << 20
+MAX_UNPACKED = 2_000_000_000
+"""The largest archive, unpacked, or folder: four times that of IMDB with all its reviews."""
 
 
 def find(data_dir: str | os.PathLike[str], folder: str, archives: Sequence[str]) -> Path | None:
@@ -71,7 +69,8 @@ def read_folder(folder: Path, pattern: re.Pattern[str]) -> dict[str, bytes]:
     Raises:
         DataError: no file that matches; a file that is too large or cannot be read.
     """
-    found = {}
+    found: dict[str, bytes] = {}
+    total = 0
     for parent, _, files in os.walk(folder):
         for file in files:
             path = Path(parent, file)
@@ -79,7 +78,11 @@ def read_folder(folder: Path, pattern: re.Pattern[str]) -> dict[str, bytes]:
             if not pattern.fullmatch(name) or not path.is_file():
                 continue
             try:
-                _check_size(str(folder), name, path.stat().st_size)
+                size = path.stat().st_size
+                _check_size(str(folder), name, size)
+                total += size
+                if total > MAX_UNPACKED:
+                    raise DataError(f"{folder} holds more than {MAX_UNPACKED:,} bytes: fetch the data set again")
                 found[name] = path.read_bytes()
             except OSError as error:
                 raise DataError(f"cannot read {path}: {error.strerror}") from error
@@ -97,46 +100,35 @@ def read_archive(archive: Path, pattern: re.Pattern[str]) -> dict[str, bytes]:
         pattern: has to match the whole of a name.
 
     Raises:
-        DataError: an archive that is damaged, cut short or of another kind; no file that matches; one too large.
+        DataError: an archive that is damaged, cut short, of another kind or above `MAX_UNPACKED`; no file that matches;
+            a file above `MAX_BYTES`.
     """
+
+    def wanted(name: str, size: int) -> bool:
+        plain = posixpath.normpath(name)
+        if plain.startswith("/") or ".." in name.split("/") or not pattern.fullmatch(plain):
+            return False
+        _check_size(archive.name, plain, size)
+        return True
+
     found = {}
-    try:
-        with _decompressed(archive) as stream:
-            with tarfile.open(fileobj=stream, mode="r:") as tar:
-                for member in tar:
-                    name = posixpath.normpath(member.name)
-                    outside = name.startswith("/") or ".." in member.name.split("/")
-                    if not member.isreg() or outside or not pattern.fullmatch(name):
-                        continue
-                    _check_size(archive.name, name, member.size)
-                    content = tar.extractfile(member)
-                    assert content is not None  # a regular file has content
-                    found[name] = content.read()
-                    if len(found[name]) != member.size:
-                        raise EOFError(f"{name} ends early")
-            # The checksum stands at the very end, which nothing has read so far.
-            while stream.read(CHUNK):
-                pass
-    except (tarfile.TarError, EOFError, OSError, zlib.error, lzma.LZMAError) as error:
-        reason = " ".join(str(error).split())
-        raise DataError(f"{archive} is damaged or cut short ({reason}): fetch it again") from error
+    with opened(archive, MAX_UNPACKED) as file:
+        if not is_packed(file):
+            raise DataError(f"{archive} is neither a .tar.gz nor a .tar.xz file: fetch it again")
+        try:
+            for name, content in tar.contents(file, wanted):
+                found[posixpath.normpath(name)] = content
+        except tar.TarError as error:
+            raise DataError(f"{archive} is damaged or cut short ({error}): fetch it again") from error
+        while file.read(tar.CHUNK):  # the checksum stands at the very end
+            pass
     return _in_order(found, archive)
-
-
-def _decompressed(archive: Path) -> BinaryIO:
-    with archive.open("rb") as file:
-        start = file.read(6)
-    if start.startswith(b"\x1f\x8b"):
-        return cast(BinaryIO, gzip.open(archive))
-    if start == b"\xfd7zXZ\x00":
-        return cast(BinaryIO, lzma.open(archive))
-    raise DataError(f"{archive} is neither a .tar.gz nor a .tar.xz file: fetch it again")
 
 
 def _check_size(source: str, name: str, size: int) -> None:
     if size > MAX_BYTES:
         raise DataError(
-            f"{source}: {name} has {size:,} bytes, more than the {MAX_BYTES:,} that a text may have: take it out"
+            f"{source}: {shown(name)} has {size:,} bytes, more than the {MAX_BYTES:,} that a text may have: take it out"
         )
 
 

@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from rnn_jax.data.errors import DataError
+from rnn_jax.data.errors import DataError, shown
 from rnn_jax.data.text import archive
 from rnn_jax.data.text.films import film_groups
 from rnn_jax.data.text.reviews import CLASSES, ReviewData, Reviews, from_files
@@ -88,11 +88,17 @@ def read(data_dir: str | PathLike[str], *, download: Download = OFFICIAL, per_fo
         source = Path(data_dir, PREPARED)
         files = _read_prepared(Path(data_dir), download)
     train, test = (from_files(files, f"{FOLDER}/{split}", per_folder, str(source)) for split in ("train", "test"))
-    return ReviewData(NAME, CLASSES, train._replace(groups=_groups(train)), None, test)
+    return ReviewData(NAME, CLASSES, train._replace(groups=_groups(train, per_folder, str(source))), None, test)
 
 
-def _groups(reviews: Reviews) -> np.ndarray:
-    numbers = [int(name.rsplit("/", 1)[1].split("_")[0]) for name in reviews.names]
+def _groups(reviews: Reviews, per_folder: int, source: str) -> np.ndarray:
+    numbers = []
+    for name in reviews.names:
+        digits = re.match("[0-9]{1,9}(?=_)", name.rpartition("/")[2])
+        if digits is None or int(digits[0]) >= per_folder:
+            text = f"{source}: the name of {shown(name)} does not begin with a number below {per_folder:,} and _"
+            raise DataError(f"{text}: fetch the data set again")
+        numbers.append(int(digits[0]))
     return film_groups(reviews.texts, reviews.labels, np.array(numbers))
 
 

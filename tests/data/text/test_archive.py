@@ -130,5 +130,5 @@ def test_too_large(tmp_path, monkeypatch, source):
         unpack(tmp_path, FILES)
     else:
         pack(tmp_path / "data.tar.gz", FILES, "w:gz")
-    with pytest.raises(DataError, match=r"data/b/1.txt has 5,000 bytes, more than the 4,999 that a text may have"):
+    with pytest.raises(DataError, match=r"'data/b/1.txt' has 5,000 bytes, more than the 4,999 that a text may have"):
         read(tmp_path)

@@ -102,6 +102,14 @@ def test_not_utf_8(tmp_path):
         imdb.read(tmp_path, per_folder=COUNT)
 
 
+@pytest.mark.parametrize("name", ["review", "_9", "1x_9", "12345678901_9", "99_9", "-1_9", "\u0661_9"])
+def test_a_name_without_a_number(tmp_path, name):
+    files = {key: content for key, content in FILES.items() if key != "aclImdb/train/pos/1_9.txt"}
+    unpack(tmp_path, files | {f"aclImdb/train/pos/{name}.txt": b"good"})
+    with pytest.raises(DataError, match=rf"aclImdb: the name of 'train/pos/{name}' does not begin with a number below"):
+        imdb.read(tmp_path, per_folder=COUNT)
+
+
 def test_download(tmp_path, served, capfd):
     pytest.importorskip("tensorflow_datasets")
     download, server = served
