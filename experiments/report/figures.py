@@ -111,7 +111,7 @@ def against_flag(table: Table, flag: str) -> tuple[str, Callable[[Path], None]]:
     levels = {} if baseline is None else {baseline.label: baseline.mean(metric)}
 
     def plot(path: Path) -> None:
-        plots.metric_by_flag(path, lines, flag, metric, levels, f"{metric} against {flag}")
+        plots.metric_by_flag(path, lines, flag, metric, levels, f"{metric} against {flag}", table.better == "lower")
 
     return caption, plot
 

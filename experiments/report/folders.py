@@ -16,8 +16,8 @@ POINTS = "points"
 def find(patterns: Sequence[str]) -> list[Path]:
     """The folders that the patterns name, each once, in the order of the patterns and then of their names.
 
-    A folder that is no run stands for the runs in it, one with `points/`, that of a sweep, for those there. What exists under the
-    very name is no pattern: a name may hold brackets.
+    A folder that is no run stands for the runs in it, one with `points/`, that of a sweep, for those there. What exists
+    under the very name is no pattern: a name may hold brackets.
 
     Raises: `UsageError` for a pattern that no folder fits.
     """

@@ -28,8 +28,8 @@ TESTS = (
     f"± is the standard deviation over n seeds. Differences have their {LEVEL:.0%} interval, each by itself. p is "
     "two-sided and corrected by Holm's method for all comparisons with the same row: paired by seed where seeds are "
     "shared, and then of those seeds alone, Welch's test otherwise. The best row was picked by these same figures, so "
-    "that its lead is overstated; few seeds find large differences only, and an interval that holds 0 does not say "
-    "that two rows are equal."
+    "that its lead is overstated. With fewer than five seeds p rests on the assumption that figures are normally "
+    "distributed, which so few cannot show; an interval that holds 0 does not say that two rows are equal."
 )
 
 
@@ -176,10 +176,11 @@ def _table(table: Table, names: Mapping[Path, str], parent: Path) -> str:
     numeric = [_numeric(row.values[at] for row in table.rows if row.runs) for at in range(len(table.by))]
     heads = [Head("runs"), *(Head(name, each) for name, each in zip(table.by, numeric, strict=True)), Head("n", True)]
     heads += [Head(f"{name}{ARROWS[table.better]}", True) for name in table.metrics[:1]]
+    heads.append(Head("curve", sortable=False))
     for against in table.against:
         other = "the best" if against.label == table.best else against.label
         heads += [Head(f"difference to {other}", True), Head("p")]
-    heads += [Head("curve", sortable=False), *(Head(name, True) for name in table.metrics[1:])]
+    heads += [Head(name, True) for name in table.metrics[1:]]
     heads += [Head("parameters", True), Head("training s", True)]
     body = []
     scale = _Scale.of([run.curve for run in table.runs if run.curve is not None])
@@ -190,9 +191,10 @@ def _table(table: Table, names: Mapping[Path, str], parent: Path) -> str:
             cells.append(Cell(escape(value), float(value) if is_number and value not in ("", UNSET) else None))
         cells.append(Cell(seeds := text.seeds(row, table.metric), float(seeds) if seeds else None))
         cells += [_metric(row, name) for name in table.metrics[:1]]
+        cells.append(Cell(_sparks(row, scale)))
         for against in table.against:
             cells += _comparison(row, against)
-        cells += [Cell(_sparks(row, scale)), *(_metric(row, name) for name in table.metrics[1:])]
+        cells += [_metric(row, name) for name in table.metrics[1:]]
         cells += [_fact(row, "num_params", ",.0f"), _fact(row, "train_seconds", ",.1f")]
         kind = "best" if row.label == table.best else "baseline" if row.is_baseline else "row"
         words = " ".join([row.label, *(text.place(run.folder, parent) for run in row.runs)]).lower()
@@ -248,9 +250,8 @@ def _fact(row: Row, key: str, form: str) -> Cell:
 
 
 class _Scale(NamedTuple):
-    """What all curves of a table are drawn in: the last step, and the ends of the losses, as logarithms if `log`."""
+    """What all curves of a table are drawn in: the ends of the losses, as logarithms if `log`."""
 
-    steps: float
     low: float
     high: float
     log: bool
@@ -260,15 +261,16 @@ class _Scale(NamedTuple):
         losses = [loss for curve in curves for loss in curve.losses] or [0.0]
         log = min(losses) > 0
         low, high = (math.log(end) if log else end for end in (min(losses), max(losses)))
-        return cls(max((curve.steps[-1] for curve in curves), default=1) or 1, low, high, log)
+        return cls(low, high, log)
 
     def points(self, curve: Curve) -> str:
-        """Of a polyline in a box of 100 x 30."""
+        """Of a polyline in a box of 100 x 30, from its first to its last step."""
         height = (self.high - self.low) or 1.0
+        first, steps = curve.steps[0], curve.steps[-1] - curve.steps[0]
         found = []
         for step, loss in zip(curve.steps, curve.losses, strict=True):
             y = (math.log(loss) if self.log else loss) - self.low
-            found.append(f"{100 * step / self.steps:.1f},{28 - 26 * y / height:.1f}")
+            found.append(f"{100 * (step - first) / steps:.1f},{28 - 26 * y / height:.1f}")
         return " ".join(found)
 
 
@@ -278,7 +280,7 @@ def _sparks(row: Row, scale: _Scale) -> str:
         for run in row.runs[:MOST_SPARKS]
         if run.curve is not None
     )
-    label = "learning curve, in the scale of all rows"
+    label = "learning curve, its losses in the scale of all rows"
     return f'<svg viewBox="0 0 100 30" role="img" aria-label="{label}">{lines}</svg>' if lines else ""
 
 

@@ -67,7 +67,8 @@ def terminal(table: Table) -> str:
         headers += [f"difference to {other} [{LEVEL:.0%}]", "p"]
     body = []
     for row in table.rows[:MOST_ROWS]:
-        name = row.label if row.is_baseline else ("best" if row.label == table.best else "")
+        names = [row.label] if row.is_baseline or not table.by else []
+        name = " ".join([*names, *(["(best)"] if row.label == table.best else [])])
         shown = figure(row, metric) if row.figures.get(metric) or row.undefined else state(row) if row.runs else ""
         line = [name, *(row.values or [""] * len(table.by)), seeds(row, metric), shown]
         for against in table.against:

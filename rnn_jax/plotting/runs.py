@@ -70,6 +70,7 @@ def metric_by_flag(
     metric: str,
     levels: Mapping[str, float] | None = None,
     title: str = "",
+    log: bool = False,
 ) -> None:
     """A metric against the values of a flag, a line for each name, with the deviation over seeds.
 
@@ -81,6 +82,7 @@ def metric_by_flag(
         flag, metric: names.
         levels: name to a value of the metric, dotted lines to compare with.
         title: of the plot.
+        log: whether the metric's axis is logarithmic too, where it reaches over a decade.
     """
     values = sorted({point.value for points in lines.values() for point in points}, key=natural_order)
     numbers = _numbers(values)
@@ -114,6 +116,8 @@ def metric_by_flag(
             if len(values) <= 8:  # else the ticks of the axis say enough
                 axes.set_xticks(numbers, [_plain(value) for value in values])
                 axes.minorticks_off()
+        if log and _wide([point.mean for points in lines.values() for point in points]):
+            axes.set_yscale("log")
         axes.set(xlabel=_plain(flag), ylabel=f"{_plain(metric)}, test split")
         axes.set_title(_plain(title))
         if len(lines) > 1 or levels:
@@ -148,6 +152,8 @@ def learning_curves(path: Path, curves: Sequence[Curve], ylabel: str, most_names
                 )
         if _wide(losses):
             axes.set_yscale("log")
+        if _wide([curve.steps[-1] for curve in curves]):  # else a short run is not seen beside a long one
+            axes.set_xscale("log")
         axes.set(xlabel="step", ylabel=ylabel)
         left_out = len(groups) - most_names
         axes.set_title("Learning curves" + (f"; {left_out} more rows in grey" if left_out > 0 else ""))

@@ -38,6 +38,22 @@ def test_others_are_categories(tmp_path, figures):
     assert {text.get_text() for text in axes.get_legend().get_texts()} == {"a", "b", "persistence"}
 
 
+@pytest.mark.parametrize(
+    ("log", "means", "scale"), [(True, (1, 20), "log"), (True, (1, 2), "linear"), (False, (1, 20), "linear")]
+)
+def test_a_metric_over_decades(tmp_path, figures, log, means, scale):
+    lines = {"a": [Point(str(at), mean, 3.0) for at, mean in enumerate(means)]}
+    metric_by_flag(tmp_path / "a.png", lines, "lag", "mse", log=log)
+    assert figures[0].axes[0].get_yscale() == scale
+
+
+def test_a_long_run_beside_a_short_one(tmp_path, figures):
+    for last, scale in ((30, "linear"), (3000, "log")):
+        curves = [Curve("a", [1, 20], [3.0, 1.0], True), Curve("b", [1, last], [2.0, 1.0], True)]
+        learning_curves(tmp_path / "a.png", curves, "loss")
+        assert figures[-1].axes[0].get_xscale() == scale
+
+
 def test_a_line_of_error_bars(tmp_path, figures):
     metric_by_flag(tmp_path / "a.png", {"a": [Point("1", 1.0, 0.25), Point("2", 2.0, math.nan)]}, "lag", "mse")
     bars = figures[0].axes[0].collections[0].get_segments()

@@ -21,7 +21,7 @@ def test_what_is_printed(report):
     folder, out = report
     assert out.startswith("\nforecast · synthetic · clean\n")
     best, *others = [line for line in out.splitlines() if line.startswith("| ")][1:]
-    assert re.match(r"\| best +\| gru +\| 16 +\| 3 +\| 0.1033 ± 0.015 +\| +\| +\| -0.797 \[", best)
+    assert re.match(r"\| \(best\) +\| gru +\| 16 +\| 3 +\| 0.1033 ± 0.015 +\| +\| +\| -0.797 \[", best)
     assert "| 0.010" not in best
     assert len(others) == 8, "five more rows with figures, two baselines, and a run that is not finished"
     assert re.search(r"\| persistence .*\| +\| 0.9000 .*\|", out)

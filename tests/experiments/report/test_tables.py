@@ -107,6 +107,12 @@ def test_baselines(make):
     assert table.best == "cell=lstm", "a baseline is not the best run"
 
 
+def test_what_no_run_is_to_beat(make):
+    [table] = make({"mse": [0.5], "baselines": {"known_limit": [0.1], "ensemble of 3": [0.4], "naive": [0.6]}})
+    assert [row.label for row in table.rows] == ["known_limit", "ensemble of 3", "lstm", "naive"]
+    assert table.best_baseline.label == "naive"
+
+
 def test_against_a_row_that_is_named(make):
     runs = [{"mse": [0.3, 0.1], "baselines": {"naive": [0.9]}}, {"mse": [0.6, 0.5], "cell": "gru", "hidden_size": 4}]
     for name in ("naive", "cell=gru,hidden_size=4", "cell=gru, hidden_size=4"):
