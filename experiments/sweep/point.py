@@ -146,9 +146,13 @@ class Job:
 
 
 def _wait(process: "subprocess.Popen[bytes]") -> None:
-    """Waits without taking the exit status, and without the lock of `Popen.wait`: a signal handler may wait, too."""
+    """Waits without taking the exit status, and without the lock of `Popen.wait`: a signal handler may wait, too.
+
+    Not in one long call: Ray asks a task to stop in a way that ends none.
+    """
     with contextlib.suppress(ChildProcessError):  # its status has been taken
-        os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+        while os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT | os.WNOHANG) is None:
+            time.sleep(0.05)
 
 
 def _take(lock: IO[str]) -> bool:

@@ -125,7 +125,8 @@ class Sweep:
             self.points.append(Point(space.point_name(values, number), values))
             taken.append(self.points[-1])
         for point in taken:
-            point.state, point.status, point.message, point.starts = RUNNING, None, "", point.starts + 1
+            point.state, point.status, point.message, point.job = RUNNING, None, "", ""
+            point.starts += 1
             self.log(point, "outcome").unlink(missing_ok=True)
         self.save()
         return taken
