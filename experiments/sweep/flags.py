@@ -18,7 +18,7 @@ ENGINES = {"local": ("submitit", "experiments"), "slurm": ("submitit", "experime
 OPTUNA = ("optuna", "search")
 SEARCHES = ("grid", "random", "optuna")
 OF_A_CLUSTER = ("partition", "slurm_options")
-MOST_POINTS = 10_000
+MOST_POINTS = 2_000
 
 
 @dataclass(frozen=True)

@@ -166,6 +166,7 @@ class Sweep:
             errors=str(self.log(point, "err")),
             outcome=str(self.log(point, "outcome")),
             lock=str(self.log(point, "lock")),
+            in_use=str(self.run_folder(point) / "lock"),
         )
 
     def validation(self, point: Point) -> dict[str, Any] | None:

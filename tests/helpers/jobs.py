@@ -26,7 +26,8 @@ pathlib.Path("results.json").write_text("{}")
 def job_of(folder: Path, code: str) -> Job:
     """A job that runs some Python, in `folder`."""
     names = {name: str(folder / f"point.{name}") for name in ("log", "errors", "outcome", "lock")}
-    return Job(command=[sys.executable, "-c", code, str(folder)], results=str(folder / "results.json"), **names)
+    command = [sys.executable, "-c", code, str(folder)]
+    return Job(command, results=str(folder / "results.json"), in_use=str(folder / "lock"), **names)
 
 
 def until(condition: Callable[[], object], seconds: float = 60) -> None:

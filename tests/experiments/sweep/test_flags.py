@@ -104,9 +104,9 @@ def test_refused(tmp_path, monkeypatch, given, message):
 
 
 def test_too_many_points(tmp_path):
-    values = ",".join(map(str, range(1, 102)))
+    values = ",".join(map(str, range(1, 46)))
     message = refused(EXPERIMENT.main, tmp_path, "forecast", f"--grid=lag={values};ahead={values}")
-    assert message == "--grid: has 10,201 points, 10,000 is the most; take --search=random"
+    assert message == "--grid: has 2,025 points, 2,000 is the most; take --search=random"
 
 
 def test_no_cluster_here(tmp_path, monkeypatch):

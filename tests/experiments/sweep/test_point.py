@@ -1,5 +1,6 @@
 """A job for a point: what it runs, when it waits, and how it hands a request to stop on."""
 
+import fcntl
 import json
 import os
 import signal
@@ -98,6 +99,17 @@ def test_the_signal_of_the_cluster_leaves_the_command_alone(tmp_path):
     until(lambda: count(tmp_path, "begun") == 1)
     os.kill(holder(tmp_path), signal.SIGUSR2)
     (tmp_path / "finish").touch()
+    assert job.wait() == 0
+    assert outcome(tmp_path)["status"] == 0
+
+
+def test_a_folder_in_which_another_command_is_at_work(tmp_path):
+    with (tmp_path / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        job = started(tmp_path, "print()")
+        time.sleep(0.5)
+        assert job.poll() is None
+        assert not (tmp_path / "point.log").exists()
     assert job.wait() == 0
     assert outcome(tmp_path)["status"] == 0
 
