@@ -5,6 +5,7 @@ and what a run rounds to depends on their number, so every point gets the same.
 """
 
 import contextlib
+import io
 import json
 import os
 import shutil
@@ -15,6 +16,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
 
+from experiments.common.flags import UsageError
 from experiments.sweep.flags import Config
 from experiments.sweep.point import Job, last_line
 
@@ -184,7 +186,8 @@ class Local:
 
     def close(self) -> None:
         """See `Engine.close`."""
-        shutil.rmtree(self.folder, ignore_errors=True)
+        for left in self.folder.parent.glob("local-*"):  # and by sweeps that were killed
+            shutil.rmtree(left, ignore_errors=True)
 
 
 def share(slot: int, slots: int, cores: int | None) -> tuple[int, ...]:
@@ -248,8 +251,11 @@ class Slurm:
     def submit(self, jobs: Sequence[Job]) -> Sequence[Handle]:
         """See `Engine.submit`."""
         jobs = [replace(job, hands_on=False) for job in jobs]
-        with shielded():
-            submitted = self.executor.submit_array(jobs)
+        try:
+            with shielded(), contextlib.redirect_stderr(io.StringIO()):  # submitit prints what it raises
+                submitted = self.executor.submit_array(jobs)
+        except RuntimeError as error:
+            raise UsageError(f"--engine=slurm: sbatch refused the jobs: {error}") from error
         return [self._handle(each, job) for each, job in zip(submitted, jobs, strict=True)]
 
     def _handle(self, submitted: Any, job: Job) -> Handle:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import shlex
+import shutil
 import typing
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,9 +15,10 @@ from rnn_jax.extras import need
 
 ENGINES = {"local": ("submitit", "experiments"), "slurm": ("submitit", "experiments"), "ray": ("ray", "ray")}
 """Where points can run: the package that takes them there, and the extra that has it."""
+OPTUNA = ("optuna", "search")
 SEARCHES = ("grid", "random", "optuna")
 OF_A_CLUSTER = ("partition", "slurm_options")
-MOST_POINTS = 10_000
+MOST_POINTS = 2_000
 
 
 @dataclass(frozen=True)
@@ -64,6 +66,8 @@ class Config(RunConfig):
         if self.experiment not in names:
             asked = f"{self.experiment!r} is no experiment" if self.experiment else "no experiment is named"
             raise UsageError(f"sweep EXPERIMENT: {asked}: take one of {', '.join(names)}")
+        if self.engine == "slurm" and shutil.which("srun") is None:
+            raise UsageError("--engine=slurm: there is no srun here; start the sweep on a machine of the cluster")
         if self.engine != "slurm":
             for name in sorted(given.intersection(OF_A_CLUSTER)):
                 raise UsageError(f"--{name} goes with --engine=slurm, not with {self.engine}")
@@ -77,7 +81,7 @@ class Config(RunConfig):
         if self.search == "grid":
             for name in sorted(given.intersection(("trials", "search_seed"))):
                 raise UsageError(f"--{name} goes with --search=random and optuna: a grid has as many points as it has")
-        for package, extra in (ENGINES[self.engine], *([("optuna", "search")] if self.search == "optuna" else [])):
+        for package, extra in (ENGINES[self.engine], *([OPTUNA] if self.search == "optuna" else [])):
             try:
                 need("sweep", package, extra=extra)
             except ModuleNotFoundError as error:
@@ -131,19 +135,18 @@ def gather(arguments: Sequence[str]) -> list[str]:
     known |= {f"no{name}" for name in known & types.keys() if kind_of(types[name])[0] is bool}
     own: list[str] = []
     points: list[str] = []
-    rest = list(arguments)
-    if rest and not rest[0].startswith("-"):
-        own.append(f"--experiment={rest.pop(0)}")
-    target = own
-    for place, word in enumerate(rest):
-        if word == "--":
-            points += rest[place + 1 :]
-            break
+    named, target = False, own
+    for place, word in enumerate(arguments):
         name, _, value = word.lstrip("-").partition("=")
+        if word == "--":
+            points += map(shlex.quote, arguments[place + 1 :])
+            break
         if word.startswith("-"):
             target = own if name in known else points
-        if word.startswith("-") and name == "flags":
-            points[:0] = [value]  # already as one writes them
+        elif not named and (place == 0 or "=" in arguments[place - 1]):  # else it is the value of the flag before it
+            named, word, target = True, f"--experiment={word}", own
+        if word.startswith("--flags="):
+            points.insert(0, value)  # already as one writes them
         else:
             target.append(word if target is own else shlex.quote(word))
     return [*own, *([f"--flags={' '.join(points)}"] if points else [])]

@@ -41,6 +41,7 @@ class Job:
         errors: the same of its stderr.
         outcome: the file for `{"status", "message"}`, written last: the exit status, and the last line of stderr.
         lock: the file to lock.
+        in_use: the file that whoever works in the folder of the run has locked, a command outside of the sweep too.
         cores: the cores that the command may use; none: those of this process.
         environment: variables to set, or, with None, to take away.
         hands_on: whether the command has to be told of a SIGTERM; not where a cluster sends it to all processes.
@@ -52,6 +53,7 @@ class Job:
     errors: str
     outcome: str
     lock: str
+    in_use: str
     cores: tuple[int, ...] = ()
     environment: tuple[tuple[str, str | None], ...] = ()
     hands_on: bool = True
@@ -92,6 +94,8 @@ class Job:
                 if self._stopping:
                     _terminate_holder(lock)
                     return STOPPED, "stopped while another job had this point"
+                time.sleep(0.2)
+            while _locked_by_another(self.in_use) and not self._stopping:
                 time.sleep(0.2)
             if Path(self.results).exists():
                 return 0, ""
@@ -146,9 +150,13 @@ class Job:
 
 
 def _wait(process: "subprocess.Popen[bytes]") -> None:
-    """Waits without taking the exit status, and without the lock of `Popen.wait`: a signal handler may wait, too."""
+    """Waits without taking the exit status, and without the lock of `Popen.wait`: a signal handler may wait, too.
+
+    Not in one long call: Ray asks a task to stop in a way that ends none.
+    """
     with contextlib.suppress(ChildProcessError):  # its status has been taken
-        os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+        while os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT | os.WNOHANG) is None:
+            time.sleep(0.05)
 
 
 def _take(lock: IO[str]) -> bool:
@@ -157,6 +165,17 @@ def _take(lock: IO[str]) -> bool:
     except BlockingIOError:
         return False
     return True
+
+
+def _locked_by_another(file: str) -> bool:
+    try:
+        with open(file, "rb") as opened:
+            fcntl.flock(opened, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:  # there is no such file, as nobody has begun
+        return False
+    return False
 
 
 def _terminate_holder(lock: IO[str]) -> None:

@@ -113,7 +113,6 @@ def drive(
     engine: Engine,
     progress: Progress,
     stopping: Callable[[], bool],
-    poll_seconds: float = POLL_SECONDS,
 ) -> list[str]:
     """Submits and waits until no point is left, or until it is to stop.
 
@@ -122,7 +121,6 @@ def drive(
         engine: where.
         progress: is told.
         stopping: whether to stop: points that run are asked to save and end, those in a queue stay there.
-        poll_seconds: between two looks.
 
     Returns: the jobs that are left in a queue.
     """
@@ -147,7 +145,7 @@ def drive(
                 asked = time.monotonic()
                 _stop(live)
             progress.show()
-            time.sleep(poll_seconds)
+            time.sleep(POLL_SECONDS)
     except BaseException:  # a disk that is full, a second Ctrl-C
         if not engine.outlives:
             _stop(live)

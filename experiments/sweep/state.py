@@ -125,7 +125,8 @@ class Sweep:
             self.points.append(Point(space.point_name(values, number), values))
             taken.append(self.points[-1])
         for point in taken:
-            point.state, point.status, point.message, point.starts = RUNNING, None, "", point.starts + 1
+            point.state, point.status, point.message, point.job = RUNNING, None, "", ""
+            point.starts += 1
             self.log(point, "outcome").unlink(missing_ok=True)
         self.save()
         return taken
@@ -165,6 +166,7 @@ class Sweep:
             errors=str(self.log(point, "err")),
             outcome=str(self.log(point, "outcome")),
             lock=str(self.log(point, "lock")),
+            in_use=str(self.run_folder(point) / "lock"),
         )
 
     def validation(self, point: Point) -> dict[str, Any] | None:
