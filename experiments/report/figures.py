@@ -9,7 +9,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from experiments.report.tables import Row, Table
+from experiments.report.rows import Row
+from experiments.report.tables import Table
 from rnn_jax.plotting import runs as plots
 from rnn_jax.plotting.style import COLOURS
 

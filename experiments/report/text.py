@@ -10,8 +10,9 @@ import numpy as np
 from tabulate import tabulate
 
 from experiments.report.reading import Run, Unread
+from experiments.report.rows import Row
 from experiments.report.significance import LEVEL, Comparison
-from experiments.report.tables import Row, Table
+from experiments.report.tables import Table
 
 MOST_ROWS = 40
 """Of a table in the terminal."""

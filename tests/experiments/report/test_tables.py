@@ -87,6 +87,14 @@ def test_a_run_that_is_not_finished_stands_with_those_that_it_is_like(make):
     assert foreign.title == "unknown"
 
 
+def test_a_run_that_is_not_finished_on_other_data_is_another_table(make):
+    tables = make({"mse": [0.3], "dataset": "szeged"}, {"dataset": "szeged"}, {"dataset": "etth1"})
+    assert [(table.title, len(table.runs)) for table in tables] == [
+        ("forecast · synthetic · clean", 2),
+        ("forecast", 1),
+    ]
+
+
 def test_baselines(make):
     """What is the same in all runs and for all seeds is a fixed value; what a seed changes pairs by seed."""
     both = {"persistence": [0.9], "bag": [0.4, 0.5], "constant": [0.7, 0.7]}
