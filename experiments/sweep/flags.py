@@ -17,6 +17,8 @@ ENGINES = {"local": ("submitit", "experiments"), "slurm": ("submitit", "experime
 """Where points can run: the package that takes them there, and the extra that has it."""
 OPTUNA = ("optuna", "search")
 SEARCHES = ("grid", "random", "optuna")
+SWEEPABLE = tuple(name for name in EXPERIMENTS if name not in ("sweep", "report"))
+"""Experiments that begin runs."""
 OF_A_CLUSTER = ("partition", "slurm_options")
 MOST_POINTS = 2_000
 
@@ -62,10 +64,9 @@ class Config(RunConfig):
 
     def check(self, given: frozenset[str]) -> None:
         """See `RunConfig.check`."""
-        names = [name for name in EXPERIMENTS if name != "sweep"]
-        if self.experiment not in names:
+        if self.experiment not in SWEEPABLE:
             asked = f"{self.experiment!r} is no experiment" if self.experiment else "no experiment is named"
-            raise UsageError(f"sweep EXPERIMENT: {asked}: take one of {', '.join(names)}")
+            raise UsageError(f"sweep EXPERIMENT: {asked}: take one of {', '.join(SWEEPABLE)}")
         if self.engine == "slurm" and shutil.which("srun") is None:
             raise UsageError("--engine=slurm: there is no srun here; start the sweep on a machine of the cluster")
         if self.engine != "slurm":

@@ -89,14 +89,15 @@ def run(name: str, config: Config, workdir: Path) -> int:
         try:
             with InterruptRequest() as interrupt:
                 left = drive(sweep, engine, progress, lambda: interrupt.signal_number is not None)
+                signal_number, interrupt.signal_number = interrupt.signal_number, None  # heard
         finally:
             progress.close()
             engine.close()
-        if interrupt.signal_number is not None:
+        if signal_number is not None:
             queue = f"; in the queue, where scancel ends them: {' '.join(left)}" if left else ""
             done = f"stopped with {sweep.count(DONE)} of {sweep.total} points done{queue}"
             print(f"{done}; the same command goes on from there", file=sys.stderr)
-            return 128 + interrupt.signal_number
+            return 128 + signal_number
     report.write(sweep)
     report.show(sweep)
     failed = [point for point in sweep.points if point.state == FAILED]

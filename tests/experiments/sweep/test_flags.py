@@ -6,7 +6,7 @@ import shutil
 import pytest
 from helpers.running import refused
 
-from experiments import EXPERIMENTS, launchable
+from experiments import launchable
 from experiments.common.command import RunConfig
 from experiments.common.flags import parse
 from experiments.sweep import flags
@@ -16,7 +16,7 @@ from experiments.sweep.flags import Config, gather
 GRID = "--grid=cell=rnn,lstm;hidden_size=4,8"
 
 
-@pytest.mark.parametrize("name", [name for name in EXPERIMENTS if name != "sweep"])
+@pytest.mark.parametrize("name", flags.SWEEPABLE)
 def test_no_flag_means_two_things(name):
     """What a sweep calls its own no experiment has, but for what all have."""
     own = {field.name for field in dataclasses.fields(Config)} - {field.name for field in dataclasses.fields(RunConfig)}
