@@ -168,7 +168,7 @@ class Local:
         self.cores, self.gpus = config.cpus, config.gpus
         self.folder = folder / f"local-{os.getpid()}-{time.time_ns()}"
         self.executor = submitit.LocalExecutor(self.folder, max_num_timeout=REQUEUES)
-        self.executor.update_parameters(timeout_min=config.minutes or NO_LIMIT)
+        self.executor.update_parameters(timeout_min=NO_LIMIT)
 
     def submit(self, jobs: Sequence[Job]) -> Sequence[Handle]:
         """See `Engine.submit`; at most as many as have room."""
@@ -238,7 +238,7 @@ class Slurm:
         self.executor = submitit.SlurmExecutor(folder, max_num_timeout=REQUEUES)
         asked: dict[str, Any] = {
             "job_name": f"sweep-{config.experiment}",
-            "time": config.minutes or 60,
+            "time": config.minutes,
             "cpus_per_task": config.cpus or 1,
             "array_parallelism": self.capacity,
             "partition": config.partition or None,

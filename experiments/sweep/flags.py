@@ -19,7 +19,7 @@ OPTUNA = ("optuna", "search")
 SEARCHES = ("grid", "random", "optuna")
 SWEEPABLE = tuple(name for name in EXPERIMENTS if name not in ("sweep", "report"))
 """Experiments that begin runs."""
-OF_A_CLUSTER = ("partition", "slurm_options")
+OF_SLURM = ("minutes", "partition", "slurm_options")
 MOST_POINTS = 2_000
 
 
@@ -55,10 +55,9 @@ class Config(RunConfig):
     )  # fmt: skip
     gpus: int | None = flag(None, "GPUs of a point; here each job has its own", minimum=0, maximum=64, local=True)
     memory_gib: int | None = flag(None, "memory of a point on a cluster", minimum=1, maximum=100_000, local=True)
-    minutes: int | None = flag(
-        None, "a point that takes longer saves and waits its turn again; without it an hour on SLURM", minimum=1,
-        maximum=1_000_000, local=True,
-    )  # fmt: skip
+    minutes: int = flag(
+        60, "a job of SLURM that takes longer saves and is queued again", minimum=1, maximum=1_000_000, local=True
+    )
     partition: str = flag("", "of SLURM", local=True)
     slurm_options: tuple[str, ...] = flag((), "more of sbatch: account=mine,constraint=a100", local=True)
 
@@ -70,10 +69,8 @@ class Config(RunConfig):
         if self.engine == "slurm" and shutil.which("srun") is None:
             raise UsageError("--engine=slurm: there is no srun here; start the sweep on a machine of the cluster")
         if self.engine != "slurm":
-            for name in sorted(given.intersection(OF_A_CLUSTER)):
+            for name in sorted(given.intersection(OF_SLURM)):
                 raise UsageError(f"--{name} goes with --engine=slurm, not with {self.engine}")
-        if self.engine == "ray" and self.minutes is not None:
-            raise UsageError(f"--minutes={self.minutes} goes with --engine=local and slurm: Ray has no such limit")
         if self.engine == "local" and self.memory_gib is not None:
             raise UsageError(f"--memory_gib={self.memory_gib} goes with --engine=slurm and ray")
         for option in self.slurm_options:

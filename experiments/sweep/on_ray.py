@@ -5,6 +5,7 @@ import os
 from collections.abc import Sequence
 from typing import Any
 
+from experiments.common.flags import UsageError
 from experiments.sweep.engines import Handle, read_outcome, shielded
 from experiments.sweep.flags import Config
 from experiments.sweep.point import Job
@@ -53,13 +54,20 @@ class Ray:
     outlives = False
 
     def __init__(self, config: Config) -> None:
-        """Connects to Ray, or starts it on this machine."""
+        """Connects to Ray, or starts it on this machine.
+
+        Raises: `UsageError` where it does not answer.
+        """
         import ray
 
-        with shielded():  # the processes that run tasks find the project too, here and on other nodes
-            names = ("PYTHONPATH", "PYTHONSAFEPATH")
-            environment = {"env_vars": {name: os.environ[name] for name in names}}
-            ray.init(runtime_env=environment, log_to_driver=False, logging_level=logging.ERROR, include_dashboard=None)
+        try:
+            with shielded():  # the processes that run tasks find the project too, here and on other nodes
+                names = ("PYTHONPATH", "PYTHONSAFEPATH")
+                environment = {"env_vars": {name: os.environ[name] for name in names}}
+                ray.init(runtime_env=environment, log_to_driver=False, logging_level=logging.ERROR)
+        except (ConnectionError, RuntimeError, ValueError) as error:
+            address = os.environ.get("RAY_ADDRESS", "this machine")
+            raise UsageError(f"--engine=ray: no Ray at {address} (RAY_ADDRESS): {error}") from error
         asked: dict[str, Any] = {"num_cpus": config.cpus or 1, "num_gpus": config.gpus or 0, "max_retries": RETRIES}
         if config.memory_gib is not None:
             asked["memory"] = config.memory_gib * 2**30

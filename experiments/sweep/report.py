@@ -68,6 +68,8 @@ def write(sweep: Sweep) -> None:
 def show(sweep: Sweep) -> None:
     """Prints the table."""
     metric, rows = ordered(sweep)
+    if not rows:
+        return
     names = list(dict.fromkeys([metric, *(name for _, found in rows for name in found)]))[:MOST_MEASURES]
     swept = list(sweep.points[0].values)
     body = [
@@ -75,9 +77,8 @@ def show(sweep: Sweep) -> None:
         for point, found in rows
     ]
     print(tabulate(body, headers=[*swept, *names], tablefmt="pipe", disable_numparse=True))
-    if rows:
-        chosen = "" if metric == VALIDATION else ", not by a validation loss"
-        print(f"best by {metric}{chosen}: {sweep.run_folder(rows[0][0])}")
+    chosen = "" if metric == VALIDATION else ", not by a validation loss"
+    print(f"best by {metric}{chosen}: {sweep.run_folder(rows[0][0])}")
     print(
         f"runs: {sweep.folder / 'points'}; for a page of them: python launch.py report --runs='{sweep.folder}/points/*'"
     )

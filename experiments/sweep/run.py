@@ -24,17 +24,22 @@ class Progress:
 
     def __init__(self, sweep: Sweep) -> None:
         self.sweep = sweep
-        self.begun, self.here = time.monotonic(), 0
+        self.begun = self.shown = time.monotonic()
+        self.here = 0
         self.bar = None
         if sys.stderr.isatty():
             done = sweep.count(DONE)
-            self.bar = tqdm(total=sweep.total, initial=done, unit="point", dynamic_ncols=True, file=sys.stderr)
+            self.bar = tqdm(total=sweep.total, initial=done, unit="point", dynamic_ncols=True)
         self.show()
 
     def show(self) -> None:
         """Brings the line up to date."""
         if self.bar is not None:
-            self.bar.set_postfix_str(f"{self.sweep.count(RUNNING)} running, {self.sweep.count(FAILED)} failed")
+            counts = f"{self.sweep.count(RUNNING)} running, {self.sweep.count(FAILED)} failed"
+            now = time.monotonic()
+            if counts != self.bar.postfix or now - self.shown > 1:
+                self.bar.set_postfix_str(counts)
+                self.shown = now
 
     def ended(self, point: Point) -> None:
         """Counts a point that has ended, and says how if it failed."""
@@ -55,6 +60,7 @@ class Progress:
 
     def close(self) -> None:
         """Leaves the line as it is."""
+        self.show()
         if self.bar is not None:
             self.bar.close()
 

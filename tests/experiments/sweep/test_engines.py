@@ -261,6 +261,13 @@ def test_ray(tmp_path):
     assert json.loads(ran.stdout.splitlines()[-1]) == [[0, ""], [1, "no"], [143, ""], 1]
 
 
+def test_ray_does_not_answer(tmp_path, monkeypatch):
+    pytest.importorskip("ray")
+    monkeypatch.setenv("RAY_ADDRESS", "nowhere")
+    message = run(EXPERIMENT.main, "forecast", "--grid=lag=3,4", "--engine=ray", f"--workdir={tmp_path}").one_error()
+    assert message == "--engine=ray: no Ray at nowhere (RAY_ADDRESS): Invalid address format: nowhere"
+
+
 def test_no_point_is_run_where_sbatch_refuses(tmp_path, monkeypatch):
     """One line, and the same command goes on where it works."""
     monkeypatch.setattr("shutil.which", lambda name, *rest, **more: f"/{name}")

@@ -94,6 +94,7 @@ def test_help_wherever_it_stands(capsys):
             "--trials goes with --search=random and optuna: a grid has as many points as",
         ),
         (["forecast", GRID, "--partition=long"], "--partition goes with --engine=slurm, not with local"),
+        (["forecast", GRID, "--minutes=3", "--engine=ray"], "--minutes goes with --engine=slurm, not with ray"),
         (["forecast", GRID, "--memory_gib=3"], "--memory_gib=3 goes with --engine=slurm and ray"),
         (["forecast", GRID, "--engine=slurm", "--slurm_options=account"], "--slurm_options=account: write name=value"),
     ],

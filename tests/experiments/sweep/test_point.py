@@ -74,6 +74,7 @@ def test_a_request_to_stop_is_handed_on_once(tmp_path, number):
     job = started(tmp_path, SAVES)
     until(lambda: count(tmp_path, "begun") == 1)
     job.send_signal(number)
+    until(lambda: count(tmp_path, "saved"))
     job.send_signal(number)
     assert job.wait() == 0
     assert count(tmp_path, "saved") == 1

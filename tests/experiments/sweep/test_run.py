@@ -2,6 +2,8 @@
 
 import json
 import signal
+import sys
+from pathlib import Path
 
 import pytest
 from helpers.running import as_in_a_new_process, run
@@ -11,7 +13,7 @@ from experiments.common.flags import UsageError, parse
 from experiments.sweep import engines
 from experiments.sweep.__main__ import EXPERIMENT
 from experiments.sweep.flags import Config
-from experiments.sweep.run import duration
+from experiments.sweep.run import Progress, duration
 from experiments.sweep.state import DONE, FAILED, RUNNING, WAITING, Sweep
 
 pytest.importorskip("submitit")
@@ -78,8 +80,6 @@ class MadeUp:
 
 
 def folder_of(job):
-    from pathlib import Path
-
     return Path(job.results).parent
 
 
@@ -383,3 +383,25 @@ def test_durations(seconds, text):
 def test_a_value_that_is_refused_leaves_no_folder(tmp_path):
     with pytest.raises(UsageError, match="hidden_size=0"):
         Sweep(parse(Config, ["--experiment=forecast", "--grid=hidden_size=0"]), tmp_path / "s")
+
+
+def test_the_line_in_a_terminal(tmp_path, monkeypatch, capsys):
+    """It says what is done, runs and has failed, from where the sweep stands."""
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    sweep = Sweep(parse(Config, ["--experiment=forecast", GRID]), tmp_path / "s")
+    first, second, third = sweep.points[:3]
+    first.state = DONE
+    progress = Progress(sweep)
+    second.state, third.state = FAILED, RUNNING
+    progress.ended(second)
+    progress.show()
+    third.state = DONE
+    progress.ended(third)
+    progress.close()
+    out, err = capsys.readouterr()
+    assert out == "failed: cell=rnn-lag=4 (status None: it said nothing on stderr)\n"
+    lines = err.split("\r")
+    assert " 1/6 " in lines[1]
+    assert any(" 1/6 " in line and ", 1 running, 1 failed]" in line for line in lines)
+    assert " 2/6 " in lines[-1]
+    assert ", 0 running, 1 failed]" in lines[-1]
