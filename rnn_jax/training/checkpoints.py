@@ -4,10 +4,14 @@ A state comes back as it was saved, to the bit. What follows from it is the same
 is: `rnn_jax.training.loop.train` says what that takes.
 """
 
+import errno
 import json
 import logging
+import os
 import shutil
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Generic, NamedTuple, TypeVar
 
@@ -22,7 +26,9 @@ from rnn_jax.training.errors import TrainingError
 State = TypeVar("State")
 """A pytree of arrays."""
 
-logging.getLogger("absl").setLevel(logging.ERROR)  # Orbax reports every save; what matters we say ourselves
+# Orbax reports every save, and every thread and future that fails in one; what matters we say ourselves.
+for name in ("absl", "asyncio"):
+    logging.getLogger(name).setLevel(logging.CRITICAL)
 
 
 class Restored(NamedTuple, Generic[State]):
@@ -45,9 +51,14 @@ def save_params(folder: Path, params: Any) -> None:
     Args:
         folder: of the parameters alone; made if it is missing.
         params: a pytree of arrays.
+
+    Raises: `TrainingError` when the disk does not take them.
     """
-    with ocp.StandardCheckpointer() as writer:
-        writer.save(folder.resolve(), jax.tree.map(np.asarray, params), force=True)
+    try:
+        with _others_silent(), ocp.StandardCheckpointer() as writer:
+            writer.save(folder.resolve(), jax.tree.map(np.asarray, params), force=True)
+    except (OSError, ValueError) as error:  # ValueError: what TensorStore makes of an error of the system
+        raise TrainingError(f"cannot save parameters in {folder}: {_reason(error)}") from error
 
 
 def load_params(folder: Path, like: State) -> State:
@@ -84,6 +95,29 @@ def _by_name(tree: Any) -> dict[str, tuple[int, ...]]:
 
 def _fingerprint(state: Any) -> str:
     return fingerprint(*(np.asarray(leaf) for leaf in jax.tree.leaves(state)))
+
+
+def _reason(error: Exception) -> str:
+    """What the system said, which TensorStore has somewhere in a long line."""
+    known = (os.strerror(number) for number in errno.errorcode)
+    return next((words for words in known if words in str(error)), str(error).splitlines()[0][:200])
+
+
+@contextmanager
+def _others_silent() -> Iterator[None]:
+    """While this thread saves. A save that fails leaves TensorStore's threads with a closed loop to report to.
+
+    They print that as tracebacks, the last of them after the save has ended, so that after one that failed it stays so.
+    """
+    before = sys.unraisablehook
+
+    def but_for_those(report: Any) -> None:
+        if str(report.exc_value) != "Event loop is closed":
+            before(report)
+
+    sys.unraisablehook = but_for_those
+    yield
+    sys.unraisablehook = before
 
 
 class Checkpoints:
@@ -137,10 +171,13 @@ class Checkpoints:
             about=ocp.args.JsonSave({"digest": _fingerprint(state), "clocks": clocks}),
         )
         try:
-            self.manager.save(step, args=items, metrics={"loss": loss})
-            self.manager.wait_until_finished()
-        except OSError as error:
-            raise TrainingError(f"cannot save step {step} in {self.folder}: {error}") from error
+            with _others_silent():
+                self.manager.save(step, args=items, metrics={"loss": loss})
+                self.manager.wait_until_finished()
+        except (OSError, ValueError) as error:  # as in `save_params`
+            for half in self.folder.glob(f"{step}.*"):  # its room may be what the rest of the system lacks
+                shutil.rmtree(half, ignore_errors=True)
+            raise TrainingError(f"cannot save step {step} in {self.folder}: {_reason(error)}") from error
 
     def restore_latest(self, like: State) -> Restored[State] | None:
         """The newest checkpoint that is whole; None where there is none.

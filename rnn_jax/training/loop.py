@@ -189,8 +189,8 @@ def train(
                     raise Interrupted(interrupt.signal_number, step)
     finally:
         bar.close()
-        log.close()
         checkpoints.close()
+        log.close()
     return Trained(jax.device_get(states), step, compiler.seconds, clocks["train_seconds"])
 
 
