@@ -46,7 +46,7 @@ AROUND = {
     "plotting": {"extras"},
     "ngrams": set(),
     "data": {"extras", "files"},
-    "training": BASE | {"extras", "files", "data"},
+    "training": BASE | {"extras", "files", "machine", "data"},
     "models": set(CORE),
     "convert": BASE | {"cells", "compose"},
 }

@@ -19,7 +19,7 @@ from experiments.common.flags import UsageError, When, flag, flagfile_lines, hel
 from experiments.process import OutputLost, Process, farewell
 from rnn_jax.data.errors import DataError
 from rnn_jax.files import write_whole
-from rnn_jax.training.errors import Interrupted, TrainingError
+from rnn_jax.training.errors import Interrupted, OutOfMemory, TrainingError
 
 
 @dataclass(frozen=True)
@@ -105,6 +105,8 @@ class Experiment:
             if Process.output is not None:
                 Process.output.check()
             return status
+        except OutOfMemory as error:
+            return _failed(f"{error}; lower {_what_takes_memory(self.config)}")
         except (UsageError, DataError, TrainingError) as error:
             return _failed(as_flags(str(error), self.config))
         except OutputLost as lost:

@@ -22,6 +22,9 @@ DTYPES = {"float32": jnp.float32, "bfloat16": jnp.bfloat16, "float64": jnp.float
 MANY = 1_000_000
 """More of anything is a mistyped flag."""
 
+MOST_CPU_DEVICES = 64
+"""Of one CPU, where it has fewer cores: each takes threads of its own, and thousands a minute to begin with."""
+
 
 @dataclass(frozen=True)
 class TrainConfig(RunConfig):
@@ -107,7 +110,7 @@ def prepare_jax(config: TrainConfig) -> None:
         jax.config.update("jax_enable_x64", True)
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     with contextlib.suppress(RuntimeError):  # JAX has started: its devices are what they are
-        jax.config.update("jax_num_cpu_devices", config.num_devices or cores)
+        jax.config.update("jax_num_cpu_devices", min(config.num_devices or cores, max(cores, MOST_CPU_DEVICES)))
 
 
 def num_devices(config: TrainConfig) -> int:

@@ -12,6 +12,7 @@ import numpy as np
 from jax.typing import ArrayLike
 from tqdm import tqdm
 
+from rnn_jax.training import memory
 from rnn_jax.training.checkpoints import Checkpoints
 from rnn_jax.training.errors import Interrupted, TrainingError
 from rnn_jax.training.interrupt import InterruptRequest
@@ -122,19 +123,25 @@ def train(
     Returns: `Trained`.
 
     Raises:
+        OutOfMemory: not as much memory is free as this takes; found before anything is computed.
         TrainingError: a loss or a norm is not finite, or nothing can be saved. The last good checkpoint stays.
         Interrupted: Ctrl-C, SIGTERM or SIGHUP; the state has been saved.
     """
     per_epoch = schedule.steps_per_epoch
+    devices = functions.sharding.device_set
+    shapes = jax.eval_shape(functions.init, jax.ShapeDtypeStruct((len(seeds),), jnp.uint32))
+    memory.check("training", {"parameters and optimizer": memory.size(shapes), "data": memory.size(data)}, devices)
     data = jax.device_put(data, functions.sharding)
     seed_array = jax.device_put(jnp.asarray(seeds, jnp.uint32), functions.sharding)
     checkpoints = Checkpoints(workdir, schedule.keep)
     # Shapes alone: a task may compute long for what it begins with, and a checkpoint would replace it.
-    restored = checkpoints.restore_latest(jax.eval_shape(functions.init, seed_array))
+    restored = checkpoints.restore_latest(shapes)
     compiler = Compiler()
     if restored is None:
         step, clocks = 0, {"train_seconds": 0.0}
-        states = compiler(functions.init, seed_array)(seed_array)
+        init = compiler(functions.init, seed_array)
+        memory.check("drawing parameters", {"arrays": memory.of_program(init)}, devices)
+        states = init(seed_array)
     else:
         step, clocks = restored.step, restored.clocks
         states = jax.device_put(restored.state, functions.sharding)
@@ -146,6 +153,8 @@ def train(
 
     run_steps = compiler(functions.steps, states, order, fed(0, 0), 0, 0, 0)
     evaluate = compiler(functions.evaluate, states, data, 0)
+    for what, program in (("a step of training", run_steps), ("an evaluation", evaluate)):
+        memory.check(what, {"arrays": memory.of_program(program)}, devices)
 
     look = None if probe is None else jax.jit(probe.look)
     log = TrainingLog(workdir, step)
