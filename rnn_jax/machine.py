@@ -80,6 +80,43 @@ def _most() -> int:
     return peak if sys.platform == "darwin" else peak * 1024  # bytes there, KiB elsewhere
 
 
+def available_bytes() -> int | None:
+    """Memory that a process may still take without swapping: of the system, or less where its control group says so.
+
+    None where Linux's /proc is missing.
+    """
+    found = [_number(Path("/proc/meminfo"), "MemAvailable:", 1024)]
+    for folder in _control_groups():
+        for limit, usage in (("memory.max", "memory.current"), ("memory.limit_in_bytes", "memory.usage_in_bytes")):
+            most, now = (_number(folder / name) for name in (limit, usage))
+            if most is not None and now is not None:  # files that were read count as used, and make room when asked to
+                files = _number(folder / "memory.stat", "inactive_file") or 0
+                found.append(max(most - now + files, 0))
+    return min((each for each in found if each is not None), default=None)
+
+
+def _control_groups() -> list[Path]:
+    """The folders that may hold this process's limits: of its own group, and of the one that stands at the top."""
+    tops = [Path("/sys/fs/cgroup"), Path("/sys/fs/cgroup/memory")]
+    try:
+        lines = Path("/proc/self/cgroup").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return []
+    groups = {line.split(":", 2)[2].lstrip("/") for line in lines if line.split(":", 2)[1] in ("", "memory")}
+    return [top / group for top in tops for group in {*groups, ""}]
+
+
+def _number(file: Path, name: str = "", unit: int = 1) -> int | None:
+    """The number in a file, or in its line that begins with `name`; None where there is none."""
+    try:
+        lines = file.read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return None
+    words = next((line.split() for line in lines if line.split()[:1] == [name] or not name), [])
+    value = words[1 if name else 0 :][:1]
+    return int(value[0]) * unit if value and value[0].isdigit() else None  # "max": no limit
+
+
 def forget_peak(process: int | None = None) -> None:
     """Lets the peak begin anew: compiling has one of its own. Without effect where the system has no such switch.
 

@@ -47,7 +47,7 @@ AROUND = {
     "plotting": {"extras"},
     "ngrams": set(),
     "data": {"extras", "files"},
-    "training": BASE | {"extras", "files", "digests", "data"},
+    "training": BASE | {"extras", "files", "digests", "machine", "data"},
     "models": set(CORE),
     "convert": BASE | {"cells", "compose"},
 }

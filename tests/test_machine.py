@@ -108,3 +108,28 @@ def test_elsewhere_the_peak_stands_for_what_is_held(monkeypatch):
     monkeypatch.setattr(machine, "_status", lambda name, process: None)
     assert machine.resident_bytes() == machine.peak_bytes() > 10 * MIB
     assert machine.resident_bytes(os.getppid()) == machine.peak_bytes(os.getppid()) == 0
+
+
+class TestAvailable:
+    def test_of_the_system(self):
+        assert 0 < machine.available_bytes() < 2**50
+
+    @pytest.mark.parametrize(
+        ("limit", "usage"), [("memory.max", "memory.current"), ("memory.limit_in_bytes", "memory.usage_in_bytes")]
+    )
+    def test_a_control_group_may_say_less(self, tmp_path, monkeypatch, limit, usage):
+        monkeypatch.setattr(machine, "_control_groups", lambda: [tmp_path / "none", tmp_path])
+        whole = machine.available_bytes()
+        (tmp_path / usage).write_text("700\n")
+        (tmp_path / limit).write_text("max\n")
+        assert machine.available_bytes() == pytest.approx(whole, rel=0.5)
+        (tmp_path / limit).write_text("1000\n")
+        assert machine.available_bytes() == 300
+        (tmp_path / "memory.stat").write_text("anon 1\ninactive_file 50\n")
+        assert machine.available_bytes() == 350
+        (tmp_path / usage).write_text("2000\n")
+        assert machine.available_bytes() == 0
+
+    def test_its_own_group_is_looked_at(self):
+        folders = machine._control_groups()
+        assert machine.Path("/sys/fs/cgroup") in folders

@@ -18,7 +18,7 @@ from experiments.common.flags import UsageError, When, flag, flagfile_lines, hel
 from experiments.process import OutputLost, Process, farewell
 from rnn_jax.data.errors import DataError
 from rnn_jax.files import write_whole
-from rnn_jax.training.errors import Interrupted, TrainingError
+from rnn_jax.training.errors import Interrupted, OutOfMemory, TrainingError
 
 FLAGS = "flags.txt"
 
@@ -104,6 +104,8 @@ class Experiment:
                 Process.folder = folder
                 print(f"run folder: {folder}")
                 return self._run(config, folder)
+        except OutOfMemory as error:
+            return _failed(error, f"{error}; lower {_what_takes_memory(self.config)}")
         except (UsageError, DataError, TrainingError) as error:
             return _failed(error, as_flags(str(error), self.config))
         except OutputLost as lost:

@@ -26,6 +26,9 @@ DTYPES = {"float32": jnp.float32, "bfloat16": jnp.bfloat16, "float64": jnp.float
 MANY = 1_000_000
 """More of anything is a mistyped flag."""
 
+MOST_CPU_DEVICES = 64
+"""Of one CPU, where it has fewer cores: each takes threads of its own, and thousands a minute to begin with."""
+
 
 @dataclass(frozen=True)
 class TrainConfig(RunConfig):
@@ -123,7 +126,8 @@ def prepare_jax(config: TrainConfig) -> None:
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     with contextlib.suppress(RuntimeError):  # JAX has started: its devices are what they are
         wanted = (config.num_devices or 0) * config.seed_devices // (config.num_processes or 1)
-        jax.config.update("jax_num_cpu_devices", wanted or max(cores, config.seed_devices))
+        wanted = wanted or max(cores, config.seed_devices)
+        jax.config.update("jax_num_cpu_devices", min(wanted, max(cores, MOST_CPU_DEVICES)))
 
 
 def num_devices(config: TrainConfig) -> int:

@@ -6,11 +6,14 @@ A state comes back as it was saved, to the bit. What follows from it is the same
 is: `rnn_jax.training.loop.train` says what that takes.
 """
 
+import errno
 import json
 import logging
+import os
 import shutil
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Generic, NamedTuple, TypeVar
 
@@ -30,7 +33,9 @@ State = TypeVar("State")
 OF_OLD = {"digest", "clocks"}
 """What a checkpoint of an older version says of itself: its digest is of the arrays alone."""
 
-logging.getLogger("absl").setLevel(logging.ERROR)  # Orbax reports every save; what matters we say ourselves
+# Orbax reports every save, and every thread and future that fails in one; what matters we say ourselves.
+for name in ("absl", "asyncio"):
+    logging.getLogger(name).setLevel(logging.CRITICAL)
 
 
 class Restored(NamedTuple, Generic[State]):
@@ -53,11 +58,16 @@ def save_params(folder: Path, params: Any) -> None:
     Args:
         folder: of the parameters alone; made if it is missing.
         params: a pytree of arrays.
+
+    Raises: `TrainingError` when the disk does not take them.
     """
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    plain = PlainPath(folder.parent)
-    with ocp.StandardCheckpointer(multiprocessing_options=_alone()) as writer:
-        writer.save(plain.path / folder.name, jax.tree.map(np.asarray, params), force=True)
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        plain = PlainPath(folder.parent)
+        with _others_silent(), ocp.StandardCheckpointer(multiprocessing_options=_alone()) as writer:
+            writer.save(plain.path / folder.name, jax.tree.map(np.asarray, params), force=True)
+    except (OSError, ValueError) as error:  # ValueError: what TensorStore makes of an error of the system
+        raise TrainingError(f"cannot save parameters in {folder}: {_reason(error)}") from error
 
 
 def load_params(folder: Path, like: State) -> State:
@@ -116,6 +126,29 @@ def _digest(state: Any, about: Mapping[str, Any]) -> str:
 def _digest_of_old(state: Any) -> str:
     """As it was before: of the arrays alone."""
     return fingerprint(*(np.asarray(leaf) for leaf in jax.tree.leaves(state)))
+
+
+def _reason(error: Exception) -> str:
+    """What the system said, which TensorStore has somewhere in a long line."""
+    known = (os.strerror(number) for number in errno.errorcode)
+    return next((words for words in known if words in str(error)), str(error).splitlines()[0][:200])
+
+
+@contextmanager
+def _others_silent() -> Iterator[None]:
+    """While this thread saves. A save that fails leaves TensorStore's threads with a closed loop to report to.
+
+    They print that as tracebacks, the last of them after the save has ended, so that after one that failed it stays so.
+    """
+    before = sys.unraisablehook
+
+    def but_for_those(report: Any) -> None:
+        if str(report.exc_value) != "Event loop is closed":
+            before(report)
+
+    sys.unraisablehook = but_for_those
+    yield
+    sys.unraisablehook = before
 
 
 class Checkpoints:
@@ -177,11 +210,14 @@ class Checkpoints:
             about=ocp.args.JsonSave({**about, "digest": _digest(state, about)}),
         )
         try:
-            self.manager.save(step, args=items, metrics={"loss": loss})
-            self.manager.wait_until_finished()
+            with _others_silent():
+                self.manager.save(step, args=items, metrics={"loss": loss})
+                self.manager.wait_until_finished()
             digests.write(self.folder / str(step), digests.of_folder(self.folder / str(step)))
-        except OSError as error:
-            reason = self._plain.named(str(error))
+        except (OSError, ValueError) as error:  # as in `save_params`
+            for half in self.folder.glob(f"{step}.*"):  # its room may be what the rest of the system lacks
+                shutil.rmtree(half, ignore_errors=True)
+            reason = self._plain.named(_reason(error))
             raise TrainingError(f"cannot save step {step} in {self.folder}: {reason}") from error
 
     def restore_latest(self, like: State) -> Restored[State] | None:

@@ -67,6 +67,10 @@ class Devices(NamedTuple):
         specs: TrainState = jax.tree.map(self.spec, state)
         return specs._replace(carry=jax.tree.map(lambda part: self.spec(part, rows=True), state.carry))
 
+    def of_this_process(self) -> set[jax.Device]:
+        """Those that belong to this process."""
+        return {device for device in self.mesh.devices.flat if device.process_index == jax.process_index()}
+
     def everywhere(self) -> NamedSharding:
         """Whole on every device."""
         return NamedSharding(self.mesh, EVERYWHERE)

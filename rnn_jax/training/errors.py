@@ -5,6 +5,10 @@ class TrainingError(Exception):
     """Something that whoever started the run can put right."""
 
 
+class OutOfMemory(TrainingError):
+    """More memory is wanted than is free; the message has both."""
+
+
 class Interrupted(Exception):
     """The run was asked to end (Ctrl-C, SIGTERM or SIGHUP) and has saved its state.
 

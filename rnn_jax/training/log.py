@@ -1,7 +1,11 @@
 """The log of a training run: JSON lines, and the same numbers as TensorBoard events."""
 
 import json
+import os
+import socket
+import struct
 import sys
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -28,9 +32,7 @@ class TrainingLog:
         self.path = workdir / "metrics.jsonl"
         self._keep_until(first_step)
         self.file = self.path.open("a", encoding="utf-8")
-        self.events = None
-        if tensorboard:
-            self.events = _summary_writer()(str(workdir / "events"), purge_step=first_step + 1)
+        self.events = Events(workdir / "events", first_step + 1) if tensorboard else None
 
     def _keep_until(self, step: int) -> None:
         kept = [record for record in read_log(self.path) if record["step"] <= step]
@@ -44,19 +46,60 @@ class TrainingLog:
         self.file.write(json.dumps(record) + "\n")
         self.file.flush()
         if self.events is not None:
-            for name, value in record.items():
-                if isinstance(value, int | float) and name != "step":
-                    self.events.add_scalar(name, value, record["step"])
+            self.events.write({name: value for name, value in record.items() if isinstance(value, int | float)})
 
     def close(self) -> None:
-        """Writes out what is pending."""
+        """Closes the files."""
         self.file.close()
         if self.events is not None:
             self.events.close()
 
 
-def _summary_writer() -> Any:
-    """That of tensorboardX, which would import PyTorch where it is installed, seconds for the name of a type.
+class Events:
+    """TensorBoard events of numbers, written by the thread that logs them.
+
+    tensorboardX would write them in a thread of its own: a full disk ends that one, with a traceback, and whoever logs
+    waits for it for ever.
+    """
+
+    def __init__(self, folder: Path, first_step: int):
+        """Begins a file.
+
+        Args:
+            folder: of the files, made if it is missing.
+            first_step: the first one here; what other files have from it on is not shown.
+        """
+        tensorboard = _tensorboard()
+        self.scalar, self.Event = tensorboard.summary.scalar, tensorboard.proto.event_pb2.Event
+        self.checksum = tensorboard.record_writer.masked_crc32c
+        folder.mkdir(parents=True, exist_ok=True)
+        # By the names TensorBoard puts files in order.
+        name = f"events.out.tfevents.{int(time.time())}.{socket.gethostname()}.{os.getpid()}"
+        self.file = (folder / name).open("wb")
+        start = tensorboard.proto.event_pb2.SessionLog(status=1)  # START
+        self._add(first_step, file_version="brain.Event:2")
+        self._add(first_step, session_log=start)
+        self.file.flush()
+
+    def write(self, numbers: Mapping[str, float]) -> None:
+        """Adds one event for each number but `step`, which says where they belong. Raises `OSError`."""
+        for name, value in numbers.items():
+            if name != "step":
+                self._add(int(numbers["step"]), summary=self.scalar(name, value))
+        self.file.flush()
+
+    def _add(self, step: int, **content: Any) -> None:
+        data = self.Event(wall_time=time.time(), step=step, **content).SerializeToString()
+        for part in (struct.pack("<Q", len(data)), data):
+            self.file.write(part + struct.pack("<I", self.checksum(part)))
+
+    def close(self) -> None:
+        """Closes the file."""
+        self.file.close()
+
+
+def _tensorboard() -> Any:
+    """tensorboardX, which would import PyTorch where it is installed, seconds for the name of a type.
 
     It does without where that import fails, as it does in Python for a module that stands as None in `sys.modules`.
     """
@@ -65,11 +108,13 @@ def _summary_writer() -> Any:
     if not here:
         sys.modules["torch"] = None  # type: ignore[assignment]
     try:
-        from tensorboardX import SummaryWriter  # not everywhere where the library runs
+        import tensorboardX.proto.event_pb2  # not everywhere where the library runs
+        import tensorboardX.record_writer
+        import tensorboardX.summary
     finally:
         if not here:
             del sys.modules["torch"]
-    return SummaryWriter
+    return tensorboardX
 
 
 def read_log(path: Path) -> list[dict[str, Any]]:

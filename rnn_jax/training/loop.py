@@ -11,6 +11,7 @@ import numpy as np
 from jax.typing import ArrayLike
 from tqdm import tqdm
 
+from rnn_jax.training import memory
 from rnn_jax.training.devices import fetch, put
 from rnn_jax.training.errors import Interrupted, TrainingError
 from rnn_jax.training.interrupt import InterruptRequest
@@ -123,20 +124,26 @@ def train(
     Returns: `Trained`.
 
     Raises:
+        OutOfMemory: not as much memory is free as this takes; found before anything is computed.
         TrainingError: a loss or a norm is not finite, or nothing can be saved. The last good checkpoint stays.
         Interrupted: Ctrl-C, SIGTERM or SIGHUP; the state has been saved.
     """
     per_epoch = schedule.steps_per_epoch
     everywhere = functions.devices.everywhere()
+    devices = functions.devices.of_this_process()
+    shapes = jax.eval_shape(functions.init, jax.ShapeDtypeStruct((len(seeds),), np.uint32))
+    memory.check("training", {"parameters and optimizer": memory.size(shapes), "data": memory.size(data)}, devices)
     data = put(data, everywhere)
     seed_array = put(np.asarray(seeds, np.uint32), everywhere)
     checkpoints = SharedCheckpoints(workdir, schedule.keep)
     # Shapes alone: a task may compute long for what it begins with, and a checkpoint would replace it.
-    restored = checkpoints.restore_latest(jax.eval_shape(functions.init, seed_array))
+    restored = checkpoints.restore_latest(shapes)
     compiler = Compiler()
     if restored is None:
         step, clocks = 0, {"train_seconds": 0.0}
-        states = compiler(functions.init, seed_array)(seed_array)
+        init = compiler(functions.init, seed_array)
+        memory.check("drawing parameters", {"arrays": memory.of_program(init)}, devices)
+        states = init(seed_array)
     else:
         step, clocks = restored.step, restored.clocks
         states = put(restored.state, functions.devices.state_shardings(restored.state))
@@ -148,6 +155,8 @@ def train(
 
     run_steps = compiler(functions.steps, states, order, fed(0, 0), 0, 0, 0)
     evaluate = compiler(functions.evaluate, states, data, 0)
+    for what, program in (("a step of training", run_steps), ("an evaluation", evaluate)):
+        memory.check(what, {"arrays": memory.of_program(program)}, devices)
 
     look = None if probe is None else jax.jit(probe.look)
     log = TrainingLog(workdir, step)
@@ -192,8 +201,8 @@ def train(
                     raise Interrupted(signal_number, step)
     finally:
         bar.close()
-        log.close()
         checkpoints.close()
+        log.close()
     return Trained(fetch(states), step, compiler.seconds, clocks["train_seconds"])
 
 

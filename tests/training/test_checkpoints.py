@@ -3,9 +3,12 @@
 import hashlib
 import json
 import re
+import resource
 import shutil
 import tempfile
+from contextlib import contextmanager
 from functools import cache
+from typing import ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -13,7 +16,7 @@ import numpy as np
 import pytest
 from helpers.toy_tasks import PER_EPOCH, assert_same_bits, regression_data, regression_functions, start
 
-from rnn_jax.training.checkpoints import Checkpoints
+from rnn_jax.training.checkpoints import Checkpoints, load_params, save_params
 from rnn_jax.training.errors import TrainingError
 
 SEEDS = [3, 11]
@@ -52,6 +55,47 @@ def restore(folder):
     finally:
         checkpoints.close()
     return restored, left
+
+
+@contextmanager
+def no_file_above(size):
+    """As with a full disk, the system refuses what goes beyond; in bytes."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+class TestADiskThatIsFull:
+    STATE: ClassVar = {"a": np.random.default_rng(0).normal(size=50_000), "b": np.random.default_rng(1).normal(size=9)}
+
+    def test_the_one_before_stays_and_nothing_else_is_said(self, tmp_path, capfd):
+        checkpoints = Checkpoints(tmp_path)
+        checkpoints.save(1, self.STATE, {"train_seconds": 1.0}, 0.5)
+        with no_file_above(100_000), pytest.raises(TrainingError) as caught:
+            checkpoints.save(2, self.STATE, {"train_seconds": 2.0}, 0.4)
+        assert str(caught.value) == f"cannot save step 2 in {tmp_path / 'checkpoints'}: File too large"
+        checkpoints.close()
+        assert [path.name for path in (tmp_path / "checkpoints").iterdir()] == ["1"]
+        assert capfd.readouterr().err == ""
+
+        checkpoints = Checkpoints(tmp_path)
+        assert checkpoints.restore_latest(self.STATE).step == 1
+        checkpoints.save(2, self.STATE, {"train_seconds": 2.0}, 0.4)
+        assert checkpoints.restore_latest(self.STATE).step == 2
+        checkpoints.close()
+
+    def test_of_parameters_alone(self, tmp_path, capfd):
+        with (
+            no_file_above(100_000),
+            pytest.raises(TrainingError, match=r"cannot save parameters in .*: File too large"),
+        ):
+            save_params(tmp_path / "model", self.STATE)
+        assert capfd.readouterr().err == ""
+        save_params(tmp_path / "model", self.STATE)
+        assert load_params(tmp_path / "model", self.STATE)["a"].tobytes() == self.STATE["a"].tobytes()
 
 
 class TestWhichAreKept:

@@ -1,10 +1,12 @@
 """The log: what it holds after a restart, whatever the restart found, and the TensorBoard events beside it."""
 
+import io
 import json
 import os
 import struct
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pandas as pd
@@ -115,6 +117,23 @@ class TestDamage:
     def test_what_is_no_file(self, tmp_path):
         (tmp_path / "metrics.jsonl").mkdir()
         assert read_log(tmp_path / "metrics.jsonl") == []
+
+
+def test_a_disk_that_is_full(tmp_path):
+    """An error where something is logged, which ends: no thread that others would wait for."""
+    threads = threading.active_count()
+    log = TrainingLog(tmp_path, 0)
+    assert threading.active_count() == threads
+    log.write({"step": 1, "loss": 0.5})
+    log.events.file.close()
+    log.events.file = io.BufferedWriter(io.FileIO("/dev/full", "wb"))
+    for step in range(2, 40):
+        with pytest.raises(OSError, match="No space left"):
+            log.write({"step": step, "loss": 0.5})
+    with pytest.raises(OSError, match="No space left"):
+        log.close()
+    assert [event.step for event in read_events(tmp_path)] == [1, 1, 1]
+    assert steps_in(tmp_path) == list(range(1, 40))
 
 
 class TestRestart:
