@@ -105,8 +105,9 @@ class Experiment:
             print(f"error: {': '.join([*where, error.strerror or str(error), *file])}", file=sys.stderr)
             processes.end_alone(error, 2)
             return 2
-        except Interrupted as interrupted:
-            print(interrupted, file=sys.stderr)
+        except Interrupted as interrupted:  # all processes, where there are several
+            if processes.is_first():
+                print(interrupted, file=sys.stderr)
             return 128 + interrupted.signal_number
         except KeyboardInterrupt:
             more = "; the same command continues from the last checkpoint" if _has_checkpoint(folder) else ""
