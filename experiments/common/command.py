@@ -123,8 +123,9 @@ class Experiment:
             if processes.several():  # a failure of what all processes compute together
                 processes.lost(error)
             raise
-        except Interrupted as interrupted:
-            print(interrupted, file=sys.stderr)
+        except Interrupted as interrupted:  # all processes, where there are several
+            if processes.is_first():
+                print(interrupted, file=sys.stderr)
             return 128 + interrupted.signal_number
         except KeyboardInterrupt:
             print(farewell(folder), file=sys.stderr)

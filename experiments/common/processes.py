@@ -71,6 +71,13 @@ def several() -> bool:
     return processes.several()
 
 
+def is_first() -> bool:
+    """Whether this is the process that keeps the run folder."""
+    from rnn_jax.training import processes
+
+    return processes.is_first()
+
+
 def end_alone(error: BaseException, status: int) -> None:
     """Where one of several processes fails, and the others do not know: it ends at once, without waiting for them.
 

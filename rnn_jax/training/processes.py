@@ -74,8 +74,8 @@ def by_first(function: Callable[[], Value]) -> Value:
     if is_first():
         try:
             found = (function(), None)
-        except Exception as error:
-            found = (None, error)
+        except Exception as raised:
+            found = (None, raised)
     value, error = pickle.loads(_send(pickle.dumps(found)))  # our own bytes, from our own process
     if error is not None:
         error.of_all = True

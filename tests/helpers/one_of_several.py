@@ -1,0 +1,71 @@
+"""One process of a training of several, started by `test_processes.py`.
+
+    python one_of_several.py PORT COUNT ID FOLDER [--killed_at=STEP]
+
+Training goes on in FOLDER/0 where it stands; the first process writes down its end in `end.npz`.
+"""
+
+import os
+import signal
+import sys
+from pathlib import Path
+
+import jax
+import numpy as np
+import optax
+import pytest
+
+from helpers.toy_tasks import regression_data, regression_task
+from rnn_jax.training import processes
+from rnn_jax.training.devices import choose
+from rnn_jax.training.loop import Schedule, train
+from rnn_jax.training.step import make_functions
+
+BATCH, SEEDS, EPOCHS = 7, [3, 11], 4
+PER_EPOCH = 23 // BATCH
+SCHEDULE = Schedule(PER_EPOCH, EPOCHS, steps_per_dispatch=2)
+
+
+def make(devices):
+    """The functions of the training: float64, an average, a batch that nothing but 1 and 7 divides."""
+    task = regression_task()
+    task = task._replace(init=lambda key, init=task.init: jax.tree.map(lambda a: a.astype("float64"), init(key)))
+    optimizer = optax.chain(optax.clip_by_global_norm(0.5), optax.adam(0.05))
+    return make_functions(task, optimizer, batch_size=BATCH, devices=devices, average_decay=0.9)
+
+
+def data():
+    """In float64."""
+    return {name: array.astype(np.float64) for name, array in regression_data().items()}
+
+
+def main(port, count, number, folder, killed_at):
+    processes.start(f"127.0.0.1:{port}", count, number)
+    assert jax.process_count() == jax.device_count() == count
+
+    def rate(step):  # called for the log, after the step and before it is saved
+        if step + 1 == killed_at:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return 0.05
+
+    # Two groups of devices, each with a seed, where there are four; their states lie on two processes each.
+    groups = count // 2
+    devices = choose(count // groups, groups, shard_above=3)
+    trained = train(make(devices), SEEDS, data(), SCHEDULE, folder / str(number), rate)
+    np.savez(folder / str(number) / "end.npz", *jax.tree.leaves(trained.states))
+    data_of_first = processes.by_first(lambda: (number, "from the first"))
+    assert data_of_first == (0, "from the first")
+    with pytest.raises(ZeroDivisionError) as raised:
+        processes.by_first(lambda: 1 / 0)
+    assert raised.value.of_all
+    assert processes.largest(number) == count - 1
+
+
+if __name__ == "__main__":
+    jax.config.update("jax_num_cpu_devices", 1)
+    jax.config.update("jax_enable_x64", True)
+    port, count, number, folder, *killed = sys.argv[1:]
+    at = int(killed[0].removeprefix("--killed_at=")) if killed else None
+    for each in range(int(count)):
+        (Path(folder) / str(each)).mkdir(exist_ok=True)
+    main(port, int(count), int(number), Path(folder), at)
