@@ -8,7 +8,7 @@ once.
 SIGTERM, SIGHUP and Ctrl-C on a job are handed on to its command once, which saves and ends. A job is a callable that
 submitit can queue again: when its time is over or it has to make room, `checkpoint` has the command save.
 
-Nothing here imports JAX, which the command does: a job costs a tenth of a second.
+Nothing here imports JAX, which takes seconds and memory: the command does.
 """
 
 import contextlib
