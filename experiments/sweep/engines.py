@@ -18,7 +18,7 @@ from typing import Any, Protocol
 
 from experiments.common.flags import UsageError
 from experiments.sweep.flags import Config
-from experiments.sweep.point import Job, last_line
+from experiments.sweep.point import OF_A_TERMINAL, Job, last_line
 
 ROOT = Path(__file__).resolve().parents[2]
 """What has the packages `experiments` and `rnn_jax` in it, or is inside of the latter."""
@@ -85,14 +85,14 @@ def read_outcome(job: Job) -> tuple[int, str] | None:
 def shielded() -> Iterator[None]:
     """What is started inside finds this project's packages wherever it is started, and does not see Ctrl-C.
 
-    A terminal sends that to all processes of a command; here one of them hands it on, in its own time.
+    A terminal sends that to all processes of a command; here the one that watches the run hands it on, in its own time.
     """
     names = {
         "PYTHONPATH": os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH")))),
         "PYTHONSAFEPATH": "1",
     }
     before = {name: os.environ.get(name) for name in names}
-    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    signal.pthread_sigmask(signal.SIG_BLOCK, OF_A_TERMINAL)
     os.environ.update(names)
     try:
         yield
@@ -102,7 +102,7 @@ def shielded() -> Iterator[None]:
                 del os.environ[name]
             else:
                 os.environ[name] = value
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, OF_A_TERMINAL)
 
 
 class SubmititHandle:

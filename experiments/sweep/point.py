@@ -5,10 +5,10 @@ so does the command itself, which inherits it: of two jobs for one point the sec
 even where that was killed and only its command went on, and then finds results and has nothing to do. Each point runs
 once.
 
-SIGTERM and Ctrl-C on a job are handed on to its command once, which saves and ends. A job is a callable that submitit
-can queue again: when its time is over or it has to make room, `checkpoint` has the command save.
+SIGTERM, SIGHUP and Ctrl-C on a job are handed on to its command once, which saves and ends. A job is a callable that
+submitit can queue again: when its time is over or it has to make room, `checkpoint` has the command save.
 
-Nothing here imports JAX, which the command does: a job costs a tenth of a second.
+Nothing here imports JAX, which takes seconds and memory: the command does.
 """
 
 import contextlib
@@ -26,6 +26,8 @@ from typing import IO, Any
 
 STOPPED = 128 + signal.SIGTERM
 """The status of a job that was asked to stop before its command began."""
+OF_A_TERMINAL = (signal.SIGINT, signal.SIGHUP)
+"""What a terminal sends to all processes of a command: Ctrl-C, and that it is gone."""
 ROOM_SECONDS = 600
 """How long a job on a cluster waits, once its command was stopped, for the end that the cluster has announced."""
 
@@ -64,9 +66,9 @@ class Job:
 
     def __call__(self) -> None:
         """Runs the point unless it is done, and says in `outcome` how that went."""
-        for number in (signal.SIGTERM, signal.SIGINT):
+        for number in (signal.SIGTERM, *OF_A_TERMINAL):
             signal.signal(number, self._stop)
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})  # see `engines.shielded`
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, OF_A_TERMINAL)  # see `engines.shielded`
         try:
             status, message = self._locked()
         except OSError as error:

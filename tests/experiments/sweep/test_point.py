@@ -69,7 +69,7 @@ def test_what_is_done_is_not_run(tmp_path):
     assert not (tmp_path / "point.log").exists()
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_a_request_to_stop_is_handed_on_once(tmp_path, number):
     job = started(tmp_path, SAVES)
     until(lambda: count(tmp_path, "begun") == 1)
