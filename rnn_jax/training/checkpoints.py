@@ -19,8 +19,8 @@ import numpy as np
 import orbax.checkpoint as ocp
 from orbax.checkpoint import checkpoint_managers
 
-from rnn_jax import digests
 from rnn_jax.files import fingerprint
+from rnn_jax.training import digests
 from rnn_jax.training.errors import TrainingError
 from rnn_jax.training.plain_path import PlainPath
 

@@ -160,7 +160,7 @@ class TestRefusals:
         folder = tmp_path / "run"
         shutil.copytree(made[0], folder, ignore=shutil.ignore_patterns("plots", "events", "checkpoints"))
         found = json.loads((folder / "encoder.json").read_text())
-        for content, reason in (("{}", "cannot be read"), ({**found, "cycles": ["day"]}, "is of another run")):
+        for content, reason in (("{}", "cannot be read"), ({**found, "masked": [True] * 3}, "is of another run")):
             (folder / "encoder.json").write_text(content if isinstance(content, str) else json.dumps(content))
             sign(folder)
             message = predict(folder, write(TABLE, tmp_path / "a.csv")).one_error()
