@@ -37,7 +37,6 @@ CORE = {
 AROUND = {
     "extras": set(),
     "files": set(),
-    "digests": {"files"},
     "machine": set(),
     "metrics": {"extras"},
     "forecast_metrics": {"extras", "metrics"},
@@ -47,7 +46,7 @@ AROUND = {
     "plotting": {"extras"},
     "ngrams": set(),
     "data": {"extras", "files"},
-    "training": BASE | {"extras", "files", "digests", "machine", "data"},
+    "training": BASE | {"extras", "files", "machine", "data"},
     "models": set(CORE),
     "convert": BASE | {"cells", "compose"},
 }

@@ -1,4 +1,4 @@
-"""What a run leaves and reads back, checked against its `digests.txt` (`rnn_jax.digests`).
+"""What a run leaves and reads back, checked against its `digests.txt` (`rnn_jax.training.digests`).
 
 A byte that changed on a disk or on the way from another machine would otherwise be another answer, without a word. What
 training itself goes on with is not among them: checkpoints have digests of their own, the log and the plots are read by
@@ -11,9 +11,9 @@ import sys
 from pathlib import Path
 
 from experiments.common.flags import UsageError
-from rnn_jax import digests
-from rnn_jax.digests import FILE
 from rnn_jax.files import write_whole
+from rnn_jax.training import digests
+from rnn_jax.training.digests import FILE
 
 LEFT_OUT = {"checkpoints", "damaged", "events", "plots", "gradients", "tokens.bin", "metrics.jsonl", "lock", FILE}
 """Names of files and folders, wherever they are in a run's folder."""

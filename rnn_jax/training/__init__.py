@@ -8,6 +8,8 @@ Nothing here knows a cell or a model: a `Task` hands over pure functions.
     step         a task, its steps and its evaluation: `make_functions` compiles them for S seeds and several devices
     loop         `train`: dispatches, evaluation, log and checkpoints, from wherever the run stands
     checkpoints  the last few states and the best; the parameters of a trained model
+    digests      the SHA-256 of files, as `sha256sum -c` checks it
+    plain_path   a path that Orbax can take, of a folder of any name
     log          `metrics.jsonl` and TensorBoard events
     optimizers   optimizers and learning rates by name
     interrupt    Ctrl-C and SIGTERM as a request to save and end

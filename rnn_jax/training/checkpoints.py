@@ -22,8 +22,8 @@ import numpy as np
 import orbax.checkpoint as ocp
 from orbax.checkpoint import checkpoint_managers
 
-from rnn_jax import digests
 from rnn_jax.files import fingerprint
+from rnn_jax.training import digests
 from rnn_jax.training.errors import TrainingError
 from rnn_jax.training.plain_path import PlainPath
 
@@ -67,7 +67,7 @@ def save_params(folder: Path, params: Any) -> None:
         with _others_silent(), ocp.StandardCheckpointer(multiprocessing_options=_alone()) as writer:
             writer.save(plain.path / folder.name, jax.tree.map(np.asarray, params), force=True)
     except (OSError, ValueError) as error:  # ValueError: what TensorStore makes of an error of the system
-        raise TrainingError(f"cannot save parameters in {folder}: {_reason(error)}") from error
+        raise TrainingError(f"cannot save parameters in {folder}: {_of_system(error)}") from error
 
 
 def load_params(folder: Path, like: State) -> State:
@@ -128,10 +128,10 @@ def _digest_of_old(state: Any) -> str:
     return fingerprint(*(np.asarray(leaf) for leaf in jax.tree.leaves(state)))
 
 
-def _reason(error: Exception) -> str:
+def _of_system(error: Exception) -> str:
     """What the system said, which TensorStore has somewhere in a long line."""
     known = (os.strerror(number) for number in errno.errorcode)
-    return next((words for words in known if words in str(error)), str(error).splitlines()[0][:200])
+    return next((words for words in known if words in str(error)), _reason(error))
 
 
 @contextmanager
@@ -217,7 +217,7 @@ class Checkpoints:
         except (OSError, ValueError) as error:  # as in `save_params`
             for half in self.folder.glob(f"{step}.*"):  # its room may be what the rest of the system lacks
                 shutil.rmtree(half, ignore_errors=True)
-            reason = self._plain.named(_reason(error))
+            reason = self._plain.named(_of_system(error))
             raise TrainingError(f"cannot save step {step} in {self.folder}: {reason}") from error
 
     def restore_latest(self, like: State) -> Restored[State] | None:

@@ -15,6 +15,7 @@ film do, go to one fold: the names of its actors would tell more there than they
 """
 
 import zipfile
+import zlib
 from os import PathLike
 from typing import Any, NamedTuple
 
@@ -24,6 +25,8 @@ from rnn_jax.data.text import LONGEST_NGRAM
 from rnn_jax.data.text.vocabulary import SPECIAL, Tokens
 
 NUM_FOLDS = 10
+LARGEST = 2**32
+"""Bytes that a file may unpack to: of 300 million n-grams."""
 
 
 class CountRatios(NamedTuple):
@@ -147,11 +150,28 @@ def save(ratios: CountRatios, file: str | PathLike[str]) -> None:
 
 
 def load(file: str | PathLike[str]) -> CountRatios:
-    """What `save` wrote. Raises `ValueError` for a file that is none."""
+    """What `save` wrote. Raises `ValueError` for a file that is none, or that unpacks to more than `LARGEST` bytes."""
     try:
-        with open(file, "rb") as opened, np.load(opened) as arrays:  # NumPy leaves a damaged file open
-            numbers = range(1, int(arrays["longest"]) + 1)
-            keys, values = (tuple(arrays[f"{name}_{n}"] for n in numbers) for name in ("keys", "ratios"))
-            return CountRatios(int(arrays["vocab_size"]), keys, values)
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        with open(file, "rb") as opened:  # NumPy leaves a damaged file open
+            if sum(member.file_size for member in zipfile.ZipFile(opened).infolist()) > LARGEST:
+                raise ValueError(f"it unpacks to more than {LARGEST:,} bytes")
+            opened.seek(0)
+            with np.load(opened, allow_pickle=False) as arrays:
+                longest = int(arrays["longest"])
+                if not 0 <= longest <= LONGEST_NGRAM:
+                    raise ValueError(f"n-grams of up to {longest} words")
+                numbers = range(1, longest + 1)
+                keys, values = (tuple(arrays[f"{name}_{n}"] for n in numbers) for name in ("keys", "ratios"))
+                found = CountRatios(int(arrays["vocab_size"]), keys, values)
+        _check(found)
+        return found
+    except (OSError, ValueError, TypeError, KeyError, EOFError, MemoryError, zipfile.BadZipFile, zlib.error) as error:
         raise ValueError(f"{file} holds no count ratios: {error}") from error
+
+
+def _check(found: CountRatios) -> None:
+    for keys, ratios in zip(found.keys, found.ratios, strict=True):
+        if keys.dtype != np.int64 or ratios.dtype != np.float32 or keys.ndim != 1 or keys.shape != ratios.shape:
+            raise ValueError(f"keys {keys.dtype}{keys.shape}, ratios {ratios.dtype}{ratios.shape}")
+        if not np.isfinite(ratios).all() or (np.diff(keys) <= 0).any():
+            raise ValueError("keys that do not ascend, or ratios that are not finite")

@@ -127,6 +127,40 @@ def test_saved_and_loaded(corpus, tmp_path):
     np.testing.assert_array_equal(lookup(again, tokens), lookup(ratios, tokens))
 
 
+def saved(path, **changes):
+    """A file with two known words, changed."""
+    arrays = {"keys_1": np.array([2, 5]), "ratios_1": np.array([0.5, -1.0], np.float32), "vocab_size": 9, "longest": 1}
+    np.savez_compressed(path, **{**arrays, **changes})
+    return path
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"longest": 2},
+        {"longest": 10**12},
+        {"longest": np.array([1, 2])},
+        {"keys_1": np.array([5, 2])},
+        {"keys_1": np.array([2.0, 5.0])},
+        {"keys_1": np.array([2])},
+        {"ratios_1": np.array([0.5, np.nan], np.float32)},
+        {"ratios_1": np.array([{}, {}])},  # objects, which would have to be executed
+    ],
+)
+def test_what_does_not_fit_together(tmp_path, changes):
+    assert count_ratios.load(saved(tmp_path / "right.npz")).vocab_size == 9
+    with pytest.raises(ValueError, match=r"r\.npz holds no count ratios"):
+        count_ratios.load(saved(tmp_path / "r.npz", **changes))
+
+
+def test_a_small_file_that_would_fill_the_memory(tmp_path, monkeypatch):
+    monkeypatch.setattr(count_ratios, "LARGEST", 10**6)
+    saved(tmp_path / "r.npz", keys_1=np.zeros(10**6, np.int64))
+    assert (tmp_path / "r.npz").stat().st_size < 20_000
+    with pytest.raises(ValueError, match="it unpacks to more than 1,000,000 bytes"):
+        count_ratios.load(tmp_path / "r.npz")
+
+
 @pytest.mark.parametrize("content", [b"", b"PK\x03\x04 nothing", b"words"])
 def test_no_ratios(tmp_path, content):
     (tmp_path / "r.npz").write_bytes(content)

@@ -18,7 +18,7 @@ from experiments.language_model import report as language_model
 from experiments.memory import report as memory
 from experiments.text import report as text
 from experiments.vanishing import report as vanishing
-from rnn_jax import digests as of_files
+from rnn_jax.training import digests as of_files
 
 
 def listed(folder):

@@ -10,7 +10,7 @@ import orbax.checkpoint as ocp
 import pandas as pd
 import pytest
 from helpers.finished import RUNS, SHORT, finished
-from helpers.running import contents, results_of, run
+from helpers.running import contents, results_of, run, sign
 from matplotlib import image
 
 from experiments.common import fit
@@ -281,6 +281,7 @@ class TestOlderResults:
         more = ["metrics_by_target", "units", "diebold_mariano", "intervals", "importance", "share_of_line"]
         found = {name: value for name, value in learned.results.items() if name not in [*lacking, *more]}
         (folder / "results.json").write_text(json.dumps({"report_steps": [1, 2], **found}))
+        (folder / "digests.txt").unlink()
         ran = run_in(folder, *LEARNING)
         assert ran.status == 0, ran.err
         assert f"| gru (2 seeds)         | {found['metrics']['mse']['mean']:.4f}" in ran.out
@@ -290,6 +291,7 @@ class TestOlderResults:
         folder = tmp_path / "run"
         shutil.copytree(learned.folder, folder)
         (folder / "results.json").write_text(json.dumps({**learned.results, "model": {"input_size": 1}}))
+        sign(folder)
         (tmp_path / "data.csv").write_text("value\n1\n")
         message = run_in(folder, "--mode=predict", f"--csv={tmp_path / 'data.csv'}").one_error()
         missing = "missing a required argument: 'num_targets'"

@@ -1,5 +1,7 @@
 """What comes after the rows of a file, by a finished run: the model's own forecast, at the right times, in units."""
 
+import json
+import shutil
 from dataclasses import replace
 
 import jax
@@ -7,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from helpers.finished import finished
-from helpers.running import Ran, as_in_a_new_process, contents, once
+from helpers.running import Ran, as_in_a_new_process, contents, once, sign
 from helpers.running import run as launch
 from helpers.series import TABLE_FLAGS, hours, write
 
@@ -155,14 +157,14 @@ class TestRefusals:
         assert message == "--mode=predict needs --workdir=FOLDER of a finished run and --csv=FILE to go on from"
 
     def test_an_encoder_that_is_damaged(self, made, tmp_path):
-        file, kept = made[0] / "encoder.json", tmp_path / "encoder.json"
-        kept.write_bytes(file.read_bytes())
-        try:
-            file.write_text("{}")
-            message = predict(made[0], write(TABLE, tmp_path / "a.csv")).one_error()
-        finally:
-            file.write_bytes(kept.read_bytes())
-        assert message.startswith(f"--workdir={made[0]}: encoder.json there cannot be read")
+        folder = tmp_path / "run"
+        shutil.copytree(made[0], folder, ignore=shutil.ignore_patterns("plots", "events", "checkpoints"))
+        found = json.loads((folder / "encoder.json").read_text())
+        for content, reason in (("{}", "cannot be read"), ({**found, "masked": [True] * 3}, "is of another run")):
+            (folder / "encoder.json").write_text(content if isinstance(content, str) else json.dumps(content))
+            sign(folder)
+            message = predict(folder, write(TABLE, tmp_path / "a.csv")).one_error()
+            assert message.startswith(f"--workdir={folder}: encoder.json there {reason}")
 
 
 SITES = (*TABLE_FLAGS, "--series_id=site", "--target=load,heat", "--ahead=2", "--lag=8", "--output=quantiles")

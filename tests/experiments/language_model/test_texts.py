@@ -5,7 +5,7 @@ import shutil
 
 import numpy as np
 import pytest
-from helpers.running import contents, once, results_of, run
+from helpers.running import contents, once, results_of, run, sign
 from matplotlib import image
 
 from experiments.language_model.__main__ import EXPERIMENT
@@ -173,6 +173,7 @@ class TestGeneration:
         copy = tmp_path / "run"
         shutil.copytree(folder, copy, ignore=shutil.ignore_patterns("plots", "events", "checkpoints"))
         (copy / "vocabulary.json").write_text("{}")
+        sign(copy)
         assert "vocabulary.json is no vocabulary" in refusal(f"--workdir={copy}")
         (copy / "vocabulary.json").unlink()
         assert "vocabulary.json" in refusal(f"--workdir={copy}")

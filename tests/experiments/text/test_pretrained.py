@@ -13,10 +13,10 @@ import numpy as np
 import optax
 import pytest
 from flax import nnx
-from helpers.running import as_in_a_new_process, refused, results_of, run
+from helpers.running import as_in_a_new_process, refused, results_of, run, sign
 
 from experiments import imdb
-from experiments.common import results
+from experiments.common import digests, results
 from experiments.common.flags import UsageError, flagfile_lines, parse
 from experiments.common.restore import restore
 from experiments.language_model.flags import LanguageConfig
@@ -177,8 +177,8 @@ def language_flags(folder, *arguments, words=KNOWN, **found):
     (folder / "flags.txt").write_text("\n".join(flagfile_lines(config)) + "\n")
     sizes = {"vocab_size": len(words) + 2}
     found = {"experiment": "language_model", "level": "words", "model": sizes} | found
-    (folder / "results.json").write_text(json.dumps(found))
     Words(words).save(folder / VOCABULARY)
+    digests.finish(folder, results.FILE, json.dumps(found))
     return config, sizes
 
 
@@ -188,6 +188,7 @@ def language_run(folder, *arguments, seed=0, **options):
     with as_in_a_new_process():
         params = models.pure(partial(make_model, config, **sizes)(nnx.Rngs(seed)))[1]
     save_params(folder / results.MODEL, params)
+    sign(folder)
     return folder
 
 
@@ -264,7 +265,8 @@ class TestFlags:
 
     def test_flags_of_another_version(self, runs):
         with (runs / "forward" / "flags.txt").open("a") as file:
-            file.write("--attention\n")
+            file.write("--attention=true\n")
+        sign(runs / "forward")
         message = refused(MAIN, runs, f"--init_from={runs / 'forward'}")
         assert message.startswith(f"--init_from={runs / 'forward'}: flags.txt there is of another version: ")
 
@@ -314,9 +316,9 @@ class TestLoad:
             language_run(tmp_path / "c", seed=2),
             language_run(tmp_path / "d", seed=1, words=KNOWN[::-1]),
         ]
-        digests = [model.digest for folder in runs for model in self.load(folder)]
-        assert digests[0] == digests[1]
-        assert len(set(digests)) == 3
+        found = [model.digest for folder in runs for model in self.load(folder)]
+        assert found[0] == found[1]
+        assert len(set(found)) == 3
         same = self.load(runs[0])
         assert pretrained.mark_of("data", []) == "data"
         assert len({pretrained.mark_of("data", found) for found in ([], same, self.load(runs[2]))}) == 3
@@ -325,9 +327,11 @@ class TestLoad:
     def test_files_that_do_not_fit(self, tmp_path):
         folder = language_run(tmp_path / "a")
         Words(KNOWN[:3]).save(folder / VOCABULARY)
+        sign(folder)
         with pytest.raises(UsageError, match=f"--init_from={folder}: {VOCABULARY} there is of another run"):
             self.load(folder)
         (folder / VOCABULARY).write_text("{}")
+        sign(folder)
         with pytest.raises(UsageError, match=f"--init_from={folder}: .* is no vocabulary"):
             self.load(folder)
         shutil.rmtree(folder / results.MODEL)

@@ -1,12 +1,13 @@
 """What context is worth to the networks of a language model's run, and how far back their gradients go."""
 
 import json
+import shutil
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from helpers.running import contents, once, results_of, run
+from helpers.running import contents, once, results_of, run, sign
 
 from experiments import launchable
 from experiments.common.restore import restore
@@ -105,8 +106,10 @@ def test_the_gradient_of_both_layers_is_told_in_words(looked):
 def test_without_its_vocabulary_nothing_says_where_a_sentence_begins(folder, tmp_path):
     copy = tmp_path / "copy"
     copy.mkdir()
-    for name in ("flags.txt", "results.json", "model"):
-        (copy / name).symlink_to(folder / name)
+    for name in ("flags.txt", "results.json"):
+        shutil.copy(folder / name, copy)
+    shutil.copytree(folder / "model", copy / "model")
+    sign(copy)
     ran = run(EXPERIMENT.main, f"--workdir={tmp_path / 'look'}", f"--run={copy}")
     assert ran.one_error().startswith(f"--run={copy}: ")
 
@@ -115,11 +118,13 @@ def test_a_class_that_begins_a_text_leaves_no_context_from_zeros(folder, tmp_pat
     """Made of a run without classes, since only large data sets have them."""
     copy = tmp_path / "copy"
     copy.mkdir()
-    for name in ("results.json", "model", "vocabulary.json"):
-        (copy / name).symlink_to(folder / name)
+    for name in ("results.json", "vocabulary.json"):
+        shutil.copy(folder / name, copy)
+    shutil.copytree(folder / "model", copy / "model")
     flags = (folder / "flags.txt").read_text()
     flags = flags.replace("documents=false", "documents=true").replace("by_class=false", "by_class=true")
     (copy / "flags.txt").write_text(flags)
+    sign(copy)
     ran = run(EXPERIMENT.main, f"--workdir={tmp_path / 'look'}", f"--run={copy}")
     assert ran.status == 0, ran.err
     assert "context" not in json.loads((tmp_path / "look" / "results.json").read_text())
