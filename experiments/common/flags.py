@@ -13,7 +13,9 @@ Flags are read once, into the dataclass; everything below gets that and no flags
 """
 
 import dataclasses
+import itertools
 import math
+import os
 import re
 import typing
 from collections.abc import Mapping, Sequence
@@ -21,6 +23,9 @@ from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 from absl import flags as absl_flags
+
+from rnn_jax.data.errors import DataError
+from rnn_jax.data.opening import check_regular
 
 Config = TypeVar("Config")
 
@@ -33,6 +38,9 @@ SCALARS: dict[type, Any] = {
     float: absl_flags.DEFINE_float,
     str: absl_flags.DEFINE_string,
 }
+
+
+MAX_FLAGFILE_BYTES = 1_000_000
 
 
 class UsageError(Exception):
@@ -144,6 +152,7 @@ def parse_given(config_class: type[Config], arguments: Sequence[str]) -> tuple[C
     """
     values = define(config_class)
     try:
+        _check_flagfiles(arguments, frozenset())
         rest = values(["program", *arguments])[1:]
     except absl_flags.Error as error:
         raise UsageError(str(error).splitlines()[0].removeprefix("ERROR:: ")) from error
@@ -165,6 +174,24 @@ def parse_given(config_class: type[Config], arguments: Sequence[str]) -> tuple[C
     config = config_class(**found)
     _check_limits(config)
     return config, given
+
+
+def _check_flagfiles(arguments: Sequence[str], inside: frozenset[str]) -> None:
+    """Raises `UsageError` for a flagfile that absl would wait for or read for ever, or one that is named in another."""
+    for argument, after in itertools.pairwise([*arguments, ""]):
+        name, equals, path = argument.strip().partition("=")
+        if name not in ("--flagfile", "-flagfile"):
+            continue
+        file = os.path.expanduser(path if equals else after)
+        if not file or file in inside:  # absl says what is wrong with these
+            continue
+        try:
+            size = check_regular(file)
+        except DataError as error:
+            raise UsageError(f"--flagfile: {error}") from error
+        if size > MAX_FLAGFILE_BYTES:
+            raise UsageError(f"--flagfile: {file} has more than {MAX_FLAGFILE_BYTES:,} bytes: this is no file of flags")
+        _check_flagfiles(Path(file).read_text(encoding="utf-8").splitlines(), inside | {file})
 
 
 def _listed(name: str, kind: type, words: Sequence[str]) -> tuple[Any, ...]:

@@ -7,7 +7,7 @@ from typing import ClassVar
 from experiments.common.flags import UsageError, When, flag, redefined
 from experiments.common.training import MANY, TrainConfig, layer_call
 from experiments.language_model.defaults import DEFAULTS
-from rnn_jax.data.language import DATASETS, LEVELS
+from rnn_jax.data.language import DATASETS, LEVELS, MAX_FILE_BYTES
 
 MODES = ("train", "generate")
 CELLS = ("rnn", "gru", "lstm")
@@ -22,7 +22,8 @@ class LanguageConfig(TrainConfig):
 
     mode: str = flag("train", "train, or write with the model in --workdir", choices=MODES, local=True)
     dataset: str = flag("grammar", "what is read", choices=tuple(DATASETS))
-    text: str = flag("", "a text file to read, of any size, UTF-8 or gzip of it")
+    text: str = flag("", "a text file to read, UTF-8 or gzip of it; as a stream, so that it may be large")
+    max_file_bytes: int = flag(MAX_FILE_BYTES, "bytes of --text at most, unpacked", minimum=1, local=True)
     level: str | None = flag(None, "what a token is; without it what suits the data set", choices=LEVELS)
     vocab_size: int = flag(30_000, "tokens at most, of words and subwords", minimum=3, maximum=MANY)
     min_freq: int = flag(2, "how often a word occurs that has a token of its own", minimum=1, maximum=MANY)

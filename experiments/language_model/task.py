@@ -42,6 +42,7 @@ def read_corpus(config: LanguageConfig, workdir: Path | None = None) -> Corpus:
         min_freq=config.min_freq,
         text=config.text or None,
         store=workdir,
+        max_file_bytes=config.max_file_bytes,
         num_tokens=config.num_tokens,
     )
     return backwards(corpus) if config.reverse else corpus

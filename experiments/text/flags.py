@@ -10,7 +10,7 @@ from rnn_jax.data.text import CLEANING, DATASETS, LONGEST_NGRAM, TRUNCATE
 MODES = ("train", "predict")
 POOLS = ("last", "last_backward", "mean", "max", "mean_max")
 """Of `rnn_jax.models.pooling`, which to import would take Flax: more than `--help` may need."""
-OF_PREDICTION = frozenset({"mode", "workdir", "text"})
+OF_PREDICTION = frozenset({"mode", "workdir", "text", "max_text_bytes"})
 """Flags of `--mode=predict`; all others are those of the run."""
 
 SMALL_TASK = {"word_dropout": 0.0, "embedding_dropout": 0.0, "head_dropout": 0.0, "average_decay": 0.0}
@@ -35,6 +35,7 @@ class TextConfig(TrainConfig):
 
     mode: str = flag("train", "train, or classify texts with the model in --workdir", choices=MODES, local=True)
     text: str | None = flag(None, "the text of --mode=predict; without it one text per line of input", local=True)
+    max_text_bytes: int = flag(10_000_000, "bytes of a text of --mode=predict at most", minimum=1, local=True)
     dataset: str = flag("imdb", "reviews to classify", choices=tuple(DATASETS))
     cleaning: str = flag("markup", "what is taken out: markup and addresses, or all but words", choices=tuple(CLEANING))
     lecture: bool = flag(False, "the lectures' values for all other flags that are not given")

@@ -25,10 +25,11 @@ TOKENIZER, RATIOS = "tokenizer.json", "count_ratios.npz"
 def predict(config: TextConfig, folder: Path, lines: BinaryIO | None = None) -> None:
     """Prints one JSON object per text: its label, the probability of each class, how many tokens it has and know.
 
-    Raises: `UsageError` for a folder without a model, or text that is not UTF-8.
+    Raises: `UsageError` for a folder without a model, or text that is not UTF-8 or longer than `--max_text_bytes`.
     """
     classify = load(folder)
-    texts = [_checked(config.text)] if config.text is not None else _decoded(lines or sys.stdin.buffer)
+    most = config.max_text_bytes
+    texts = [_checked(config.text, most)] if config.text is not None else _decoded(lines or sys.stdin.buffer, most)
     for some in _batches(texts, LINES_AT_ONCE):
         for answer in classify(some):
             print(json.dumps(answer, ensure_ascii=False), flush=True)
@@ -92,20 +93,30 @@ def _rounded(number: int, at_most: int) -> int:
     return min(1 << max(number - 1, 0).bit_length(), at_most)
 
 
-def _checked(text: str) -> str:
+def _checked(text: str, most: int) -> str:
     try:
-        text.encode("utf-8")
+        if len(text.encode("utf-8")) > most:
+            raise UsageError(f"--text has more than {most:,} bytes: {_advice(most)}")
     except UnicodeEncodeError as error:  # bytes of the command line that are not UTF-8 arrive as lone surrogates
         raise UsageError("--text is not UTF-8 text") from error
     return text
 
 
-def _decoded(lines: Iterable[bytes]) -> Iterator[str]:
-    for number, line in enumerate(lines, start=1):
+def _decoded(lines: BinaryIO, most: int) -> Iterator[str]:
+    number = 0
+    while line := lines.readline(most + len("\r\n")):  # never more of a line than it may have
+        number += 1
+        line = line.rstrip(b"\r\n")
+        if len(line) > most:
+            raise UsageError(f"standard input, line {number}: more than {most:,} bytes: {_advice(most)}")
         try:
-            yield line.decode("utf-8").rstrip("\r\n")
+            yield line.decode("utf-8")
         except UnicodeDecodeError as error:
             raise UsageError(f"standard input, line {number}: not UTF-8 text (byte {error.start + 1})") from error
+
+
+def _advice(most: int) -> str:
+    return f"give a shorter text, or set a larger --max_text_bytes={most}"
 
 
 def _batches(texts: Iterable[str], size: int) -> Iterator[list[str]]:

@@ -17,7 +17,7 @@ class DataError(ValueError):
 def shown(text: str) -> str:
     """What a file holds, for a message: in quotes, without line ends and control characters, cut where it is long.
 
-    >>> shown("a\\tb"), shown("x" * 1000)[-30:]
+    >>> shown("a\\tb"), shown("x" * 1000)[-27:]
     ("'a\\\\tb'", "xxxx'... (1,000 characters)")
     """
     if len(text) <= LENGTH:
@@ -28,7 +28,7 @@ def shown(text: str) -> str:
 def listed(names: Collection[str]) -> str:
     """The first of some names, each as `shown`, and how many more there are.
 
-    >>> listed(["a", "b"]), listed([str(n) for n in range(50_000)])[-27:]
+    >>> listed(["a", "b"]), listed([str(n) for n in range(50_000)])[-26:]
     ("'a', 'b'", "'18', '19' and 49,980 more")
     """
     more = f" and {len(names) - NAMES:,} more" if len(names) > NAMES else ""

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 LEVELS = ("characters", "words", "subwords")
 """What a token is."""
 
+MAX_FILE_BYTES = 10_000_000_000
+"""The largest file that is read, unpacked, unless told."""
+
 NUM_TOKENS = 200_000
 """Of the grammar's training split, unless told."""
 
@@ -51,7 +54,7 @@ DATASETS = {
     "tiny_shakespeare": Dataset("a megabyte of Shakespeare's plays", "tiny_shakespeare", LEVELS, LIMITS),
     "ptb": Dataset("the Penn Treebank as Mikolov prepared it", "ptb", ("words", "characters")),
     "imdb": Dataset("film reviews in English", "imdb", ("words", "subwords", "characters"), LIMITS, "markup"),
-    "text": Dataset("any text file", "text_file", LEVELS, ("text", "store", *LIMITS)),
+    "text": Dataset("any text file", "text_file", LEVELS, ("text", "store", "max_file_bytes", *LIMITS)),
 }
 
 
@@ -64,6 +67,7 @@ def read(
     min_freq: int | None = None,
     text: str | PathLike[str] | None = None,
     store: str | PathLike[str] | None = None,
+    max_file_bytes: int = MAX_FILE_BYTES,
     num_tokens: int = NUM_TOKENS,
     seed: int = 0,
 ) -> "Corpus":
@@ -77,6 +81,7 @@ def read(
         min_freq: of words, how often one has to occur; None: `words.MIN_FREQ`.
         text: the file of the data set `text`.
         store: the folder where its tokens are kept, for a text too large for memory; None: memory.
+        max_file_bytes: of the data set `text`, how large its file may be, unpacked.
         num_tokens: of the training split of `grammar`; validation has a tenth of it, test a fifth.
         seed: of `grammar`: the same seed makes the same sentences.
 
@@ -103,6 +108,7 @@ def read(
         "min_freq": min_freq,
         "text": text,
         "store": store,
+        "max_file_bytes": max_file_bytes,
         "num_tokens": num_tokens,
         "seed": seed,
     }

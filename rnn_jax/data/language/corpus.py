@@ -1,5 +1,6 @@
 """A text as three splits of tokens: what every data set for language models becomes."""
 
+import contextlib
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from os import PathLike
@@ -164,6 +165,8 @@ def _stored(folder: Path, dtype: np.dtype, encoded: Iterable[np.ndarray]) -> np.
         # A run that still reads the tokens of before keeps them.
         os.replace(partial, folder / STORED)
     except OSError as error:
+        with contextlib.suppress(OSError):  # a disk that is full stays full otherwise
+            partial.unlink(missing_ok=True)
         raise DataError(
             f"cannot write to store={folder} ({error.strerror or error}): take a folder that can be written"
         ) from error

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from rnn_jax.data.errors import DataError
-from rnn_jax.data.language.chunks import pieces
 from rnn_jax.data.language.kind import EOS, SPECIAL, Vocabulary
+from rnn_jax.data.pieces import pieces
 from rnn_jax.extras import need
 
 if TYPE_CHECKING:

@@ -3,6 +3,7 @@
 from os import PathLike
 
 from rnn_jax.data.errors import DataError
+from rnn_jax.data.language import MAX_FILE_BYTES
 from rnn_jax.data.language.chunks import chunks, ends_of_parts
 from rnn_jax.data.language.corpus import Corpus, make_corpus
 from rnn_jax.data.language.vocabulary import build
@@ -22,6 +23,7 @@ def read(
     *,
     text: str | PathLike[str] | None = None,
     store: str | PathLike[str] | None = None,
+    max_file_bytes: int = MAX_FILE_BYTES,
     vocab_size: int | None = None,
     min_freq: int | None = None,
 ) -> Corpus:
@@ -32,15 +34,18 @@ def read(
         level: one of `LEVELS`.
         text: the path of the file.
         store: the folder for the tokens, where they take no memory; None: memory.
+        max_file_bytes: how large the file may be, unpacked.
         vocab_size, min_freq: as of `vocabulary.build`.
 
     Raises:
-        DataError: no file is named; a file that is missing, a folder, empty, damaged, not UTF-8 or too short to split;
-            limits that leave no vocabulary; a folder that cannot be written.
+        DataError: no file is named; a file that is missing, a folder, empty, damaged, too large, not UTF-8 or too short
+            to split; limits that leave no vocabulary; a folder that cannot be written.
     """
     if not text:
         raise DataError("dataset=text needs text=FILE")
-    ends = ends_of_parts(text, SHARES)
-    train = (chunk for _, chunk in chunks(text, ends[:1]))
+    ends = ends_of_parts(text, SHARES, max_file_bytes)
+    train = (chunk for _, chunk in chunks(text, ends[:1], max_file_bytes=max_file_bytes))
     vocabulary = build(level, train, vocab_size=vocab_size, min_freq=min_freq)
-    return make_corpus(NAME, vocabulary, chunks(text, ends), PROTOCOL, source=text, store=store)
+    return make_corpus(
+        NAME, vocabulary, chunks(text, ends, max_file_bytes=max_file_bytes), PROTOCOL, source=text, store=store
+    )

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from rnn_jax.data.errors import DataError
-from rnn_jax.data.language.chunks import pieces
 from rnn_jax.data.language.kind import EOS, SPECIAL, UNK, Vocabulary
+from rnn_jax.data.pieces import pieces
 from rnn_jax.data.text.vocabulary import WORD
 
 VOCAB_SIZE = 20_000
@@ -23,6 +23,9 @@ MOST_WORDS = 2**20
 
 PIECE = 2**16
 """Characters that are cut into words at once."""
+
+LONGEST = 2**8
+"""Characters of a word, at most; a longer one, of which there may be many in a text without blanks, is `<unk>`."""
 
 # An unknown word as some texts have it, a line end, a word with its apostrophes, or a mark.
 WORDS_AND_MARKS = re.compile(rf"<unk>|\n|{WORD}")
@@ -77,7 +80,7 @@ class Words(Vocabulary):
         dropped, most = 0, max(MOST_WORDS, 4 * (vocab_size or 0))
         for text in texts:
             for piece in pieces(text, PIECE):
-                counts.update(_cut(piece, blanks))
+                counts.update(word for word in _cut(piece, blanks) if len(word) <= LONGEST)
             while len(counts) > most:
                 dropped += 1
                 counts = Counter({word: count for word, count in counts.items() if count > dropped})

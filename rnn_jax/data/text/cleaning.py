@@ -1,7 +1,7 @@
 """Cleaning of texts, the same in training and in prediction.
 
-`clean_markup` takes out what is no text at all; `clean_words` leaves nothing but words. Every pattern here runs in
-time proportional to the text: none can be made slow by a long run of one character.
+`clean_markup` takes out what is no text at all; `clean_words` leaves nothing but words. Everything here runs in time
+proportional to the text: no pattern can be made slow by a long run of one character, nor `nfc` by one of accents.
 """
 
 import html
@@ -46,6 +46,12 @@ CUT_MARK = re.compile(
 LOOSE_UNDERSCORE = re.compile(r"(?<![^\W\d_])_|_(?![^\W\d_])")
 LOOSE_MARK = re.compile(r"(?<!\S)[\u0300-\u036f]++")
 
+MOST_MARKS = 30
+"""On one letter. No language has more than a few; to put n of them in order takes a time of n^2."""
+
+# Marks are neither letters nor blanks. Only runs long enough to have too many of them are looked at.
+MANY_MARKS = re.compile(rf"[^\w\s]{{{MOST_MARKS + 1},}}")
+
 
 def clean_markup(text: str) -> str:
     """Takes out what is no text: tags, entities, web addresses, control characters; lower case, single blanks.
@@ -63,7 +69,18 @@ def clean_markup(text: str) -> str:
     text = ENTITY.sub(lambda match: html.unescape(match[0]), text)
     text = URL.sub(" ", text)
     text = UNSEEN.sub("", CONTROLS.sub(" ", text))
-    return " ".join(unicodedata.normalize("NFC", text.lower()).split())
+    return " ".join(nfc(text.lower()).split())
+
+
+def nfc(text: str) -> str:
+    """The text in NFC, without the marks that are too many on their letter, see `MOST_MARKS`.
+
+    Source: Unicode Standard Annex 15, "Unicode normalization forms", section 13, the stream-safe text format.
+
+    >>> len(nfc("a" + "\u0323\u0301" * 500_000))
+    30
+    """
+    return unicodedata.normalize("NFC", MANY_MARKS.sub(_few_marks, text))
 
 
 def clean_words(text: str) -> str:
@@ -81,7 +98,16 @@ def clean_words(text: str) -> str:
     text = text.translate(_KEPT)
     text = " ".join(LOOSE_UNDERSCORE.sub(" ", text).split())
     text = CUT_MARK.sub(r"\1\2", text)
-    return " ".join(unicodedata.normalize("NFC", LOOSE_MARK.sub(" ", text)).split())
+    return " ".join(nfc(LOOSE_MARK.sub(" ", text)).split())
+
+
+def _few_marks(match: re.Match[str]) -> str:
+    kept, marks = [], 0
+    for character in match[0]:
+        marks = marks + 1 if unicodedata.combining(character) else 0
+        if marks <= MOST_MARKS:
+            kept.append(character)
+    return "".join(kept)
 
 
 def _blank_for_tag(match: re.Match[str]) -> str:

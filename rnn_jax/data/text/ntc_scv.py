@@ -9,7 +9,6 @@ validation split. The test split is kept whole, so that figures compare with tho
 
 import importlib
 import re
-import unicodedata
 from functools import cache
 from os import PathLike
 from typing import Any
@@ -85,7 +84,7 @@ def vietnamese(text: str) -> bool:
     >>> vietnamese("The food was slow and not that good")
     False
     """
-    plain = unicodedata.normalize("NFC", text.lower())
+    plain = cleaning.nfc(text.lower())
     if len(VIETNAMESE_LETTER.findall(plain)) > ENOUGH_LETTERS * len(plain):
         return True
     language, probability = _detector().classify(cleaning.clean_words(text).replace("_", " "))

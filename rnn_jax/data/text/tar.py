@@ -81,9 +81,9 @@ def _size(header: bytes) -> int:
     """The size in a header, whose sum is right."""
     if len(header) < BLOCK:
         raise TarError("it ends inside a header")
-    field, rest = header[148:156], header[:148] + b" " * 8 + header[156:]
-    signed = sum(rest) - 256 * sum(byte > 127 for byte in rest)  # as some old programs add
-    if _octal(field) not in (sum(rest), signed):
+    rest = header[:148] + b" " * 8 + header[156:]
+    more = _octal(header[148:156]) - sum(rest)
+    if more and more != -256 * sum(byte > 127 for byte in rest):  # some old programs add signed bytes
         raise TarError("a header with a wrong sum")
     field = header[124:136]
     if field[0] < 128:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from rnn_jax.data.pieces import pieces
 from rnn_jax.data.text import TRUNCATE
 from rnn_jax.extras import need
 
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
 PAD, UNK = 0, 1
 SPECIAL = ("<pad>", "<unk>")
 """Tokens of every vocabulary, numbered 0 and 1: what fills up a batch, and every word that is not in the vocabulary."""
+
+PIECE = 2**16
+"""Characters that are cut into words at once: of each word the library keeps a hundred bytes and more."""
 
 # A word with its apostrophes (don't, o'clock) and underscores, or a single mark.
 WORD = "\\w+(?:['\u2019]\\w+)*|[^\\w\\s]"
@@ -72,7 +76,7 @@ def build(texts: Sequence[str], vocab_size: int, min_freq: int = 1) -> "Tokenize
     trainer = trainers.WordLevelTrainer(
         vocab_size=vocab_size, min_frequency=min_freq, special_tokens=list(SPECIAL), show_progress=False
     )
-    tokenizer.train_from_iterator(texts, trainer)
+    tokenizer.train_from_iterator((piece for text in texts for piece in pieces(text, PIECE)), trainer)
     if tokenizer.get_vocab_size() == len(SPECIAL):
         raise ValueError(f"no word occurs {min_freq} times in {len(texts)} texts: lower min_freq")
     return tokenizer
@@ -134,8 +138,17 @@ def encode(tokenizer: "Tokenizer", texts: Sequence[str], max_tokens: int, trunca
     """
     if max_tokens < 1 or truncate not in TRUNCATE:
         raise ValueError(f"max_tokens={max_tokens}, truncate={truncate!r}: at least 1, and {' or '.join(TRUNCATE)}")
-    ids = [truncated(each.ids, max_tokens, truncate) for each in tokenizer.encode_batch_fast(list(texts))]
+    ids = [truncated(each, max_tokens, truncate) for each in _ids(tokenizer, texts)]
     lengths = np.array([len(each) for each in ids], np.int32)
     starts = np.concatenate(([0], np.cumsum(lengths)[:-1])).astype(np.int32) if ids else lengths
     values = np.concatenate([np.asarray(each, np.int32) for each in ids]) if ids else np.zeros(0, np.int32)
     return Tokens(values, starts, lengths)
+
+
+def _ids(tokenizer: "Tokenizer", texts: Sequence[str]) -> list[list[int]]:
+    """Of each text; all at once, but for the long ones, which are read piece by piece."""
+    ids = [each.ids for each in tokenizer.encode_batch_fast([text if len(text) <= PIECE else "" for text in texts])]
+    for number, text in enumerate(texts):
+        if len(text) > PIECE:
+            ids[number] = [token for piece in pieces(text, PIECE) for token in tokenizer.encode(piece).ids]
+    return ids

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from rnn_jax.data.errors import DataError
-from rnn_jax.data.language.chunks import chunks, ends_of_parts, pieces, size_of
+from rnn_jax.data.language.chunks import chunks, ends_of_parts, size_of
+from rnn_jax.data.pieces import pieces
 
 MIXED = "Über  allen\tGipfeln\r\nist Ruh\u2019,\n\n  in\u3000allen \U0001f332 Wipfeln\x1c spürest du \n" * 3
 TEXTS = {
@@ -143,13 +144,13 @@ def pipe(path):
 
 
 HOSTILE = {
-    missing: "no file .*text: name a text file",
-    folder: "text is a folder: name a text file",
+    missing: "no file .*text: check the path",
+    folder: "text is a folder: name a file",
     empty: "text is empty",
     empty_archive: "text is empty",
     cut_short: r"text is damaged or cut short \(.*\): fetch it again",
     changed: r"text is damaged or cut short \(.*\): fetch it again",
-    pipe: "text is no file: name a text file",
+    pipe: "text is a pipe, a socket or a device: name a regular file",
 }
 
 

@@ -9,8 +9,8 @@ import pytest
 
 from rnn_jax.data.errors import DataError
 from rnn_jax.data.language import LEVELS, subwords, vocabulary, words
-from rnn_jax.data.language.chunks import pieces
 from rnn_jax.data.language.vocabulary import KINDS, Characters, Subwords, Words, build, load
+from rnn_jax.data.pieces import pieces
 
 TRAIN = "The cat saw the dog.\nDon't the dogs see it?\n\n  The cat didn't, the dog did!\r\n" * 3
 TEXTS = {
@@ -327,3 +327,9 @@ def test_names_of_vocabulary_module():
     for known in MADE.values():
         assert json.loads(json.dumps(known.to_json())) == known.to_json()
     assert set(vocabulary.__all__) >= {"build", "load", "Vocabulary"}
+
+
+def test_words_of_any_length_take_bounded_memory():
+    """A text without blanks would fill the table with pieces of itself."""
+    vocabulary = Words.build([f"{'x' * 300}{n} short " for n in range(50)] * 2)
+    assert vocabulary.names == ["<unk>", "<eos>", "short"]

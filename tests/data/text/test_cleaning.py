@@ -1,11 +1,14 @@
 """What is taken out of a text, what stays, and that no text makes it slow."""
 
+import re
 import time
 import unicodedata
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from rnn_jax.data.text.cleaning import clean_markup, clean_words
+from rnn_jax.data.text.cleaning import clean_markup, clean_words, nfc
 
 
 @pytest.mark.parametrize(
@@ -102,3 +105,23 @@ def test_time_grows_with_the_length(text):
     start = time.process_time()
     clean_words(text)
     assert time.process_time() - start < 3
+
+
+@pytest.mark.parametrize("clean", [clean_markup, clean_words])
+@pytest.mark.parametrize("marks", ["\u0301", "\u0301\u0323", "\u0323\u0301\u0f71", "\u05b0\u0301"])
+def test_marks_beyond_thirty_on_a_letter_are_dropped_in_linear_time(clean, marks):
+    begun = time.process_time()
+    short, long = (clean("x" + marks * count + "y") for count in (100, 200_000))
+    assert time.process_time() - begun < 20
+    assert short == long
+    assert len(short) <= 33
+
+
+@settings(max_examples=100, deadline=None, derandomize=True)
+@given(st.text(st.sampled_from("ae\u0301\u0323\u031b\u200d!_ <>&;:d/\u1ea5"), max_size=60))
+def test_few_marks_are_as_the_standard_has_them(text):
+    runs = re.findall("[\u0301\u0323\u031b]{31,}", text)
+    if not runs:
+        assert nfc(text) == unicodedata.normalize("NFC", text)
+    assert unicodedata.is_normalized("NFC", clean_words(text))
+    assert clean_markup(text) == clean_markup(text + "\n")

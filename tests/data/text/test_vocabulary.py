@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from rnn_jax.data.text import vocabulary
+from rnn_jax.data.text import TRUNCATE, vocabulary
 from rnn_jax.data.text.vocabulary import PAD, SPECIAL, UNK, build, encode, load, truncated, words
 
 TEXTS = ["the film is good , the end is not", "don't see the film", "nhà_hàng ngon quá"]
@@ -103,3 +103,16 @@ def test_split(number):
     found = [part.text(i).tolist() for part in parts for i in range(len(part.lengths))]
     assert found == [tokens.text(i).tolist() for i in range(6)]
     assert sum(len(part.values) for part in parts) == len(tokens.values)
+
+
+@pytest.mark.parametrize("truncate", TRUNCATE)
+def test_a_long_text_is_read_in_pieces(truncate, monkeypatch):
+    """As at once, as long as there is a blank now and then."""
+    rng = np.random.default_rng(0)
+    text = " ".join(rng.choice(["good", "bad", "film,", "it's", "!!"], 500))
+    vocabulary = build([text], 6)
+    expected = encode(vocabulary, ["bad", text, ""], 70, truncate)
+    monkeypatch.setattr("rnn_jax.data.text.vocabulary.PIECE", 50)
+    found = encode(vocabulary, ["bad", text, ""], 70, truncate)
+    assert all(np.array_equal(a, b) for a, b in zip(found, expected, strict=True))
+    assert build([text], 6).get_vocab() == vocabulary.get_vocab()

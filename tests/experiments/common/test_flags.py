@@ -1,6 +1,7 @@
 """Flags to a config and back, and one line for whatever does not fit."""
 
 import dataclasses
+import os
 import typing
 from dataclasses import dataclass
 from typing import ClassVar
@@ -265,6 +266,22 @@ class TestFlagfile:
 
     def test_a_folder(self, tmp_path):
         assert str(tmp_path) in usage_error(f"--flagfile={tmp_path}")
+
+    @pytest.mark.parametrize("how", ["--flagfile={}", "-flagfile={}", "--flagfile {}", "inside another"])
+    def test_a_flagfile_without_end_is_not_waited_for(self, tmp_path, how):
+        os.mkfifo(tmp_path / "pipe")
+        (tmp_path / "flags.txt").write_text(f"--lag=3\n  --flagfile={tmp_path / 'pipe'}\n")
+        name = tmp_path / ("flags.txt" if how == "inside another" else "pipe")
+        arguments = ("--flagfile={}" if how == "inside another" else how).format(name).split()
+        with pytest.raises(
+            UsageError, match=r"^--flagfile: .*/pipe is a pipe, a socket or a device: name a regular file$"
+        ):
+            parse(Demo, arguments)
+
+    def test_a_large_flagfile(self, tmp_path):
+        (tmp_path / "flags.txt").write_text("#" * 1_000_001)
+        message = usage_error(f"--flagfile={tmp_path / 'flags.txt'}")
+        assert message.endswith("more than 1,000,000 bytes: this is no file of flags")
 
     @pytest.mark.parametrize("name", EXPERIMENTS)
     def test_every_flag_of_an_experiment(self, tmp_path, name):

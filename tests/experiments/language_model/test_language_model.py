@@ -187,7 +187,7 @@ class TestRefused:
     @pytest.mark.parametrize(
         ("arguments", "message"),
         [
-            (("--text=nowhere.txt",), "no file nowhere.txt: name a text file"),
+            (("--text=nowhere.txt",), "no file nowhere.txt: check the path"),
             (("--num_tokens=2000", "--batch_size=1001"), "--batch_size=1001 --num_steps=32: the text has only 2,000"),
             (("--num_tokens=2000", "--documents", "--rungs=ngrams"), "grammar is one running text"),
         ],

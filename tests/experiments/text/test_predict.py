@@ -4,6 +4,7 @@ import contextlib
 import io
 import json
 import shutil
+import time
 
 import numpy as np
 import pytest
@@ -107,6 +108,27 @@ class TestUnusualTexts:
         answers = predict(learned, lines="\n".join(texts).encode())
         assert len(answers) == 3
         assert max(answer["tokens"] for answer in answers) == 400
+
+    def test_stacked_accents(self, learned):
+        """To put n marks in order takes a time of n^2: a megabyte had no answer within hours."""
+        text = "dull a" + "\u0301\u0323" * 250_000 + " dull"
+        begun = time.process_time()
+        (answer,) = predict(learned, lines=text.encode())
+        assert answer["tokens"] == 3
+        assert time.process_time() - begun < 30
+
+    @pytest.mark.parametrize("end", [b"", b"\n", b"\r\n"])
+    def test_the_longest_text(self, learned, end):
+        some = b"dull" + end + b"dull" * 5 + end if end else b"dull" * 5
+        assert predict(learned, "--max_text_bytes=20", lines=some)[-1]["tokens"] == 1
+        config = parse(TextConfig, ["--mode=predict", f"--workdir={learned}", "--max_text_bytes=19"])
+        message = (
+            r"standard input, line \d: more than 19 bytes: give a shorter text, or set a larger --max_text_bytes=19$"
+        )
+        with as_in_a_new_process(), pytest.raises(UsageError, match=message):
+            text_predict.predict(config, learned, io.BytesIO(some))
+        with pytest.raises(UsageError, match="--text has more than 3 bytes"):
+            predict(learned, "--text=dull", "--max_text_bytes=3")
 
     def test_no_input(self, learned):
         assert predict(learned, lines=b"") == []
