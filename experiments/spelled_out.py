@@ -24,6 +24,7 @@ from rnn_jax.backends import manual
 from rnn_jax.bptt import RULES, backward
 from rnn_jax.cells import Cell
 from rnn_jax.controls import StepMasks, zeros_like
+from rnn_jax.training.errors import TrainingError
 from rnn_jax.types import Array, Key, Params
 
 CELLS = ("rnn", "lstm")
@@ -173,6 +174,10 @@ def train_and_evaluate(config: Config) -> tuple[dict[str, Any], dict[str, list[f
             started = time.perf_counter()
             model, losses = jax.block_until_ready(train(np.uint32(seed), xs, targets))
             train_seconds += time.perf_counter() - started
+            bad = np.flatnonzero(~np.isfinite(np.asarray(losses)))
+            if bad.size:
+                when = f"at step {bad[0] + 1} of the {name}"
+                raise TrainingError(f"loss of seed {seed} is {losses[bad[0]]} {when}; lower learning_rate")
             train_errors.append(float(mean_squared_error(cell, model, xs, targets)))
             test_errors.append(float(mean_squared_error(cell, model, test_xs, test_targets)))
             if seed == seeds[0]:

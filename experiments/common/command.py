@@ -188,7 +188,7 @@ def as_flags(message: str, config_class: type) -> str:
 
 def data_folder(config: RunConfig) -> Path:
     """Where data files are looked for."""
-    return Path(config.data_dir or os.environ.get("RNN_JAX_DATA") or Path.home() / ".cache" / "rnn_jax")
+    return Path(config.data_dir or os.environ.get("RNN_JAX_DATA") or os.path.expanduser("~/.cache/rnn_jax"))
 
 
 def run_folder(name: str, config: RunConfig) -> Path:

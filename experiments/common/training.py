@@ -36,7 +36,7 @@ class TrainConfig(RunConfig):
 
     cell: str = flag("lstm", "recurrent cell", choices=tuple(CELLS))
     hidden_size: int = flag(32, "hidden features", minimum=1, maximum=8192)
-    num_layers: int = flag(1, "layers", minimum=1, maximum=1000)
+    num_layers: int = flag(1, "layers", minimum=1, maximum=100)
     bidirectional: bool = flag(False, "read in both directions")
     init: str = flag("pytorch", "how weights begin", choices=tuple(SCHEMES))
     gain: float = flag(1.0, "factor of the recurrent weights at the start", minimum=0.0)

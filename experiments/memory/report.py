@@ -6,13 +6,14 @@ from typing import Any
 
 import jax
 import numpy as np
+from tqdm import tqdm
 
 from experiments.common import results
 from experiments.common.fit import Fitted
 from experiments.common.plots import draw
 from experiments.memory.flags import Config
 from experiments.memory.problem import Problem
-from experiments.memory.task import mean_measures, sizes
+from experiments.memory.task import mean_measures, num_batches, sizes
 from rnn_jax.plotting import gradients, memory_tasks
 from rnn_jax.training.log import read_log
 from rnn_jax.types import Params
@@ -21,15 +22,22 @@ from rnn_jax.types import Params
 def measure(problem: Problem, apply: Any, fitted: Fitted, length: int) -> dict[str, Any]:
     """The measures of the test split at one length, over seeds and of the answer without a memory."""
 
+    batches = num_batches(problem, "test", length) * len(fitted.record["seeds"])
+    # A million steps take minutes, of which one would not know; what takes seconds shows nothing.
+    bar = tqdm(total=batches, desc=f"test split, length {length:,}", unit="batch", delay=2, dynamic_ncols=True)
+
     def of_model(params: Params, data: Any) -> dict[str, Any]:
-        return mean_measures(problem, lambda xs, _: apply(params, xs), data, "test", length)
+        return mean_measures(problem, lambda xs, _: apply(params, xs), data, "test", length, bar.update)
 
     @jax.jit
     def of_trivial(data: Any) -> dict[str, Any]:
         return mean_measures(problem, lambda _, targets: problem.trivial(targets), data, "test", length)
 
     names = (problem.loss, "accuracy")
-    ours, theirs = fitted.of_each_seed(of_model, problem.data), of_trivial(problem.data)
+    with bar:
+        ours = jax.block_until_ready(fitted.of_each_seed(of_model, problem.data))
+        jax.effects_barrier()
+    theirs = of_trivial(problem.data)
     found = {name: results.spread(np.asarray(ours[name]).tolist()) for name in names}
     trivial = {name: results.spread([float(theirs[name])]) for name in names}
     return {"metrics": found, "baselines": {"trivial": trivial}, "trivial_exact": problem.exact(length)}

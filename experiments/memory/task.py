@@ -57,21 +57,40 @@ def look_at(config: Config, count: int) -> tuple[Look, Any]:
     return make_look(problem, count), jax.device_put(problem.data)
 
 
+def batch_of(count: int, length: int) -> int:
+    """How many of `count` sequences are read at once."""
+    return max(min(count, STEPS_AT_ONCE // length), 1)
+
+
+def num_batches(problem: Problem, split: str, length: int) -> int:
+    """In how many parts a split is read."""
+    count = problem.num_examples[split]
+    return -(-count // batch_of(count, length))
+
+
 def mean_measures(
-    problem: Problem, answer: Callable[[Array, Array], Array], data: Any, split: str, length: int
+    problem: Problem,
+    answer: Callable[[Array, Array], Array],
+    data: Any,
+    split: str,
+    length: int,
+    tick: Callable[[], object] | None = None,
 ) -> dict[str, Array]:
     """The measures of a split, `[]` each: means over its examples, a batch at a time.
 
-    `answer` is `(xs, targets) -> outputs`; a model does not look at the targets.
+    `answer` is `(xs, targets) -> outputs`; a model does not look at the targets. `tick` is called after each of the
+    `num_batches`.
     """
-    count = problem.num_examples[split]
-    batch_size = max(min(count, STEPS_AT_ONCE // length), 1)
-    batches = -(-count // batch_size)
+    count, batches = problem.num_examples[split], num_batches(problem, split, length)
+    batch_size = batch_of(count, length)
     indices = jnp.resize(jnp.arange(count), (batches, batch_size))  # repeats some examples; they are not counted
 
     def batch(indices: Array) -> dict[str, Array]:
         xs, targets = problem.take(data, split, indices, length)
-        return problem.measure(answer(xs, targets), targets)
+        measures = problem.measure(answer(xs, targets), targets)
+        if tick is not None:
+            jax.debug.callback(lambda _: tick(), measures[problem.loss])  # which it has to wait for
+        return measures
 
     return {name: each.ravel()[:count].mean() for name, each in jax.lax.map(batch, indices).items()}
 

@@ -223,6 +223,21 @@ class TestFirstUse:
         assert native.found_or_built() is None
         assert capsys.readouterr().err == ""
 
+    @pytest.mark.parametrize("error", [PermissionError(13, "Permission denied"), RuntimeError("no home directory")])
+    def test_a_home_that_cannot_be_read(self, path, monkeypatch, error):
+        def unreadable():
+            raise error
+
+        monkeypatch.setattr(native, "library_path", unreadable)
+        with pytest.warns(RuntimeWarning, match="goes on without backend 'native': .*(denied|home)"):
+            assert native.found_or_built() is None
+
+    def test_a_home_that_is_no_folder(self, path, monkeypatch, tmp_path):
+        (tmp_path / "home").write_text("a file")
+        monkeypatch.setattr(native, "library_path", lambda: tmp_path / "home" / ".cache" / path.name)
+        with pytest.warns(RuntimeWarning, match="goes on without backend 'native'"):
+            assert native.found_or_built() is None
+
     def test_a_compiler_that_fails(self, path, monkeypatch):
         monkeypatch.setenv("CXX", "false")
         with pytest.warns(RuntimeWarning, match="rnn_jax goes on without backend 'native': false -O3"):

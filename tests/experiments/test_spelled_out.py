@@ -1,5 +1,7 @@
 """The example with the hand-derived gradient alone: the gradient is that of JAX, and with it the error falls."""
 
+import re
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -94,6 +96,13 @@ def test_a_broken_gradient_does_not_get_there(tmp_path, monkeypatch):
     assert ran.status == 0, ran.err
     errors = train_errors(results_of(tmp_path))
     assert all(min(errors[name]) > BOUND[name] for name in errors), errors
+
+
+def test_a_loss_that_is_not_finite(tmp_path):
+    flags = ("--num_steps=205", "--lag=4", "--steps=200", "--num_seeds=1", "--hidden_size=2", "--learning_rate=1e30")
+    message = run(MAIN, f"--workdir={tmp_path}", *flags).one_error()
+    assert re.fullmatch(r"loss of seed 0 is (nan|inf) at step \d+ of the rnn; lower learning_rate", message)
+    assert not (tmp_path / "results.json").exists()
 
 
 def test_windows_predict_the_next_value():

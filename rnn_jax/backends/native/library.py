@@ -90,15 +90,15 @@ def found_or_built() -> Path | None:
     Without a compiler, or with RNN_JAX_NATIVE=0 in the environment, nothing is said: the other back ends compute the
     same.
     """
-    path = library_path()
-    if path.exists():
-        return path
-    if os.environ.get("RNN_JAX_NATIVE") == "0" or compiler() is None:
-        return None
-    print(f"rnn_jax: compiling loops for this processor, once, to {path}", file=sys.stderr, flush=True)
     try:
+        path = library_path()
+        if path.exists():
+            return path
+        if os.environ.get("RNN_JAX_NATIVE") == "0" or compiler() is None:
+            return None
+        print(f"rnn_jax: compiling loops for this processor, once, to {path}", file=sys.stderr, flush=True)
         return build()
-    except RuntimeError as error:
+    except (OSError, RuntimeError) as error:  # OSError: a home that cannot be read or written
         warnings.warn(f"rnn_jax goes on without backend 'native': {error}", RuntimeWarning, stacklevel=2)
         return None
 

@@ -221,6 +221,8 @@ class TestDataFolder:
         assert data_folder(Config()) == Path("/from/environment")
         monkeypatch.delenv("RNN_JAX_DATA")
         assert data_folder(Config()) == Path("/home/ada/.cache/rnn_jax")
+        monkeypatch.setattr(Path, "home", lambda: pytest.fail("which raises for a user whom the system does not know"))
+        assert data_folder(Config()) == Path("/home/ada/.cache/rnn_jax")
 
 
 class TestStatus:

@@ -70,7 +70,10 @@ class TestMeasures:
         """Whatever the batches that they are evaluated in."""
         monkeypatch.setattr(task, "STEPS_AT_ONCE", at_once)
         made = problem_of("--length=6", "--num_evaluation=17")
-        found = task.mean_measures(made, lambda xs, _: xs[:, -1, :1], {}, "test", 6)
+        ticks = []
+        found = task.mean_measures(made, lambda xs, _: xs[:, -1, :1], {}, "test", 6, lambda: ticks.append(1))
+        jax.effects_barrier()
+        assert len(ticks) == task.num_batches(made, "test", 6) == {1: 17, 40: 3, 10**9: 1}[at_once]
         xs, targets = made.take({}, "test", jnp.arange(17), 6)
         assert float(found["mse"]) == pytest.approx(float(jnp.mean((xs[:, -1, :1] - targets) ** 2)), rel=1e-5)
 
