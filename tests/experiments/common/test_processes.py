@@ -52,7 +52,7 @@ def nobody(*arguments):
 
 def test_prediction_takes_one(tmp_path):
     ran = run(launchable("imdb").main, "--mode=predict", f"--workdir={tmp_path}", "--distributed")
-    assert ran.one_error() == "--distributed: goes with training alone"
+    assert ran.one_error() == "--distributed is a flag of the run, which --mode=predict takes from its folder"
 
 
 def test_another_than_the_first_writes_to_a_folder_that_goes(tmp_path, monkeypatch):
