@@ -32,8 +32,6 @@ def join(config: "TrainConfig") -> None:
     given = [name for name, value in named.items() if value is not None]
     if not given and not config.distributed:
         return
-    if not config.makes_folder:
-        raise UsageError(f"--{(given or ['distributed'])[0]}: goes with training alone")
     if given and len(given) < len(named):
         missing = ", ".join(f"--{name}" for name in named if name not in given)
         raise UsageError(f"--{given[0]}={named[given[0]]}: needs {missing} too; or --distributed, as the cluster says")

@@ -7,6 +7,7 @@ Training goes on in FOLDER/0 where it stands; the first process writes down its 
 
 import os
 import signal
+import socket
 import sys
 from pathlib import Path
 
@@ -24,6 +25,13 @@ from rnn_jax.training.step import make_functions
 BATCH, SEEDS, EPOCHS = 7, [3, 11], 4
 PER_EPOCH = 23 // BATCH
 SCHEDULE = Schedule(PER_EPOCH, EPOCHS, steps_per_dispatch=2)
+
+
+def free_port():
+    """One on which nobody listens."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        return taken.getsockname()[1]
 
 
 def make(devices):

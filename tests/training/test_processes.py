@@ -1,7 +1,6 @@
 """Several processes train as one does; when one is killed the others end, and other ones go on from there."""
 
 import os
-import socket
 import subprocess
 import sys
 import time
@@ -20,16 +19,10 @@ from rnn_jax.training.processes import by_first, is_first, largest, several
 HERE = Path(__file__).parent
 
 
-def free_port():
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        return taken.getsockname()[1]
-
-
 def run(count, folder, **killed_at):
     """The exit status and the errors of each process, and the seconds from the first end to the last."""
     env = os.environ | {"PYTHONPATH": os.pathsep.join(map(str, (HERE.parent, HERE.parents[1])))}
-    port, started = str(free_port()), []
+    port, started = str(one_of_several.free_port()), []
     for number in range(count):
         command = [sys.executable, one_of_several.__file__, port, str(count), str(number), str(folder)]
         command += [f"--killed_at={killed_at[f'process{number}']}"] if f"process{number}" in killed_at else []
