@@ -20,7 +20,7 @@ import sys
 import threading
 from pathlib import Path
 from types import FrameType
-from typing import TextIO
+from typing import Any, TextIO
 
 SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
 """What asks a process to end."""
@@ -123,7 +123,8 @@ def _text(stream: Stream, before: TextIO | None) -> TextIO:
     Lines, since a process that ends at once leaves what it has not written.
     """
     encoding = "utf-8" if before is None else before.encoding
-    return io.TextIOWrapper(io.BufferedWriter(stream), encoding, errors="backslashreplace", line_buffering=True)
+    raw: Any = stream  # whose `write` takes any buffer
+    return io.TextIOWrapper(io.BufferedWriter(raw), encoding, errors="backslashreplace", line_buffering=True)
 
 
 def _watch_signals() -> None:

@@ -89,10 +89,17 @@ def mean_measures(
         xs, targets = problem.take(data, split, indices, length)
         measures = problem.measure(answer(xs, targets), targets)
         if tick is not None:
-            jax.debug.callback(lambda _: tick(), measures[problem.loss])  # which it has to wait for
+            jax.debug.callback(_called(tick), measures[problem.loss])  # which it has to wait for
         return measures
 
     return {name: each.ravel()[:count].mean() for name, each in jax.lax.map(batch, indices).items()}
+
+
+def _called(tick: Callable[[], object]) -> Callable[[Any], None]:
+    def call(_: Any) -> None:
+        tick()
+
+    return call
 
 
 def make_task(config: Config, problem: Problem, apply: Any) -> Task:

@@ -1,6 +1,6 @@
 """A sweep that is killed twice ends with every point run exactly once.
 
-    python tests/drills/sweep_killed.py FOLDER
+    python -m drills.sweep FOLDER
 
 24 points of 3 seeds on the built-in series. First everything is killed at once, as when a machine loses its power: the
 sweep, its jobs and the commands of its points. Then the sweep alone, whose jobs go on and are met by the next start. At
@@ -16,7 +16,7 @@ import sys
 import time
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[1]
 GRID = "cell=rnn,gru,lstm;hidden_size=3,4;learning_rate=0.003,0.01;optimizer=adam,rmsprop"
 FLAGS = "--num_seeds=3 --num_hours=1500 --lag=12 --epochs=12 --batch_size=32 --notrees --steps_per_dispatch=10"
 POINTS = 24
