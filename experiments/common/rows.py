@@ -18,9 +18,10 @@ def add(file: Path, row: Mapping[str, Any]) -> None:
 
 
 def read(file: Path) -> list[dict[str, Any]]:
-    """The rows of before, in order; those that are damaged are left out, with a line on stderr, to be measured again.
+    """The rows of before, in order.
 
-    Rows of an older version have no digest.
+    Those that are damaged are left out, with a line on stderr, to be measured again; those of an older version, which
+    have no digest, count as damaged.
     """
     if not os.path.lexists(file):
         return []
@@ -39,4 +40,4 @@ def _parsed(line: str) -> dict[str, Any] | None:
     if not isinstance(row, dict) or "key" not in row:
         return None
     digest = row.pop(DIGEST, None)
-    return row if digest in (None, fingerprint(json.dumps(row))) else None
+    return row if digest == fingerprint(json.dumps(row)) else None

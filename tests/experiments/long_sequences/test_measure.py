@@ -9,9 +9,12 @@ from pathlib import Path
 import jax
 import numpy as np
 import pytest
+from helpers.running import flip
 
+from experiments.common.flags import parse
 from experiments.long_sequences import measure
-from experiments.long_sequences.flags import METHODS
+from experiments.long_sequences import task as measuring
+from experiments.long_sequences.flags import METHODS, Config
 from experiments.long_sequences.measure import Task
 from rnn_jax import cells
 
@@ -95,3 +98,28 @@ def test_memory_grows_as_the_square_root(backend):
     assert growth("checkpointed", "mean") > 8
     assert growth("checkpointed", "final") < 6
     assert growth("segmented", "mean") < 6
+
+
+@pytest.mark.parametrize("damage", ["flipped", "removed", "a row", None])
+def test_what_is_damaged_is_measured_again(tmp_path, monkeypatch, damage):
+    """A gradient that is not the one that was written gives no error against the reference, but a new one."""
+    measured = []
+
+    def of(task, file):
+        measured.append(task)
+        np.save(file, np.ones(3))
+        return {"ran": True, "seconds": 1.0, "predicted_bytes": 1, "process_bytes": 1}
+
+    monkeypatch.setattr(measuring.measure, "measure", of)
+    config = parse(Config, ["--lengths=10", "--backends=manual", "--methods=plain", "--float64_up_to=0"])
+    rows = measuring.measure_costs(config, tmp_path)
+    number = len(measured)
+    file = sorted((tmp_path / "gradients").iterdir())[0]
+    if damage == "flipped":
+        flip(file, -1)
+    elif damage == "removed":
+        file.unlink()
+    elif damage == "a row":
+        flip(tmp_path / "measurements.jsonl", 30)
+    assert measuring.measure_costs(config, tmp_path) == rows
+    assert len(measured) == number + (damage is not None)
