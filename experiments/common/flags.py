@@ -24,7 +24,7 @@ from typing import Any, NamedTuple, TypeVar
 
 from absl import flags as absl_flags
 
-from rnn_jax.data.errors import DataError
+from rnn_jax.data.errors import DataError, shown
 from rnn_jax.data.opening import check_regular
 
 Config = TypeVar("Config")
@@ -41,6 +41,8 @@ SCALARS: dict[type, Any] = {
 
 
 MAX_FLAGFILE_BYTES = 1_000_000
+LONGEST = 1000
+"""Characters of absl's messages that are shown: they repeat what was given."""
 
 
 class UsageError(Exception):
@@ -155,11 +157,14 @@ def parse_given(config_class: type[Config], arguments: Sequence[str]) -> tuple[C
         _check_flagfiles(arguments, frozenset())
         rest = values(["program", *arguments])[1:]
     except absl_flags.Error as error:
-        raise UsageError(str(error).splitlines()[0].removeprefix("ERROR:: ")) from error
+        message = str(error).splitlines()[0].removeprefix("ERROR:: ")
+        raise UsageError(message if len(message) <= LONGEST else f"{message[:LONGEST]}...") from error
+    except RecursionError as error:  # absl looks for similar names, one level deeper for each letter
+        raise UsageError("a flag whose name has hundreds of letters: --help lists the flags") from error
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"--flagfile: {error}") from error
     if rest:
-        raise UsageError(f"{rest[0]!r} is not a flag: write --name=value (--help lists the flags)")
+        raise UsageError(f"{shown(rest[0])} is not a flag: write --name=value (--help lists the flags)")
     fields = dataclasses.fields(config_class)  # type: ignore[arg-type]  # a dataclass, which TypeVar cannot say
     types = typing.get_type_hints(config_class)
     given = frozenset(field.name for field in fields if values[field.name].present)
@@ -200,7 +205,7 @@ def _listed(name: str, kind: type, words: Sequence[str]) -> tuple[Any, ...]:
         values = [kind(word) for word in words]
     except ValueError as error:
         wanted = {int: "whole numbers", float: "numbers"}[kind]
-        raise UsageError(f"--{name}={','.join(words)}: write {wanted} with commas between") from error
+        raise UsageError(f"--{name}={','.join(words)[:LONGEST]}: write {wanted} with commas between") from error
     return tuple(dict.fromkeys(values))
 
 
@@ -217,7 +222,7 @@ def _check_value(name: str, value: Any, limits: Mapping[str, Any]) -> None:
     if value is None:
         return
     if limits["choices"] and value not in limits["choices"]:
-        raise UsageError(f"--{name}: unknown {value!r}: take some of {','.join(limits['choices'])}")
+        raise UsageError(f"--{name}: unknown {shown(value)}: take some of {','.join(limits['choices'])}")
     if isinstance(value, float) and not math.isfinite(value):
         raise UsageError(f"--{name}={value}: must be a finite number")
     if limits["minimum"] is not None and not value >= limits["minimum"]:

@@ -9,14 +9,13 @@
 Source: LeCun, Cortes and Burges, "The MNIST database of handwritten digits", 1998.
 """
 
-import gzip
 import math
-import zlib
 from pathlib import Path
 
 import numpy as np
 
 from rnn_jax.data.errors import DataError
+from rnn_jax.data.opening import opened
 
 UNSIGNED_BYTE = 8
 MAX_BYTES = 1_000_000_000
@@ -42,7 +41,7 @@ def find(folder: Path, name: str) -> Path:
 
 
 def read(path: Path, num_axes: int) -> np.ndarray:
-    """Reads an IDX file of unsigned bytes, gzipped if its name ends in `.gz`.
+    """Reads an IDX file of unsigned bytes, plain or gzipped.
 
     Args:
         path: the file.
@@ -55,26 +54,20 @@ def read(path: Path, num_axes: int) -> np.ndarray:
         DataError: a file that is missing or damaged, of another format, type or number of axes, or with fewer or more
             bytes than its header says.
     """
-    content = _content(path)
-    start = 4 * (1 + num_axes)
-    if content[:4] != bytes((0, 0, UNSIGNED_BYTE, num_axes)):
-        found, wanted = content[:4].hex() or "nothing", bytes((0, 0, UNSIGNED_BYTE, num_axes)).hex()
-        raise DataError(f"{path} begins with {found}, not {wanted}: no IDX file of bytes with {num_axes} axes")
-    if len(content) < start:
-        raise DataError(f"{path} ends inside its header: fetch it again")
-    shape = tuple(np.frombuffer(content, ">u4", num_axes, offset=4).tolist())
-    if len(content) - start != math.prod(shape):
+    with opened(path, MAX_BYTES) as file:
+        start = 4 * (1 + num_axes)
+        header = file.read(start)
+        if header[:4] != bytes((0, 0, UNSIGNED_BYTE, num_axes)):
+            found, wanted = header[:4].hex() or "nothing", bytes((0, 0, UNSIGNED_BYTE, num_axes)).hex()
+            raise DataError(f"{path} begins with {found}, not {wanted}: no IDX file of bytes with {num_axes} axes")
+        if len(header) < start:
+            raise DataError(f"{path} ends inside its header: fetch it again")
+        shape = tuple(np.frombuffer(header, ">u4", num_axes, offset=4).tolist())
         size = " x ".join(map(str, shape))
-        raise DataError(f"{path} has {len(content) - start} bytes for {size} entries: fetch it again")
-    return np.frombuffer(content, np.uint8, offset=start).reshape(shape)
-
-
-def _content(path: Path) -> bytes:
-    try:
-        with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
-            content = file.read(MAX_BYTES + 1)
-    except (EOFError, zlib.error, OSError) as error:
-        raise DataError(f"{path} cannot be read ({error}): fetch it again") from error
-    if len(content) > MAX_BYTES:
-        raise DataError(f"{path} holds more than {MAX_BYTES:,} bytes: this is no file of MNIST")
-    return content
+        if math.prod(shape) > MAX_BYTES:
+            raise DataError(f"{path} has {size} entries in its header, more than {MAX_BYTES:,}: fetch it again")
+        content = file.read(math.prod(shape) + 1)  # one more than there may be
+    if len(content) != math.prod(shape):
+        have = f"{len(content)} bytes for" if len(content) < math.prod(shape) else "more bytes than"
+        raise DataError(f"{path} has {have} {size} entries: fetch it again")
+    return np.frombuffer(content, np.uint8).reshape(shape)

@@ -74,6 +74,8 @@ def read(data_dir: str | PathLike[str], permuted: bool = False) -> MNIST:
     train, test = _read_split(folder, "train"), _read_split(folder, "t10k")
     if train.pixels.shape[1] != test.pixels.shape[1]:
         raise DataError(f"images of {train.pixels.shape[1]} and of {test.pixels.shape[1]} pixels in {folder}")
+    if len(train.labels) < VALIDATION_SHARE:
+        raise DataError(f"{len(train.labels)} training images in {folder}, at least {VALIDATION_SHARE} are needed")
     first = len(train.labels) - len(train.labels) // VALIDATION_SHARE
     splits = Images(*(a[:first] for a in train)), Images(*(a[first:] for a in train)), test
     if not permuted:

@@ -23,7 +23,7 @@ LONGEST_LINE = 10_000_000
 """Characters of a CSV file's line, at most."""
 
 LONGEST_NAME = 500
-"""Characters of a column's name, at most."""
+"""Characters of the name of a column or a series, at most."""
 
 ROWS = 1 << 12
 """Of a Parquet file that are unpacked at once."""

@@ -10,7 +10,7 @@ import pandas as pd
 
 from rnn_jax.data.errors import DataError, shown
 from rnn_jax.data.series import MAX_CELLS, MAX_FILE_BYTES
-from rnn_jax.data.series.cells import check_columns, read_csv, read_parquet
+from rnn_jax.data.series.cells import LONGEST_NAME, check_columns, read_csv, read_parquet
 from rnn_jax.data.series.regularize import count
 
 MISSING = frozenset({"", "na", "n/a", "#n/a", "nan", "-nan", "null", "none", "<na>"})
@@ -108,6 +108,10 @@ def read_table(
         if (nameless & ~empty).any():
             text = f"{where} {lines[np.argmax(nameless & ~empty)]}, column {series_id!r}: no id"
             raise DataError(f"{text}: name the series of this row")
+        for line, cell in zip(lines, ids, strict=True):
+            if len(cell) > LONGEST_NAME:
+                text = f"{where} {line}, column {series_id!r}: {shown(cell)}, more than {LONGEST_NAME}"
+                raise DataError(f"{text}: give the series a shorter name")
         unkeyed |= nameless
     if unkeyed.any():
         notes = (*notes, f"dropped {count(unkeyed.sum(), 'row')} without {' and '.join(keys)} and without a value")

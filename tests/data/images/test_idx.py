@@ -34,8 +34,9 @@ def broken(content: bytes) -> dict[str, tuple[bytes, str]]:
         "floats": (content[:2] + b"\x0d" + content[3:], "begins with 00000d03"),
         "labels": (idx_bytes(np.zeros(60)), "begins with 00000801, not 00000803"),
         "header": (content[:10], "ends inside its header"),
+        "huge": (content[:4] + b"\xff" * 12, "has 4294967295 x 4294967295 x 4294967295 entries in its header, more"),
         "short": (content[:-1], "has 59 bytes for 3 x 4 x 5 entries"),
-        "long": (content + b"\0", "has 61 bytes for 3 x 4 x 5 entries"),
+        "long": (content + b"\0", "has more bytes than 3 x 4 x 5 entries"),
     }
 
 
@@ -52,19 +53,19 @@ def test_broken(tmp_path, images, name, packed):
     assert len(str(found.value).splitlines()) == 1
 
 
-@pytest.mark.parametrize("damage", ["cut", "flipped", "no gzip"])
+@pytest.mark.parametrize("damage", ["cut", "flipped"])
 def test_broken_gzip(tmp_path, images, damage):
     whole = bytearray(gzip.compress(idx_bytes(images)))
     whole[25] ^= 255
-    content = {"cut": gzip.compress(idx_bytes(images))[:-9], "flipped": bytes(whole), "no gzip": idx_bytes(images)}
+    content = {"cut": gzip.compress(idx_bytes(images))[:-9], "flipped": bytes(whole)}
     file = tmp_path / "images.gz"
     file.write_bytes(content[damage])
-    with pytest.raises(DataError, match=r"images\.gz cannot be read"):
+    with pytest.raises(DataError, match=r"images\.gz is damaged or cut short"):
         idx.read(file, 3)
 
 
 def test_a_missing_file(tmp_path):
-    with pytest.raises(DataError, match=r"missing cannot be read"):
+    with pytest.raises(DataError, match=r"^no file .*missing: check the path$"):
         idx.read(tmp_path / "missing", 3)
     with pytest.raises(
         DataError,

@@ -98,3 +98,10 @@ def test_a_missing_file_is_named(tmp_path):
     (tmp_path / "mnist" / "t10k-labels-idx1-ubyte").unlink()
     with pytest.raises(DataError, match="no t10k-labels-idx1-ubyte and no"):
         mnist.read(tmp_path)
+
+
+def test_too_few_images(tmp_path):
+    """A validation split without an image was found out about in training."""
+    write(tmp_path, num_train=11)
+    with pytest.raises(DataError, match=r"^11 training images in .*mnist, at least 12 are needed$"):
+        mnist.read(tmp_path)

@@ -116,6 +116,10 @@ class TestSizes:
             "(100,000 characters) is not a number: correct the cell or leave it empty"
         )
 
+    def test_long_names_of_series(self, write):
+        message = message_of(write("x,id\n1,a\n2," + "b" * 501 + "\n"), ["x"], series_id="id")
+        assert message.endswith("'... (501 characters), more than 500: give the series a shorter name")
+
     @needs_pyarrow
     def test_of_parquet(self, tmp_path):
         path = tmp_path / "some.parquet"

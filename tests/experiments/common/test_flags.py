@@ -278,6 +278,10 @@ class TestFlagfile:
         ):
             parse(Demo, arguments)
 
+    def test_long_names_and_values(self):
+        assert usage_error("--" + "x" * 5000) == "a flag whose name has hundreds of letters: --help lists the flags"
+        assert len(usage_error("--lag=" + "x" * 100_000)) < 1100
+
     def test_a_large_flagfile(self, tmp_path):
         (tmp_path / "flags.txt").write_text("#" * 1_000_001)
         message = usage_error(f"--flagfile={tmp_path / 'flags.txt'}")

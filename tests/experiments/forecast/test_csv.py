@@ -1,5 +1,7 @@
 """Forecasting a series of one's own, and what is wrong with its file or its flags, in one line."""
 
+import os
+
 import numpy as np
 import pytest
 from helpers.running import refused, results_of, run
@@ -75,6 +77,21 @@ class TestErrors:
         file = tmp_path / "none.csv"
         message = run_in(tmp_path / "run", "--dataset=csv", f"--csv={file}", "--target=value").one_error()
         assert message == f"no file {file}: check the path"
+
+    def test_a_pipe_is_not_waited_for(self, tmp_path):
+        os.mkfifo(tmp_path / "pipe.csv")
+        for file in (tmp_path / "pipe.csv", "/dev/zero"):
+            message = run_in(tmp_path / "run", "--dataset=csv", f"--csv={file}", "--target=value").one_error()
+            assert message == f"{file} is a pipe, a socket or a device: name a regular file"
+
+    def test_limits_are_flags(self, tmp_path):
+        (tmp_path / "data.csv").write_text("when,value\n" + ROWS)
+        flags = ["--dataset=csv", "--target=value", f"--csv={tmp_path / 'data.csv'}"]
+        message = run_in(tmp_path / "run", *flags, "--max_cells=239").one_error()
+        assert message.endswith("take a shorter file, or set a larger --max_cells=239")
+        message = run_in(tmp_path / "run", *flags, "--max_file_bytes=999").one_error()
+        assert message.endswith("take a smaller file, or set a larger --max_file_bytes=999")
+        assert "max_" not in (tmp_path / "run" / "flags.txt").read_text(), "they say nothing of the run"
 
     def test_szeged_is_missing(self, tmp_path):
         message = run_in(tmp_path / "run", "--dataset=szeged", f"--data_dir={tmp_path}").one_error()
