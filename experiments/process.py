@@ -123,7 +123,8 @@ def _text(stream: Stream, before: TextIO | None) -> TextIO:
     Lines, since a process that ends at once leaves what it has not written.
     """
     encoding = "utf-8" if before is None else before.encoding
-    return io.TextIOWrapper(io.BufferedWriter(stream), encoding, errors="backslashreplace", line_buffering=True)
+    buffered = io.BufferedWriter(stream)  # type: ignore[type-var]  # of which the stubs ask more than it does
+    return io.TextIOWrapper(buffered, encoding, errors="backslashreplace", line_buffering=True)
 
 
 def _watch_signals() -> None:
