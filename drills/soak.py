@@ -53,9 +53,8 @@ def main() -> int:
     slope = float(np.polyfit(at, held, 1)[0])
     per_save = slope * seen[-1][0] / (records / RECORDS) * 1024
     per_record = {name: size(folder / name) / records for name in ("metrics.jsonl", "events")}
-    print(
-        f"status {status}; {slope:+.3f} MiB a minute in the second half, {per_save:+.0f} KiB a checkpoint; {late} programs compiled on the way"
-    )
+    print(f"status {status}; {slope:+.3f} MiB a minute in the second half, {per_save:+.0f} KiB a checkpoint")
+    print(f"{late} programs compiled on the way")
     print(", ".join(f"{name}: {count:.0f} bytes a record" for name, count in per_record.items()))
     print(
         f"checkpoints: {size(folder / 'checkpoints') / MIB:.2f} MiB in {len(list((folder / 'checkpoints').iterdir()))}"

@@ -161,7 +161,8 @@ class Checkpoints:
             clocks: seconds by name.
             loss: the lowest decides which checkpoint is the best; inf for a state that was not evaluated.
 
-        Raises: `TrainingError` when the disk does not take it; what was saved before stays.
+        Raises: `TrainingError` when the disk does not take it; what was saved before stays, and half a checkpoint may,
+            until that step is saved.
         """
         if step in self.manager.all_steps():
             return
@@ -175,8 +176,6 @@ class Checkpoints:
                 self.manager.save(step, args=items, metrics={"loss": loss})
                 self.manager.wait_until_finished()
         except (OSError, ValueError) as error:  # as in `save_params`
-            for half in self.folder.glob(f"{step}.*"):  # its room may be what the rest of the system lacks
-                shutil.rmtree(half, ignore_errors=True)
             raise TrainingError(f"cannot save step {step} in {self.folder}: {_reason(error)}") from error
 
     def restore_latest(self, like: State) -> Restored[State] | None:
