@@ -2,8 +2,9 @@
 
     python -m drills.soak --minutes=60
 
-Prints memory by the minute, then its slope over the second half by least squares. Ends with status 1 above a MiB a
-minute, or where a program was compiled late.
+Prints memory by the minute, then its slope over the second half by least squares, and what that is per checkpoint: this
+run saves once a second. TensorStore 0.1.86 keeps 0.3 KiB for every array that Orbax saves (`KvStore.Spec.to_json`),
+about 48 KiB per checkpoint here. Ends with status 1 above that, or where a program was compiled late.
 """
 
 import argparse
@@ -19,8 +20,10 @@ from drills import driver
 from rnn_jax.machine import resident_bytes
 
 MIB = 2**20
-MOST = 1.0
-"""MiB per minute: more is a leak."""
+MOST = 64.0
+"""KiB per checkpoint: more is a leak of our own."""
+RECORDS = 3
+"""Of an epoch, after which it saves."""
 
 
 def main() -> int:
@@ -48,13 +51,15 @@ def main() -> int:
     late, records = count(compiled) - programs, driver.logged(folder)
     at, held = np.array(seen[len(seen) // 2 :]).T
     slope = float(np.polyfit(at, held, 1)[0])
+    per_save = slope * seen[-1][0] / (records / RECORDS) * 1024
     per_record = {name: size(folder / name) / records for name in ("metrics.jsonl", "events")}
-    print(f"status {status}; {slope:+.3f} MiB a minute in the second half; {late} programs compiled on the way")
+    print(f"status {status}; {slope:+.3f} MiB a minute in the second half, {per_save:+.0f} KiB a checkpoint")
+    print(f"{late} programs compiled on the way")
     print(", ".join(f"{name}: {count:.0f} bytes a record" for name, count in per_record.items()))
     print(
         f"checkpoints: {size(folder / 'checkpoints') / MIB:.2f} MiB in {len(list((folder / 'checkpoints').iterdir()))}"
     )
-    return int(status != 143 or slope > MOST or late > 0)
+    return int(status != 143 or per_save > MOST or late > 0)
 
 
 def count(compiled: Path) -> int:

@@ -20,7 +20,7 @@ import sys
 import threading
 from pathlib import Path
 from types import FrameType
-from typing import Any, TextIO
+from typing import TextIO
 
 SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
 """What asks a process to end."""
@@ -123,8 +123,8 @@ def _text(stream: Stream, before: TextIO | None) -> TextIO:
     Lines, since a process that ends at once leaves what it has not written.
     """
     encoding = "utf-8" if before is None else before.encoding
-    raw: Any = stream  # whose `write` takes any buffer
-    return io.TextIOWrapper(io.BufferedWriter(raw), encoding, errors="backslashreplace", line_buffering=True)
+    buffered = io.BufferedWriter(stream)  # type: ignore[type-var]  # of which the stubs ask more than it does
+    return io.TextIOWrapper(buffered, encoding, errors="backslashreplace", line_buffering=True)
 
 
 def _watch_signals() -> None:

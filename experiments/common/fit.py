@@ -1,7 +1,6 @@
 """The training run of every experiment: from a task, a model and data to trained parameters and a record of them."""
 
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,7 +15,6 @@ from experiments.common import begun, results
 from experiments.common.flags import UsageError
 from experiments.common.training import TrainConfig, backend_in_use, devices
 from rnn_jax import models
-from rnn_jax.plotting import style
 from rnn_jax.training.checkpoints import save_params
 from rnn_jax.training.loop import Feed, Probe, Schedule, steps_per_dispatch, train
 from rnn_jax.training.optimizers import learning_rate_schedule, make_optimizer
@@ -137,9 +135,7 @@ def fit(
     schedule = Schedule(steps_per_epoch, config.epochs, dispatch, config.keep)
     begun.note(workdir, fingerprint, backend)
     probe = make_probe(config, model, look)
-    with ThreadPoolExecutor(max_workers=1) as beside:
-        beside.submit(style.load)  # while XLA compiles; whoever trains draws when that is done
-        trained = train(functions, config.seeds, data, schedule, workdir, learning_rate, probe, feed)
+    trained = train(functions, config.seeds, data, schedule, workdir, learning_rate, probe, feed)
     fitted = Fitted(
         trained.states.best_params,
         {

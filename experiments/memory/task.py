@@ -74,7 +74,7 @@ def mean_measures(
     data: Any,
     split: str,
     length: int,
-    tick: Callable[[], object] | None = None,
+    tick: Callable[[], Any] | None = None,
 ) -> dict[str, Array]:
     """The measures of a split, `[]` each: means over its examples, a batch at a time.
 
@@ -89,17 +89,14 @@ def mean_measures(
         xs, targets = problem.take(data, split, indices, length)
         measures = problem.measure(answer(xs, targets), targets)
         if tick is not None:
-            jax.debug.callback(_called(tick), measures[problem.loss])  # which it has to wait for
+
+            def after(_: Array) -> None:
+                tick()
+
+            jax.debug.callback(after, measures[problem.loss])
         return measures
 
     return {name: each.ravel()[:count].mean() for name, each in jax.lax.map(batch, indices).items()}
-
-
-def _called(tick: Callable[[], object]) -> Callable[[Any], None]:
-    def call(_: Any) -> None:
-        tick()
-
-    return call
 
 
 def make_task(config: Config, problem: Problem, apply: Any) -> Task:

@@ -21,18 +21,18 @@ def plot(workdir: Path, rows: Sequence[Mapping[str, Any]], faulty: Mapping[str, 
     lags = np.arange(next(iter(curves.values())).size)
     some = np.unique(np.geomspace(1, lags[-1], 400).astype(int))
 
-    def draw_some(file: str, title: str, chosen: Mapping[str, np.ndarray]) -> None:
+    def by_lag(file: str, title: str, chosen: Mapping[str, np.ndarray]) -> None:
         if chosen:
             shown = {name: (some, values[some] - values[0]) for name, values in chosen.items()}
             draw(gradients.by_lag, workdir / "plots" / file, title, shown, "log10 of dL/dh_t against lag 0")
 
     one = {f"{row['cell']}, orthogonal" for row in rows}
-    draw_some("cells.png", "Which cell keeps the gradient?", {k: v for k, v in curves.items() if k in one})
+    by_lag("cells.png", "Which cell keeps the gradient?", {k: v for k, v in curves.items() if k in one})
     for cell in dict.fromkeys(row["cell"] for row in rows):
         mine = {k: v for k, v in curves.items() if k.split(", ")[0] == cell and "gain" not in k}
-        draw_some(f"inits_{cell}.png", f"Which initialization keeps the gradient of {cell}?", mine)
+        by_lag(f"inits_{cell}.png", f"Which initialization keeps the gradient of {cell}?", mine)
         gained = {k: v for k, v in curves.items() if k.split(", ")[0] == cell and "gain" in k}
-        draw_some(f"gains_{cell}.png", f"Which gain keeps the gradient of {cell}?", gained)
+        by_lag(f"gains_{cell}.png", f"Which gain keeps the gradient of {cell}?", gained)
     shown = {
         f"{bias}, {LABELS[name]}": (np.arange(1, len(values)), values[1:])
         for bias, both in faulty.items()

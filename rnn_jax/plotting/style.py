@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["COLOURS", "STYLE", "load", "rc_context", "save", "subplots"]
+__all__ = ["COLOURS", "STYLE", "rc_context", "save", "subplots"]
 
 COLOURS = ("#1b6ca8", "#d1495b", "#8a8a8a", "#66a182", "#edae49", "#5c4d7d")
 """Of the curves of a plot, in the order in which they are drawn."""
@@ -26,13 +26,6 @@ STYLE: Any = {
     "legend.frameon": False,
 }
 """Settings of Matplotlib for every plot, for `rc_context`."""
-
-
-def load() -> None:
-    """Imports Matplotlib and has it read its fonts, about a second: for a thread beside work that Python waits for."""
-    figure, axes = subplots(figsize=(1, 1))
-    axes.set(yscale="log", title="1")  # a power of ten in the labels takes the parser of formulas
-    figure.draw_without_rendering()
 
 
 def rc_context(settings: Any) -> AbstractContextManager[None]:

@@ -197,7 +197,8 @@ class Checkpoints:
             clocks: seconds by name.
             loss: the lowest decides which checkpoint is the best; inf for a state that was not evaluated.
 
-        Raises: `TrainingError` when the disk does not take it; what was saved before stays.
+        Raises: `TrainingError` when the disk does not take it; what was saved before stays, and half a checkpoint may,
+            until that step is saved.
         """
         if step in self.manager.all_steps():
             return
@@ -215,8 +216,6 @@ class Checkpoints:
                 self.manager.wait_until_finished()
             digests.write(self.folder / str(step), digests.of_folder(self.folder / str(step)))
         except (OSError, ValueError) as error:  # as in `save_params`
-            for half in self.folder.glob(f"{step}.*"):  # its room may be what the rest of the system lacks
-                shutil.rmtree(half, ignore_errors=True)
             reason = self._plain.named(_of_system(error))
             raise TrainingError(f"cannot save step {step} in {self.folder}: {reason}") from error
 
