@@ -98,7 +98,7 @@ def make_task(num_examples: int) -> Task:
     def take(data: Any, indices: jax.Array) -> Any:
         return {name: array[indices] for name, array in data.items()}
 
-    return Task(init, loss, take, lambda params, data: {"loss": loss(params, data, None)[0]}, num_examples)
+    return Task(init, loss, take, lambda params, data: {"loss": loss(params, data, jax.random.key(0))[0]}, num_examples)
 
 
 def step_seconds(devices: Devices, batch_size: int, count: int, repeats: int) -> list[float]:
@@ -146,8 +146,8 @@ def measure(count: int, repeats: int) -> dict[str, Any]:
         "bytes": 4 * numbers,
         "strong": step_seconds(devices, STRONG, count, repeats),
         "weak": step_seconds(devices, WEAK * members, count, repeats),
-        "allreduce": allreduce_seconds(devices, numbers, 5 * count, repeats),
-        "allreduce_of_8_bytes": allreduce_seconds(devices, 2, 5 * count, repeats),
+        "allreduce": allreduce_seconds(devices, numbers, count, repeats),
+        "allreduce_of_8_bytes": allreduce_seconds(devices, 2, count, repeats),
     }
     if members == 1:
         found["compute"] = {b: step_seconds(devices, b, count, repeats) for b in SHARES}
@@ -252,8 +252,8 @@ def cluster_table() -> str:
 def main() -> None:
     """Measures all settings, prints the tables and saves the raw numbers; with `--of`, one process of a setting."""
     flags = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    flags.add_argument("--steps", type=int, default=20, help="steps of a dispatch, 20 without it")
-    flags.add_argument("--repeats", type=int, default=7, help="dispatches that are timed, 7 without it")
+    flags.add_argument("--steps", type=int, default=3, help="steps of a dispatch, 3 without it")
+    flags.add_argument("--repeats", type=int, default=80, help="dispatches that are timed, 80 without it")
     flags.add_argument("--raw_dir", type=Path, default=Path(__file__).parent / "raw", help="for the raw numbers")
     flags.add_argument("--of", help=argparse.SUPPRESS)
     flags.add_argument("--process", type=int, default=0, help=argparse.SUPPRESS)

@@ -126,6 +126,8 @@ def prepare_jax(config: TrainConfig) -> None:
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     with contextlib.suppress(RuntimeError):  # JAX has started: its devices are what they are
         wanted = (config.num_devices or 0) * config.seed_devices // (config.num_processes or 1)
+        if config.distributed or config.num_processes is not None:
+            cores = 1  # other processes may have other numbers of cores, and JAX wants as many devices of each
         wanted = wanted or max(cores, config.seed_devices)
         jax.config.update("jax_num_cpu_devices", min(wanted, max(cores, MOST_CPU_DEVICES)))
 

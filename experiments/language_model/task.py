@@ -136,9 +136,8 @@ def make_task(config: LanguageConfig, corpus: Corpus, model: Any, init: Callable
         )
 
     def batch(data: dict[str, Array], indices: Array) -> tuple[Array, Array]:
-        rows = indices % config.batch_size
         start = (indices[0] // config.batch_size - data["first"]) * config.num_steps
-        found = jax.lax.dynamic_slice_in_dim(data["tokens"], start, config.num_steps + 1, axis=1)[rows]
+        found = jax.lax.dynamic_slice_in_dim(data["tokens"], start, config.num_steps + 1, axis=1)
         return found[:, :-1], found[:, 1:]
 
     def loss(params: Params, batch: tuple[Array, Array], key: Array, carry: Any) -> tuple[Array, Any]:
@@ -168,6 +167,7 @@ def make_task(config: LanguageConfig, corpus: Corpus, model: Any, init: Callable
         streams.num_chunks * config.batch_size,
         init_carry=lambda: zeros(config.batch_size),
         keep_carry=config.epoch_carry == "keep",
+        rows=("tokens",),
     )
     return task, feed
 

@@ -75,6 +75,10 @@ class Devices(NamedTuple):
         """Whole on every device."""
         return NamedSharding(self.mesh, EVERYWHERE)
 
+    def of_rows(self, array: Any) -> NamedSharding:
+        """Of the rows of a batch, those of each device, where it divides them."""
+        return NamedSharding(self.mesh, self.spec(array, rows=True))
+
     def state_shardings(self, states: "TrainState") -> "TrainState":
         """Where the states of S replicas lie, leading axis S."""
         one = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape[1:], leaf.dtype), states)
@@ -129,12 +133,12 @@ class Devices(NamedTuple):
         """A function of part of a batch, called by each device for its share: the first ones have one example more.
 
         Args:
-            part: `(size, first, device, rows [size, ...], *arguments) -> (means, weight, rows)`: of the `size` examples
-                from the `first` on. A size that is not that of all is compiled for itself: a loss needs to know
-                nothing of examples that are not there.
+            part: `(size, first, device, rows [size, ...], *arguments) -> (means, weight, others)`: of the `size`
+                examples from the `first` on. Where sizes differ, each is compiled: a loss needs to know nothing of
+                examples that are not there.
             batch_size: B.
 
-        Returns: `(rows [B, ...], *arguments) -> (means, rows)`, the means over all shares by their weights.
+        Returns: `(rows [B, ...], *arguments) -> (means, others [B, ...])`, the means over all shares by their weights.
         """
         size, rest = divmod(batch_size, self.batch)
         along = PartitionSpec(BATCH) if rest == 0 else EVERYWHERE

@@ -133,7 +133,7 @@ def train(
     devices = functions.devices.of_this_process()
     shapes = jax.eval_shape(functions.init, jax.ShapeDtypeStruct((len(seeds),), np.uint32))
     memory.check("training", {"parameters and optimizer": memory.size(shapes), "data": memory.size(data)}, devices)
-    data = put(data, everywhere)
+    data = functions.put(data)
     seed_array = put(np.asarray(seeds, np.uint32), everywhere)
     checkpoints = SharedCheckpoints(workdir, schedule.keep)
     # Shapes alone: a task may compute long for what it begins with, and a checkpoint would replace it.
@@ -151,7 +151,7 @@ def train(
     order = order_of(states.seed, step // per_epoch)
 
     def fed(epoch: int, first: int) -> Any:
-        return data if feed is None else {**data, **put(feed(epoch, first), everywhere)}
+        return data if feed is None else {**data, **functions.put(feed(epoch, first))}
 
     run_steps = compiler(functions.steps, states, order, fed(0, 0), 0, 0, 0)
     evaluate = compiler(functions.evaluate, states, data, 0)

@@ -21,7 +21,7 @@ import optax
 from jax import lax
 from jax.typing import ArrayLike
 
-from rnn_jax.training.devices import EVERYWHERE, Devices, choose
+from rnn_jax.training.devices import EVERYWHERE, Devices, choose, put
 from rnn_jax.training.keys import DROPOUT, INIT, seed_key
 from rnn_jax.training.order import plan, shuffle, shuffle_by_length
 from rnn_jax.training.state import TrainState, apply_gradient, init_state, note_validation
@@ -45,6 +45,8 @@ class Task(NamedTuple):
             examples are taken in their order, b, b + B, b + 2 B, ... by row b of the batch, and its loss is
             `(params, batch, key, carry) -> (scalar, (measures, carry))`.
         keep_carry: an epoch begins with the carry that the one before has left, and not anew.
+        rows: names of what in the data, a dictionary, has a row `[B, ...]` for each of the batch, in a task with
+            carries: `batch` finds there those of its indices, and a device keeps its own.
         weight: `(data, indices [b]) -> []`, of a loss that is no mean over examples but over something of which they
             have more or less, tokens or measured values: how much of it they have. None: a mean over examples.
     """
@@ -58,6 +60,7 @@ class Task(NamedTuple):
     length_index: np.ndarray | None = None
     init_carry: Callable[[], Any] | None = None
     keep_carry: bool = False
+    rows: tuple[str, ...] = ()
     weight: Callable[[Any, Array], Array] | None = None
 
 
@@ -164,15 +167,18 @@ def one_step(
     indices = lax.dynamic_slice_in_dim(order, position * batch_size, batch_size)
     key = jax.random.fold_in(seed_key(state.seed, DROPOUT), step)
 
-    def part(size: int, first: ArrayLike, device: ArrayLike, carry: Any, *arguments: Any) -> tuple[Any, Any, Any]:
-        params, indices, data, key, length = arguments
+    def part(size: int, first: ArrayLike, device: ArrayLike, rows: Any, *arguments: Any) -> tuple[Any, Any, Any]:
+        (carry, of_rows), (params, indices, data, key, length) = rows, arguments
+        data = {**data, **of_rows} if of_rows else data
         own = lax.dynamic_slice_in_dim(indices, first, size)
         key = jax.random.fold_in(key, device)
         (loss, (measures, carry)), gradient = loss_and_gradient(task, params, own, data, key, length, carry)
         weight = size if task.weight is None else task.weight(data, own)
         return (loss, measures, gradient), weight, carry
 
-    arguments = (_carry_before(recipe, state, position), state.params, indices, data, key, length)
+    of_rows = {name: data[name] for name in task.rows}
+    rest = {name: array for name, array in data.items() if name not in task.rows} if task.rows else data
+    arguments = ((_carry_before(recipe, state, position), of_rows), state.params, indices, rest, key, length)
     if recipe.devices is None or recipe.devices.batch == 1:
         (loss, measures, gradient), _, carry = part(batch_size, 0, 0, *arguments)
     else:
@@ -258,7 +264,8 @@ class Functions(NamedTuple):
         steps: `(states, orders, data, epoch, first, count) -> (states, StepSummary)`: `count` steps of the epoch
             from its step `first` on. The states passed in are consumed.
         evaluate: `(states, data, epoch) -> (states, {"loss": [S], ...})`: validation, choice of the best, early end.
-        devices: on which they run; data lies on each of them in full.
+        devices: on which they run; data lies on each of them in full, but for the rows of a batch.
+        rows: of the task.
     """
 
     init: jax.stages.Wrapped
@@ -266,6 +273,15 @@ class Functions(NamedTuple):
     steps: jax.stages.Wrapped
     evaluate: jax.stages.Wrapped
     devices: Devices
+    rows: tuple[str, ...] = ()
+
+    def put(self, data: Any) -> Any:
+        """Data of the host, where the functions find it."""
+        whole = {name: array for name, array in data.items() if name not in self.rows} if self.rows else data
+        placed = put(whole, self.devices.everywhere())
+        if self.rows:
+            placed |= {name: put(data[name], self.devices.of_rows(data[name])) for name in self.rows if name in data}
+        return placed
 
 
 def make_functions(
@@ -324,4 +340,5 @@ def make_functions(
         steps=jax.jit(with_states(of_all_seeds(steps, 4)), donate_argnums=0),
         evaluate=jax.jit(with_states(of_all_seeds(evaluate, 2))),
         devices=devices,
+        rows=task.rows,
     )

@@ -198,6 +198,28 @@ class TestLoss:
         assert nothing == 0
         assert all((np.asarray(leaf) == 0).all() for leaf in jax.tree.leaves(gradient))
 
+    @pytest.mark.parametrize("lengths", [None, [5, 1, 7]])
+    def test_of_a_batch_it_is_the_mean_of_its_parts(self, lengths):
+        """By their tokens, as devices that share a batch take it; to the precision of the computation."""
+        loss_of, params = pure(make("lstm"), "loss")
+        rng = np.random.default_rng(3)
+        tokens, targets = (jnp.asarray(rng.integers(0, V, (3, T))) for _ in range(2))
+        given = np.full(3, T) if lengths is None else np.asarray(lengths)
+
+        def of(rows):
+            of_rows = None if lengths is None else jnp.asarray(given[rows])
+
+            def loss(params):
+                return loss_of(
+                    params, tokens[rows], targets[rows], lengths=of_rows, regularization=Regularization(0.5, 2.0)
+                )[0]
+
+            return jax.value_and_grad(loss)(params)
+
+        parts, weights = [of(slice(0, 2)), of(slice(2, 3))], [given[:2].sum(), given[2]]
+        mean = jax.tree.map(lambda a, b: (weights[0] * a + weights[1] * b) / sum(weights), *parts)
+        assert_close(mean, of(slice(0, 3)), 1e-12)
+
     @pytest.mark.parametrize("lengths", [None, [5, 2]])
     def test_penalties(self, lengths):
         model = make("lstm", tied=True)

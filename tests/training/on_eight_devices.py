@@ -73,15 +73,16 @@ def carried(keep=False, batch_size=8):
     chunks = CHUNKS[:, :batch_size]
 
     def loss(params, batch, key, carry):
-        h = jnp.tanh(params["w"].sum() * carry["h"] + batch)
+        h = jnp.tanh(params["w"].sum() * carry["h"] + batch["x"]) + batch["row"][:, 0]
         return ((h - 0.3) ** 2).mean(), ({}, {"h": jax.lax.stop_gradient(h)})
 
     return linear()._replace(
-        batch=lambda data, i: jnp.asarray(chunks)[i // batch_size, i % batch_size],
+        batch=lambda data, i: {"x": jnp.asarray(chunks)[i // batch_size, i % batch_size], "row": data["rows"]},
         loss=loss,
         num_examples=chunks.size,
         init_carry=lambda: {"h": jnp.zeros(batch_size)},
         keep_carry=keep,
+        rows=("rows",),
     )
 
 
@@ -113,7 +114,7 @@ def trained(task, batch_size, devices, parallel=False, optimizer=None):
         task, optimizer or optimizer_of(), batch_size=batch_size, parallel=parallel, devices=devices, average_decay=0.9
     )
     seeds = jax.device_put(np.asarray(SEEDS, np.uint32), devices.everywhere())
-    data = jax.device_put(DATA, devices.everywhere())
+    data = functions.put({**DATA, "rows": np.arange(batch_size)[:, None] / batch_size})
     states, seen = functions.init(seeds), []
     start = fetch(states.params)
     for epoch in range(2):

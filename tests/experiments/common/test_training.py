@@ -244,6 +244,20 @@ class TestDevices:
         monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
         assert num_devices(TrainConfig(backend="scan")) == 1
 
+    def test_groups_of_one_for_replicas(self, four):
+        assert num_devices(TrainConfig(backend="scan", num_seeds=4, seed_devices=2)) == 1
+        with pytest.raises(UsageError, match=r"^--seed_devices=3: does not divide --num_seeds=4$"):
+            num_devices(TrainConfig(num_seeds=4, seed_devices=3))
+        with pytest.raises(UsageError, match=r"^--num_devices=3: there are only 4$"):
+            num_devices(TrainConfig(num_seeds=4, seed_devices=2, num_devices=3))
+
+    @pytest.mark.parametrize(("groups", "count"), [(1, 4), (2, 2), (8, 1)])
+    def test_one_of_each_process(self, four, monkeypatch, groups, count):
+        monkeypatch.setattr(jax, "process_count", lambda: 4)
+        assert num_devices(TrainConfig(num_seeds=8, seed_devices=groups)) == count
+        with pytest.raises(UsageError, match=r"^--num_devices=3: not as many of each of 4 processes$"):
+            num_devices(TrainConfig(num_devices=3))
+
     def test_as_many_as_asked_for(self, four):
         assert num_devices(TrainConfig(num_devices=2)) == 2
         with pytest.raises(UsageError, match=r"^--num_devices=5: there are only 4$"):

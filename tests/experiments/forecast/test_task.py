@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import nnx
+from helpers.running import as_in_a_new_process
 
 from experiments.common.flags import parse
 from experiments.forecast import report, run, scores, task
@@ -228,3 +229,24 @@ class TestShareOfALine:
         for scale, expected in ((-1.0, 0.0), (0.5, 1.0)):
             share, *_ = self.forecasts("--normalize=none", "--calendar=none", scale=scale)
             np.testing.assert_array_equal(share, expected)
+
+
+def test_the_loss_of_a_batch_is_the_mean_of_its_parts():
+    """By what was measured, as devices that share a batch take it."""
+    with as_in_a_new_process():
+        jax.config.update("jax_enable_x64", True)
+        config, windows, sizes = windows_of("--dtype=float64", "--backend=scan", "--cell=rnn", "--hidden_size=3")
+        windows.scaled[::3] = np.nan
+        model = models.abstract(partial(task.make_model, config, **sizes))
+        made = task.make_training_task(config, windows, sizes, model)
+        data = jax.tree.map(jnp.asarray, task.device_data(config, windows))
+        params = made.init(jax.random.key(0))
+
+        def of(indices):
+            return made.loss(params, made.batch(data, indices), jax.random.key(0))[0]
+
+        parts = [jnp.arange(2), jnp.arange(2, 7)]
+        weights = [made.weight(data, part) for part in parts]
+        mean = sum(weight * of(part) for weight, part in zip(weights, parts, strict=True)) / sum(weights)
+        assert weights[0] * 5 != weights[1] * 2
+        np.testing.assert_allclose(mean, of(jnp.arange(7)), rtol=1e-12)
