@@ -205,6 +205,19 @@ def table(found: dict[str, Any], cores: int) -> str:
     return f"{measured}\n\n{fitted}; {found['1x1']['bytes']:,} bytes a step"
 
 
+def settings_of(raw: dict[str, Any]) -> dict[str, Any]:
+    """What `table` takes, from the raw numbers."""
+    found: dict[str, Any] = {}
+    for name, seconds in raw["seconds"].items():
+        setting, kind = name.split(" ", 1)
+        one = found.setdefault(setting, {"bytes": raw["bytes"]})
+        if kind.endswith(" examples"):
+            one.setdefault("compute", {})[kind.removesuffix(" examples")] = seconds
+        else:
+            one[kind] = seconds
+    return found
+
+
 class Accelerators(NamedTuple):
     """What the model of a cluster takes, each a round number of a current machine, not measured here.
 
@@ -254,6 +267,7 @@ def main() -> None:
     flags = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     flags.add_argument("--steps", type=int, default=3, help="steps of a dispatch, 3 without it")
     flags.add_argument("--repeats", type=int, default=80, help="dispatches that are timed, 80 without it")
+    flags.add_argument("--cores", type=int, help="cores that are free; without it all that this process may use")
     flags.add_argument("--raw_dir", type=Path, default=Path(__file__).parent / "raw", help="for the raw numbers")
     flags.add_argument("--of", help=argparse.SUPPRESS)
     flags.add_argument("--process", type=int, default=0, help=argparse.SUPPRESS)
@@ -270,7 +284,7 @@ def main() -> None:
 
     jax.config.update("jax_num_cpu_devices", 1)
     settings = {f"{p}x{d}": run_setting(p, d, arguments.steps, arguments.repeats) for p, d in SETTINGS}
-    cores = len(os.sched_getaffinity(0))
+    cores = arguments.cores or len(os.sched_getaffinity(0))
     print(table(settings, cores))
     print()
     print(cluster_table())

@@ -8,6 +8,7 @@ import statistics
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from benchmarks import scaling
 from docs.figures import Files, bold, table
 
 Contest = Mapping[str, Mapping[str, Any]]
@@ -205,6 +206,12 @@ def seeds(files: Files) -> str:
     return table(["S", "at once (`vmap`)", "one after another (`lax.map`)"], rows)
 
 
+def data_parallel(files: Files) -> str:
+    """Steps of several devices and processes, beside what the model says."""
+    raw = files["scaling"]
+    return scaling.table(scaling.settings_of(raw), raw["cores"])
+
+
 TABLES = {
     "speed": speed,
     "layer": layer,
@@ -213,4 +220,6 @@ TABLES = {
     "imdb_epoch": imdb_epoch,
     "epochs": epochs,
     "seeds": seeds,
+    "data_parallel": data_parallel,
+    "cluster": lambda files: scaling.cluster_table(),
 }

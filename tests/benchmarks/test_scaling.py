@@ -11,6 +11,7 @@ from benchmarks.scaling import (
     cluster_table,
     fit_ring,
     predicted,
+    settings_of,
     step_seconds,
     table,
 )
@@ -58,6 +59,14 @@ def test_table():
         assert row[4].strip() == row[6].strip()
     assert rows[0][2].strip() == "0%"
     assert rows[3][2].strip() == f"{RING.allreduce(8, BYTES) / min(found['1x8']['strong']):.0%}"
+
+
+def test_raw_numbers_hold_all_of_it():
+    found, seconds = made_up(), {}
+    for setting, one in found.items():
+        seconds |= {f"{setting} {kind}": of for kind, of in one.items() if isinstance(of, list)}
+    seconds |= {f"1x1 {share} examples": of for share, of in found["1x1"]["compute"].items()}
+    assert settings_of({"bytes": BYTES, "seconds": seconds}) == found
 
 
 def test_cluster():
