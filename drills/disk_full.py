@@ -1,6 +1,6 @@
 """A disk that fills up while a run saves: one line, exit status 2, the checkpoint before intact, and it goes on later.
 
-    python -m drills.disk_full [--mib=8]
+    python -m drills.disk_full [--mib=4]
 
 As root a small file system in memory is filled; else a limit on the size of a file stands for it. Compares the end with
 that of a run that had room. A minute on two idle cores.
@@ -23,7 +23,7 @@ WIDE = ("--hidden_size=96", "--epochs=6")
 def main() -> int:
     """Prints what happened; returns 1 where it was not what it should be."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--mib", type=int, default=8, help="of the small disk")
+    parser.add_argument("--mib", type=int, default=4, help="of the small disk")
     mib = parser.parse_args().mib
     base = Path(tempfile.mkdtemp())
     disk, roomy = base / "disk", base / "roomy"
