@@ -1,5 +1,6 @@
 """One run folder, read as what a stranger may have made: nothing in it is executed, followed or believed."""
 
+import hashlib
 import json
 import math
 import os
@@ -9,7 +10,9 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
-LARGEST = {"flags.txt": 2**20, "results.json": 2**25, "metrics.jsonl": 2**28}
+from rnn_jax.training import digests
+
+LARGEST = {"flags.txt": 2**20, "digests.txt": 2**20, "results.json": 2**25, "metrics.jsonl": 2**28}
 """Bytes that are read of each file, at most; a larger one is refused."""
 PIXELS = 50_000_000
 """Of a picture, at most: a small file may unpack to any size."""
@@ -111,7 +114,7 @@ def _read(folder: Path) -> Run:
     if not os.path.lexists(folder / "results.json"):
         return run
     try:
-        found = json.loads(content(folder, "results.json"))
+        found = json.loads(_as_left(folder, "results.json"))
     except (ValueError, RecursionError) as error:
         raise Damaged("results.json is no JSON: cut short?") from error
     if not isinstance(found, dict):
@@ -134,6 +137,19 @@ def _read(folder: Path) -> Run:
         baselines={clean(name): _metrics(f"baselines.{name}", each) for name, each in baselines.items()},
         facts=facts | _facts(found),
     )
+
+
+def _as_left(folder: Path, name: str) -> bytes:
+    """What a file of the folder holds, if the run left it so; of a run without digests, whatever it holds."""
+    found = content(folder, name)
+    if os.path.lexists(folder / digests.FILE):
+        try:
+            noted = digests.parse(content(folder, digests.FILE))
+        except ValueError as error:
+            raise Damaged(f"{digests.FILE} is damaged") from error
+        if noted.get(name) != hashlib.sha256(found).hexdigest():
+            raise Damaged(f"{name} is not what the run left (see {digests.FILE})")
+    return found
 
 
 def clean(text: Any) -> str:

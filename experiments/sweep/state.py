@@ -12,6 +12,7 @@ from typing import Any
 
 from experiments import EXPERIMENTS
 from experiments.common import results
+from experiments.common.directions import BETTER
 from experiments.common.flags import UsageError
 from experiments.sweep import search, space
 from experiments.sweep.flags import Config
@@ -21,8 +22,6 @@ from rnn_jax.files import write_whole
 from rnn_jax.training.log import read_log
 
 WAITING, RUNNING, DONE, FAILED = "waiting", "running", "done", "failed"
-ACCURACIES = ("accuracy", "accuracy_unrepeated", "f1", "r2", "skill")
-"""Measures of which the largest is best."""
 VALIDATION = "validation_loss"
 FILE = "sweep.json"
 
@@ -199,5 +198,5 @@ class Sweep:
         mean = measures.get(name, {}).get("mean")
         if mean is None:
             return None
-        largest = self.config.maximize if self.config.maximize is not None else name in ACCURACIES
+        largest = self.config.maximize if self.config.maximize is not None else BETTER.get(name) == "higher"
         return -mean if largest and name != VALIDATION else mean

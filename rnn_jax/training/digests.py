@@ -51,7 +51,12 @@ def read(folder: Path) -> dict[str, str] | None:
     """Digests by path; None where there are none. Raises `ValueError` where they are damaged, or `OSError`."""
     if not os.path.lexists(folder / FILE):
         return None
-    lines = [LINE.fullmatch(line) for line in (folder / FILE).read_text(encoding="utf-8").split("\n")[:-1]]
+    return parse((folder / FILE).read_bytes())
+
+
+def parse(content: bytes) -> dict[str, str]:
+    """Digests by path, of the content of the file. Raises `ValueError` where it is damaged."""
+    lines = [LINE.fullmatch(line) for line in content.decode("utf-8").split("\n")[:-1]]
     whole = [line for line in lines if line is not None]
     if not lines or len(whole) < len(lines):
         raise ValueError(f"{FILE} is damaged")

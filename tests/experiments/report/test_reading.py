@@ -9,6 +9,7 @@ from helpers.run_folders import leave, png
 from experiments.report import reading
 from experiments.report.folders import common_parent, find
 from experiments.report.reading import Run, Unread, read
+from rnn_jax.training import digests
 
 
 def test_a_finished_run(tmp_path):
@@ -92,6 +93,17 @@ def test_damaged(tmp_path, name, content, reason):
             content = json.dumps(json.loads((folder / name).read_text()) | content).encode()
         (folder / name).write_bytes(content)
     assert read(folder) == Unread(folder, reason)
+
+
+def test_results_that_are_not_what_the_run_left(tmp_path):
+    folder = leave(tmp_path / "run", [0.5])
+    digests.write(folder, digests.of_folder(folder))
+    assert read(folder).finished
+    file = folder / "results.json"
+    file.write_bytes(file.read_bytes().replace(b"0.5", b"0.4"))
+    assert read(folder) == Unread(folder, "results.json is not what the run left (see digests.txt)")
+    (folder / "digests.txt").write_text("x\n")
+    assert read(folder) == Unread(folder, "digests.txt is damaged")
 
 
 @pytest.mark.parametrize("name", ["flags.txt", "results.json", "metrics.jsonl"])
