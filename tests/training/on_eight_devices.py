@@ -18,9 +18,6 @@ from rnn_jax.training.devices import choose, fetch
 from rnn_jax.training.step import Task, make_functions
 from rnn_jax.unrolling import unroll
 
-jax.config.update("jax_num_cpu_devices", 8)
-jax.config.update("jax_enable_x64", True)
-
 SEEDS = [3, 11]
 LENGTHS = (4, 9, 25)
 STEPS, HIDDEN = 5, 6
@@ -153,6 +150,8 @@ def compare(case, make, batch_size, meshes, parallel=False):
 
 
 def main():
+    jax.config.update("jax_num_cpu_devices", 8)
+    jax.config.update("jax_enable_x64", True)
     compare("8 examples", linear, 8, [(8,), (4, 2)])
     compare("7 examples, at once", weighted, 7, [(3, 2)], parallel=True)
     compare("lengths", of_lengths, 7, [(2,)])

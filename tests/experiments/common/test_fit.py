@@ -1,7 +1,6 @@
 """The one training run: flags arrive, the best parameters are kept, and what was trained on is noted."""
 
 import shutil
-import threading
 
 import jax
 import jax.numpy as jnp
@@ -227,16 +226,6 @@ def arrived(monkeypatch):
         return seen
 
     return of
-
-
-def test_plots_are_made_ready_meanwhile(arrived, tmp_path, monkeypatch):
-    """In another thread, which has ended when the training has."""
-    threads = []
-    monkeypatch.setattr(fitting.style, "load", lambda: threads.append(threading.current_thread()))
-    arrived(tmp_path)
-    assert len(threads) == 1
-    assert threads[0] is not threading.current_thread()
-    assert not threads[0].is_alive()
 
 
 class TestFlagsArrive:

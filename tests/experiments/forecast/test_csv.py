@@ -71,7 +71,7 @@ class TestErrors:
         flags = ["--dataset=csv", "--lag=6", f"--csv={tmp_path / 'data.csv'}"]
         message = run_in(tmp_path / "run", *flags, *arguments).one_error()
         assert all(part in message for part in parts), message
-        assert {path.name for path in (tmp_path / "run").iterdir()} == {"flags.txt"}
+        assert {path.name for path in (tmp_path / "run").iterdir()} == {"flags.txt", "lock"}
 
     def test_no_file(self, tmp_path):
         file = tmp_path / "none.csv"

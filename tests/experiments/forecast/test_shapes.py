@@ -134,7 +134,7 @@ def test_flags_that_contradict_each_other(tmp_path, arguments, parts):
         (["--origins=13", "--lag=12"], "--origins=13: a window has --lag=12 rows"),
         (
             ["--scaling=standard,robust"],
-            "--scaling=standard,robust: 2 for 3 columns (load, heat, price): give one, or each one's",
+            "--scaling=standard,robust: 2 for 3 columns ('load', 'heat', 'price'): give one, or each one's",
         ),
         (["--target=load,price"], "hours.csv: column 'price' is named twice: name it once"),
         (["--inputs=rain"], "hours.csv has no column 'rain': take one of 'when', 'load', 'heat', 'wind', 'price'"),
