@@ -161,6 +161,15 @@ def test_a_small_file_that_would_fill_the_memory(tmp_path, monkeypatch):
         count_ratios.load(tmp_path / "r.npz")
 
 
+def test_a_file_that_asks_for_a_password(tmp_path):
+    content = bytearray(saved(tmp_path / "r.npz").read_bytes())
+    content[content.rindex(b"PK\x01\x02") + 8] |= 1
+    content[6] |= 1
+    (tmp_path / "r.npz").write_bytes(content)
+    with pytest.raises(ValueError, match=r"r\.npz holds no count ratios"):
+        count_ratios.load(tmp_path / "r.npz")
+
+
 @pytest.mark.parametrize("content", [b"", b"PK\x03\x04 nothing", b"words"])
 def test_no_ratios(tmp_path, content):
     (tmp_path / "r.npz").write_bytes(content)
