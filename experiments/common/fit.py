@@ -107,8 +107,8 @@ def fit(
         finish: `(params, data) -> params`, what is done to the best parameters of each seed when training is over.
         feed: see `train`.
 
-    Returns: `Fitted`, whose record has `experiment`, `cell`, `backend`, `num_params`, `seeds`, `best_epochs`, `steps`,
-    `compile_seconds` and `train_seconds`.
+    Returns: `Fitted`, whose record has `experiment`, `cell`, `backend`, `num_params`, `seeds`, `best_epochs`,
+    `best_validation_losses`, `steps`, `compile_seconds` and `train_seconds`.
 
     Raises: `UsageError` where an epoch has no step, or the run was begun with other data or on another back end; and
     what `train` raises.
@@ -145,6 +145,7 @@ def fit(
             "num_params": models.num_params(model),
             "seeds": config.seeds,
             "best_epochs": np.asarray(trained.states.best_epoch).tolist(),
+            "best_validation_losses": np.asarray(trained.states.best_loss).tolist(),
             "steps": trained.steps,
             "compile_seconds": trained.compile_seconds,
             "train_seconds": trained.train_seconds,

@@ -131,6 +131,10 @@ def gather(arguments: Sequence[str]) -> list[str]:
     types = typing.get_type_hints(Config)
     known = {field.name for field in dataclasses.fields(Config)} | {"flagfile", "help", "helpfull", "h"}
     known |= {f"no{name}" for name in known & types.keys() if kind_of(types[name])[0] is bool}
+    arguments = list(arguments)
+    if "--flags" in arguments[:-1]:  # its value is the next word, whatever that begins with
+        place = arguments.index("--flags")
+        arguments[place : place + 2] = [f"--flags={arguments[place + 1]}"]
     own: list[str] = []
     points: list[str] = []
     named, target = False, own

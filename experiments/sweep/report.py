@@ -2,6 +2,7 @@
 
 import json
 import math
+import shlex
 from typing import Any
 
 from tabulate import tabulate
@@ -35,9 +36,15 @@ def ordered(sweep: Sweep) -> tuple[str, list[tuple[Point, dict[str, Any]]]]:
     return metric, sorted(found, key=place)
 
 
+def best_of(sweep: Sweep, metric: str, rows: list[tuple[Point, dict[str, Any]]]) -> Point | None:
+    """The first of `ordered`; None where no point has the metric."""
+    return rows[0][0] if rows and sweep.rank(metric, rows[0][1]) is not None else None
+
+
 def write(sweep: Sweep) -> None:
     """Writes `results.json`: every point with its flags, how it ended and its measures; the best of them by name."""
     metric, rows = ordered(sweep)
+    best = best_of(sweep, metric, rows)
     measures = {point.name: found for point, found in rows}
     found = {
         "experiment": "sweep",
@@ -45,7 +52,7 @@ def write(sweep: Sweep) -> None:
         "flags": sweep.config.flags,
         "search": sweep.config.search,
         "metric": metric,
-        "best": rows[0][0].name if rows else None,
+        "best": best.name if best else None,
         "points": [
             {
                 "name": point.name,
@@ -62,7 +69,7 @@ def write(sweep: Sweep) -> None:
         "versions": versions(),
     }
     content = json.dumps(results.finite(found), indent=2, allow_nan=False)
-    write_whole(sweep.folder / "results.json", content + "\n")
+    write_whole(sweep.folder / results.FILE, content + "\n")
 
 
 def show(sweep: Sweep) -> None:
@@ -70,15 +77,19 @@ def show(sweep: Sweep) -> None:
     metric, rows = ordered(sweep)
     if not rows:
         return
-    names = list(dict.fromkeys([metric, *(name for _, found in rows for name in found)]))[:MOST_MEASURES]
+    known = dict.fromkeys(name for _, found in rows for name in found)
+    names = sorted(known, key=lambda name: name != metric)[:MOST_MEASURES]
     swept = list(sweep.points[0].values)
     body = [
         [*point.values.values(), *(results.cell(found[name], 4) if name in found else "" for name in names)]
         for point, found in rows
     ]
     print(tabulate(body, headers=[*swept, *names], tablefmt="pipe", disable_numparse=True))
-    chosen = "" if metric == VALIDATION else ", not by a validation loss"
-    print(f"best by {metric}{chosen}: {sweep.run_folder(rows[0][0])}")
-    print(
-        f"runs: {sweep.folder / 'points'}; for a page of them: python launch.py report --runs='{sweep.folder}/points/*'"
-    )
+    report = f"python launch.py report --runs={shlex.quote(str(sweep.folder))}"
+    best = best_of(sweep, metric, rows)
+    if best is None:
+        print(f"no point has --metric={metric}: they have {', '.join(known)}; {report} --metric=... sorts by these")
+    else:
+        chosen = "" if metric == VALIDATION else ", not by a validation loss"
+        print(f"best by {metric}{chosen}: {sweep.run_folder(best)}")
+    print(f"runs: {sweep.folder / 'points'}; for a page of them: {report}")

@@ -19,7 +19,6 @@ from experiments.sweep.flags import Config
 from experiments.sweep.point import Job
 from experiments.sweep.space import Values
 from rnn_jax.files import write_whole
-from rnn_jax.training.log import read_log
 
 WAITING, RUNNING, DONE, FAILED = "waiting", "running", "done", "failed"
 VALIDATION = "validation_loss"
@@ -89,10 +88,20 @@ class Sweep:
         if not file.exists():
             return []
         try:
-            return [Point(**point) for point in json.loads(file.read_text(encoding="utf-8"))["points"]]
-        except (ValueError, LookupError, TypeError) as error:
+            points = [Point(**point) for point in json.loads(file.read_text(encoding="utf-8"))["points"]]
+            for number, point in enumerate(points):
+                self._check(number, point)
+            return points
+        except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
             again = "delete it, and the same command makes it anew"
             raise UsageError(f"{file} holds no points of a sweep ({error}); {again}") from error
+
+    def _check(self, number: int, point: Point) -> None:
+        """Raises `ValueError` for a point that no sweep has written: its name is that of a folder."""
+        known = point.state in (WAITING, RUNNING, DONE, FAILED) and type(point.starts) is int
+        name = space.point_name(point.values, None if self.config.search == "grid" else number)
+        if not known or point.name != name or list(point.values) != list(self.config.swept):
+            raise ValueError(f"point {number} is none of this one")
 
     def save(self) -> None:
         """Writes `sweep.json`."""
@@ -160,7 +169,7 @@ class Sweep:
         run = [*self.config.point_flags, *space.arguments(point.values), f"--workdir={self.run_folder(point)}"]
         return Job(
             command=[sys.executable, "-m", module, *run],
-            results=str(self.run_folder(point) / "results.json"),
+            results=str(self.run_folder(point) / results.FILE),
             log=str(self.log(point, "out")),
             errors=str(self.log(point, "err")),
             outcome=str(self.log(point, "outcome")),
@@ -168,19 +177,12 @@ class Sweep:
             in_use=str(self.run_folder(point) / "lock"),
         )
 
-    def validation(self, point: Point) -> dict[str, Any] | None:
-        """The lowest validation loss of each seed of a done point, with mean and spread; None where it has none."""
-        logged = [record for record in read_log(self.run_folder(point) / "metrics.jsonl") if VALIDATION in record]
-        if not logged:
-            return None
-        by_seed = zip(*(record.get("validation_losses", [record[VALIDATION]]) for record in logged), strict=True)
-        return results.spread([min(losses) for losses in by_seed])
-
     def measures(self, point: Point) -> dict[str, Any]:
-        """The validation loss, where there is one, and the test metrics of a done point, each with mean and spread."""
+        """The best validation loss, where there is one, and the test metrics of a done point, each over seeds."""
         found = results.read(self.run_folder(point)) or {}
-        validation = self.validation(point)
-        return ({} if validation is None else {VALIDATION: validation}) | found.get("metrics", {})
+        losses = found.get("best_validation_losses", [None])
+        validation = {} if None in losses else {VALIDATION: results.spread(losses)}
+        return validation | found.get("metrics", {})
 
     def objective(self, point: Point) -> float | None:
         """What a search makes small; None where it is not known.

@@ -72,8 +72,8 @@ class TestFitted:
     def test_record(self, fitted):
         record = fitted[1].record
         assert set(record) == {
-            "experiment", "cell", "backend", "num_params", "seeds", "best_epochs", "steps", "compile_seconds",
-            "train_seconds",
+            "experiment", "cell", "backend", "num_params", "seeds", "best_epochs", "best_validation_losses", "steps",
+            "compile_seconds", "train_seconds",
         }  # fmt: skip
         assert {key: record[key] for key in ("experiment", "cell", "backend", "num_params", "seeds", "steps")} == {
             "experiment": "a name",
@@ -91,6 +91,7 @@ class TestFitted:
         losses = np.array([r["validation_losses"] for r in read_log(folder / "metrics.jsonl")])
         assert (losses.argmin(axis=0) < 19).all(), "the last are the best here: nothing to see"
         assert found.record["best_epochs"] == (losses.argmin(axis=0) + 1).tolist()
+        assert found.record["best_validation_losses"] == losses.min(axis=0).tolist()
         config = TrainConfig(**SMALL)
         with as_in_a_new_process():
             evaluated = found.of_each_seed(make_task(config).evaluate, jax.tree.map(jnp.asarray, make_data()))["loss"]

@@ -32,6 +32,7 @@ def test_no_flag_means_two_things(name):
         (["forecast", GRID, "--jobs=3", "--", "--lag=24", "--grid"], "forecast", ["--lag=24", "--grid"]),
         (["--experiment=forecast", "--flags=--lag=24", GRID, "--jobs=3"], "forecast", ["--lag=24"]),
         (["forecast", GRID, "--ahead=2", "--flags=--lag=24", "--jobs=3"], "forecast", ["--lag=24", "--ahead=2"]),
+        (["forecast", GRID, "--flags", "--lag=24", "--jobs=3"], "forecast", ["--lag=24"]),
         (["forecast", GRID, "--jobs=3", "--csv=my file.csv", "--nomaximize"], "forecast", ["--csv=my file.csv"]),
         (["forecast", GRID, "--jobs=3", "--data_dir=/d"], "forecast", ["--data_dir=/d"]),
     ],

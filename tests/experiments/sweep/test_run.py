@@ -1,6 +1,7 @@
 """A sweep from its first point to its last, with an engine that is made up: states, restarts, failures, the table."""
 
 import json
+import math
 import signal
 import sys
 from pathlib import Path
@@ -21,17 +22,12 @@ pytest.importorskip("submitit")
 GRID = "--grid=cell=rnn,gru,lstm;lag=3,4"
 
 
-def finish(folder, loss, seeds=1):
-    """What a run leaves whose validation loss is lowest at `loss`, and whose test error says the opposite."""
+def finish(folder, *losses):
+    """What a run leaves whose seeds have these validation losses, and whose test error says the opposite."""
+    loss = losses[0]
     folder.mkdir(parents=True, exist_ok=True)
-    by_seed = [[loss + seed / 10 + later for seed in range(seeds)] for later in (1.0, 0.0, 0.5)]
-    with (folder / "metrics.jsonl").open("w") as log:
-        for step, losses in enumerate(by_seed):
-            several = {"validation_losses": losses} if seeds > 1 else {}
-            log.write(json.dumps({"step": step, "loss": 0.0}) + "\n")
-            log.write(json.dumps({"step": step, "validation_loss": sum(losses) / seeds} | several) + "\n")
     found = dict.fromkeys(results.KEYS, 0) | {"experiment": "forecast", "metrics": {"mse": results.spread([9 - loss])}}
-    results.write(folder, found)
+    results.write(folder, found | {"best_validation_losses": losses})
 
 
 class Ends:
@@ -128,7 +124,7 @@ class TestToItsEnd:
         assert cells[1:3] == [["gru", "3", "1.0300"], ["gru", "4", "1.0400"]]
         assert "6 of 6 done, 0 running, 0 failed, 0 s left: cell=lstm-lag=" in ran.out
         assert f"best by validation_loss: {tmp_path}/s/points/cell=gru-lag=3\n" in ran.out
-        assert ran.out.splitlines()[-1].endswith(f"python launch.py report --runs='{tmp_path}/s/points/*'")
+        assert ran.out.splitlines()[-1].endswith(f"python launch.py report --runs={tmp_path}/s")
 
     def test_results(self, tmp_path, sweep):
         sweep(MadeUp(succeed), "--epochs=3")
@@ -175,13 +171,22 @@ class TestToItsEnd:
         [
             (["--metric=mse"], "rnn-lag=4"),
             (["--metric=mse", "--maximize"], "gru-lag=3"),
-            (["--metric=none"], "rnn-lag=3"),
         ],
     )
     def test_sorted_by_something_else(self, tmp_path, sweep, flags, best):
         ran = sweep(MadeUp(succeed), *flags)
         assert ran.status == 0, ran.err
         assert f", not by a validation loss: {tmp_path}/s/points/cell={best}\n" in ran.out
+
+    def test_by_what_no_point_has(self, tmp_path, sweep):
+        """None is best, and there is another way to sort."""
+        ran = sweep(MadeUp(succeed), "--metric=accuracy")
+        assert ran.status == 0, ran.err
+        assert "best" not in ran.out
+        report = f"python launch.py report --runs={tmp_path}/s"
+        line = f"no point has --metric=accuracy: they have validation_loss, mse; {report} --metric=... sorts by these\n"
+        assert line in ran.out
+        assert json.loads((tmp_path / "s" / "results.json").read_text())["best"] is None
 
 
 class TestFailures:
@@ -299,7 +304,15 @@ class TestKilled:
         assert sweep(engine).status == 0
         assert engine.ran == ["cell=lstm-lag=3", "cell=gru-lag=3", "cell=gru-lag=4"]
 
-    @pytest.mark.parametrize("text", ["", "[]", '{"points": [{"nome": 3}]}'])
+    @pytest.mark.parametrize(
+        "text",
+        [
+            "", "[]", '{"points": [{"nome": 3}]}', '{"points": [{"name": "a", "values": [3]}]}',
+            '{"points": [{"name": "..", "values": {"cell": "rnn", "lag": "3"}}]}',
+            '{"points": [{"name": "cell=rnn", "values": {"cell": "rnn"}}]}',
+            '{"points": [{"name": "cell=rnn-lag=3", "values": {"cell": "rnn", "lag": "3"}, "starts": "1"}]}',
+        ],
+    )  # fmt: skip
     def test_a_file_that_is_damaged(self, tmp_path, sweep, text):
         sweep(MadeUp(succeed))
         (tmp_path / "s" / "sweep.json").write_text(text)
@@ -351,20 +364,14 @@ class TestMeasures:
 
     def test_validation_by_seed(self, tmp_path):
         sweep = self.made(tmp_path)
-        finish(sweep.run_folder(sweep.points[0]), 0.5, seeds=3)
-        assert sweep.validation(sweep.points[0]) == results.spread([0.5, 0.6, 0.7])
-
-    def test_of_one_seed(self, tmp_path):
-        sweep = self.made(tmp_path)
-        finish(sweep.run_folder(sweep.points[0]), 0.5)
-        assert sweep.validation(sweep.points[0]) == results.spread([0.5])
+        finish(sweep.run_folder(sweep.points[0]), 0.5, 0.6, 0.7)
+        assert sweep.measures(sweep.points[0])["validation_loss"] == results.spread([0.5, 0.6, 0.7])
 
     def test_where_there_is_no_validation(self, tmp_path):
         sweep = self.made(tmp_path, "--metric=mse", "--maximize")
         point = sweep.points[0]
         assert sweep.objective(point) is None, "it has not run"
-        finish(sweep.run_folder(point), 0.5)
-        (sweep.run_folder(point) / "metrics.jsonl").unlink()
+        finish(sweep.run_folder(point), 0.5, math.inf)  # of a seed that was never evaluated
         point.state = DONE
         assert sweep.objective(point) == -8.5
 
