@@ -16,7 +16,8 @@ import launch
 pytest.importorskip("submitit")
 
 FLAGS = (
-    "--lag=6", "--hidden_size=3", "--num_seeds=2", "--batch_size=32", "--epochs=2", "--notrees", "--calendar=none",
+    "--cell=rnn", "--backend=scan", "--lag=2", "--hidden_size=3", "--num_seeds=2", "--batch_size=32", "--epochs=2",
+    "--notrees", "--noblend", "--calendar=none",
 )  # fmt: skip
 
 
@@ -66,9 +67,9 @@ def test_two_points(tmp_path):
 def test_ctrl_c(tmp_path):
     """In a terminal all processes of the command get it, and what has been trained is saved."""
     folder = tmp_path / "s"
-    flags = "--num_hours=700", "--epochs=1000000", "--steps_per_dispatch=1", "--grid=cell=rnn"
+    flags = "--num_hours=700", "--epochs=1000000", "--steps_per_dispatch=1", "--grid=gain=1"
     with start(tmp_path, *flags) as sweep:
-        until(lambda: count(folder / "points" / "cell=rnn", "metrics.jsonl") > 1, seconds=120)  # it trains
+        until(lambda: count(folder / "points" / "gain=1.0", "metrics.jsonl"), seconds=120)  # it trains
         os.killpg(sweep.pid, signal.SIGINT)
         _, err = sweep.communicate()
     assert sweep.returncode == 128 + signal.SIGINT
@@ -76,4 +77,4 @@ def test_ctrl_c(tmp_path):
     (point,) = points_of(folder).values()
     assert (point["state"], point["status"]) == ("waiting", 128 + signal.SIGTERM)
     assert "and saved; the same command continues from there" in point["message"]
-    assert any(Path(folder, "points", "cell=rnn", "checkpoints").iterdir())
+    assert any(Path(folder, "points", "gain=1.0", "checkpoints").iterdir())
