@@ -27,12 +27,13 @@ class Entry(NamedTuple):
 
 EXPERIMENTS = {
     "forecast": Entry(
-        "experiments.forecast.__main__", "forecast an hourly series, against persistence and linear models"
+        "experiments.forecast.__main__", "forecast one or many series, against persistence, lines and trees"
     ),
     "imdb": Entry("experiments.imdb", "classify film reviews, against a linear classifier of word n-grams"),
     "ntc_scv": Entry("experiments.ntc_scv", "the same for Vietnamese restaurant reviews"),
     "language_model": Entry(
-        "experiments.language_model.__main__", "predict the next character or word, against n-grams; write texts"
+        "experiments.language_model.__main__",
+        "predict the next character, word or subword, against n-grams; write texts",
     ),
     "vanishing": Entry("experiments.vanishing.__main__", "where the gradient goes, by cell, initialization and length"),
     "memory": Entry("experiments.memory.__main__", "learn what takes a long memory: adding, copying, MNIST by pixels"),
