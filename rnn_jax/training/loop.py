@@ -16,7 +16,7 @@ from rnn_jax.training.devices import fetch, put
 from rnn_jax.training.errors import Interrupted, TrainingError
 from rnn_jax.training.interrupt import InterruptRequest
 from rnn_jax.training.log import TrainingLog
-from rnn_jax.training.processes import is_first, largest
+from rnn_jax.training.processes import is_first, largest, of_all
 from rnn_jax.training.shared_checkpoints import SharedCheckpoints
 from rnn_jax.training.state import TrainState
 from rnn_jax.training.step import Functions, StepSummary
@@ -198,7 +198,7 @@ def train(
                 if step % per_epoch == 0 or signal_number:
                     checkpoints.save(step, states, clocks, validation_loss)
                 if signal_number:
-                    raise Interrupted(signal_number, step)
+                    raise of_all(Interrupted(signal_number, step))
     finally:
         bar.close()
         checkpoints.close()
@@ -212,7 +212,7 @@ def _first(params: Params) -> Params:
 
 def _lists(found: Mapping[str, Array]) -> dict[str, list[float | None]]:
     """Arrays as JSON has them: null for what is not a number."""
-    return {name: [x if math.isfinite(x) else None for x in np.asarray(v).tolist()] for name, v in found.items()}
+    return {name: [x if math.isfinite(x) else None for x in v.tolist()] for name, v in fetch(found).items()}
 
 
 def _mean(values: ArrayLike) -> float:
@@ -231,9 +231,8 @@ def _check_finite(found: Mapping[str, Array], when: str, seeds: Sequence[int], c
             last = checkpoints.last_step()
             saved = "nothing was saved before it" if last is None else f"the last good checkpoint is step {last}"
             value, seed = np.asarray(values)[bad[0]], seeds[bad[0]]
-            raise TrainingError(
-                f"{name.replace('_', ' ')} of seed {seed} is {value} {when}; {saved}; lower learning_rate or clip_norm"
-            )
+            what = f"{name.replace('_', ' ')} of seed {seed} is {value} {when}"
+            raise of_all(TrainingError(f"{what}; {saved}; lower learning_rate or clip_norm"))
 
 
 def _record(

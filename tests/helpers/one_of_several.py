@@ -19,6 +19,7 @@ import pytest
 from helpers.toy_tasks import regression_data, regression_task
 from rnn_jax.training import processes
 from rnn_jax.training.devices import choose
+from rnn_jax.training.errors import Interrupted
 from rnn_jax.training.loop import Schedule, train
 from rnn_jax.training.step import make_functions
 
@@ -47,6 +48,10 @@ def data():
     return {name: array.astype(np.float64) for name, array in regression_data().items()}
 
 
+def interrupted():
+    raise Interrupted(15, 3)
+
+
 def main(port, count, number, folder, killed_at):
     processes.start(f"127.0.0.1:{port}", count, number)
     assert jax.process_count() == jax.device_count() == count
@@ -65,7 +70,9 @@ def main(port, count, number, folder, killed_at):
     assert data_of_first == (0, "from the first")
     with pytest.raises(ZeroDivisionError) as raised:
         processes.by_first(lambda: 1 / 0)
-    assert raised.value.of_all
+    assert processes.is_of_all(raised.value)
+    with pytest.raises(RuntimeError, match=r"^Interrupted: stopped at step 3"):  # which cannot be sent as it is
+        processes.by_first(interrupted)
     assert processes.largest(number) == count - 1
 
 
