@@ -132,7 +132,11 @@ def train(
     everywhere = functions.devices.everywhere()
     devices = functions.devices.of_this_process()
     shapes = jax.eval_shape(functions.init, jax.ShapeDtypeStruct((len(seeds),), np.uint32))
-    memory.check("training", {"parameters and optimizer": memory.size(shapes), "data": memory.size(data)}, devices)
+    parts = {
+        "parameters and optimizer": memory.size(shapes, functions.devices.state_shardings(shapes)),
+        "data": memory.size(data, functions.shardings(data)),
+    }
+    memory.check("training", parts, devices)
     data = functions.put(data)
     seed_array = put(np.asarray(seeds, np.uint32), everywhere)
     checkpoints = SharedCheckpoints(workdir, schedule.keep)

@@ -17,9 +17,16 @@ from rnn_jax.training.errors import OutOfMemory
 GIB = 2**30
 
 
-def size(tree: Any) -> int:
-    """Bytes of a pytree of arrays, or of their shapes."""
-    return sum(math.prod(leaf.shape) * np.dtype(leaf.dtype).itemsize for leaf in jax.tree.leaves(tree))
+def size(tree: Any, shardings: Any) -> int:
+    """Bytes on each device of a pytree of arrays, or of their shapes.
+
+    Args:
+        tree: the arrays, whole.
+        shardings: a pytree like it, where they will lie.
+    """
+    parts = jax.tree.map(lambda leaf, sharding: math.prod(sharding.shard_shape(leaf.shape)), tree, shardings)
+    sizes = jax.tree.map(lambda leaf, count: count * np.dtype(leaf.dtype).itemsize, tree, parts)
+    return sum(jax.tree.leaves(sizes))
 
 
 def of_program(program: jax.stages.Compiled) -> int:
