@@ -65,9 +65,8 @@ class Trained(NamedTuple):
     Attributes:
         states: the S final states, on the host.
         steps: how many steps the run made.
-        compile_seconds: tracing and compiling what training takes, in this process.
-        train_seconds: inside training steps, over all processes that worked on the run, without compiling,
-            evaluating and saving.
+        compile_seconds: tracing and compiling what training takes, of this start.
+        train_seconds: inside training steps, over all starts of the run, without compiling, evaluating and saving.
     """
 
     states: TrainState
@@ -116,7 +115,8 @@ def train(
         seeds: S seeds, whole numbers from 0 to 2^32 - 1.
         data: a pytree of arrays, put on the device once.
         schedule: durations.
-        workdir: the run's folder; receives `metrics.jsonl`, `events/` and `checkpoints/`.
+        workdir: the run's folder; receives `metrics.jsonl`, `events/` and `checkpoints/`. Of several processes each
+            has its own log in a folder of its own, and the checkpoints are in that of the first.
         learning_rate: `step -> rate`, for the log; None: not logged.
         probe: what to look at every so many steps; None: nothing.
         feed: the part of the data that each dispatch takes, where it is not all on the device; None: `data` alone.
@@ -124,7 +124,7 @@ def train(
     Returns: `Trained`.
 
     Raises:
-        OutOfMemory: not as much memory is free as this takes; found before anything is computed.
+        OutOfMemory: not as much memory is free as this takes; found before the first step.
         TrainingError: a loss or a norm is not finite, or nothing can be saved. The last good checkpoint stays.
         Interrupted: Ctrl-C, SIGTERM or SIGHUP; the state has been saved.
     """
