@@ -11,6 +11,7 @@ from helpers.one_of_several import free_port
 from helpers.running import refused, results_of, run
 
 from experiments import launchable
+from experiments.common import begun
 from experiments.common import processes as common
 from experiments.common.flags import UsageError
 from experiments.common.processes import folder_of
@@ -57,6 +58,16 @@ def nobody(*arguments):
 def test_prediction_takes_one(tmp_path):
     ran = run(launchable("imdb").main, "--mode=predict", f"--workdir={tmp_path}", "--distributed")
     assert ran.one_error() == "--distributed is a flag of the run, which --mode=predict takes from its folder"
+
+
+def test_data_and_back_end_have_to_be_those_of_the_first(tmp_path, monkeypatch):
+    monkeypatch.setattr(begun, "by_first", lambda function: "that of the first")
+    for check in (begun.check_data, begun.check_backend):
+        check(tmp_path, "that of the first")
+    with pytest.raises(UsageError, match=r"^--data_dir: process 0 has other data than the first; give all the same$"):
+        begun.check_data(tmp_path, "another")
+    with pytest.raises(UsageError, match=r"^--backend: process 0 would compute on scan, the first on that of the fi"):
+        begun.check_backend(tmp_path, "scan")
 
 
 def test_another_than_the_first_writes_to_a_folder_that_goes(tmp_path, monkeypatch):
