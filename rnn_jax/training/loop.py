@@ -129,18 +129,17 @@ def train(
         Interrupted: Ctrl-C, SIGTERM or SIGHUP; the state has been saved.
     """
     per_epoch = schedule.steps_per_epoch
-    everywhere = functions.devices.everywhere()
     devices = functions.devices.of_this_process()
-    shapes = jax.eval_shape(functions.init, jax.ShapeDtypeStruct((len(seeds),), np.uint32))
+    seed_array = put(np.asarray(seeds, np.uint32), functions.devices.everywhere())
+    # Shapes alone: a task may compute long for what it begins with, and a checkpoint would replace it.
+    shapes = jax.eval_shape(functions.init, seed_array)
     parts = {
         "parameters and optimizer": memory.size(shapes, functions.devices.state_shardings(shapes)),
         "data": memory.size(data, functions.shardings(data)),
     }
     memory.check("training", parts, devices)
     data = functions.put(data)
-    seed_array = put(np.asarray(seeds, np.uint32), everywhere)
     checkpoints = SharedCheckpoints(workdir, schedule.keep)
-    # Shapes alone: a task may compute long for what it begins with, and a checkpoint would replace it.
     restored = checkpoints.restore_latest(shapes)
     compiler = Compiler()
     if restored is None:
