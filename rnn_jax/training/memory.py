@@ -18,15 +18,19 @@ GIB = 2**30
 
 
 def size(tree: Any, shardings: Any) -> int:
-    """Bytes on each device of a pytree of arrays, or of their shapes.
+    """Bytes on each device that a pytree of arrays, or of their shapes, takes besides what it has already.
 
     Args:
         tree: the arrays, whole.
         shardings: a pytree like it, where they will lie.
     """
-    parts = jax.tree.map(lambda leaf, sharding: math.prod(sharding.shard_shape(leaf.shape)), tree, shardings)
-    sizes = jax.tree.map(lambda leaf, count: count * np.dtype(leaf.dtype).itemsize, tree, parts)
-    return sum(jax.tree.leaves(sizes))
+
+    def of(leaf: Any, sharding: jax.sharding.Sharding) -> int:
+        if isinstance(leaf, jax.Array) and leaf.sharding.is_equivalent_to(sharding, leaf.ndim):
+            return 0
+        return math.prod(sharding.shard_shape(leaf.shape)) * np.dtype(leaf.dtype).itemsize
+
+    return sum(jax.tree.leaves(jax.tree.map(of, tree, shardings)))
 
 
 def of_program(program: jax.stages.Compiled) -> int:

@@ -15,9 +15,11 @@ SEEDS = [3, 11]
 
 
 def test_the_size_of_arrays_and_of_shapes():
-    tree = {"a": np.zeros((3, 5), np.float32), "b": [jnp.zeros(7, jnp.int8), jax.ShapeDtypeStruct((2, 2), jnp.float64)]}
+    tree = {"a": np.zeros((3, 5), np.float32), "b": [np.zeros(7, np.int8), jax.ShapeDtypeStruct((2, 2), jnp.float64)]}
     here = jax.sharding.SingleDeviceSharding(jax.devices()[0])
-    assert memory.size(tree, jax.tree.map(lambda _: here, tree)) == 60 + 7 + 32
+    there = jax.tree.map(lambda _: here, tree)
+    assert memory.size(tree, there) == 60 + 7 + 32
+    assert memory.size({**tree, "a": jnp.zeros((3, 5))}, there) == 7 + 32, "what lies there has its place"
 
 
 def test_what_lies_in_parts_counts_on_each_device_as_its_part():
