@@ -18,6 +18,7 @@ import pytest
 
 from helpers.toy_tasks import regression_data, regression_task
 from rnn_jax.training import processes
+from rnn_jax.training.checkpoints import load_params, save_params
 from rnn_jax.training.devices import choose
 from rnn_jax.training.errors import Interrupted
 from rnn_jax.training.loop import Schedule, train
@@ -66,6 +67,9 @@ def main(port, count, number, folder, killed_at):
     devices = choose(count // groups, groups, shard_above=3)
     trained = train(make(devices), SEEDS, data(), SCHEDULE, folder / str(number), rate)
     np.savez(folder / str(number) / "end.npz", *jax.tree.leaves(trained.states))
+    if number == 0:  # by itself: none of the others takes part
+        save_params(folder / "model", trained.states.params)
+        load_params(folder / "model", trained.states.params)
     data_of_first = processes.by_first(lambda: (number, "from the first"))
     assert data_of_first == (0, "from the first")
     with pytest.raises(ZeroDivisionError) as raised:
