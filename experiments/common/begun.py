@@ -37,12 +37,15 @@ def check_backend(folder: Path, backend: str) -> None:
     """Raises `UsageError` if the run began on another back end: it would end with other roundings, without a word.
 
     Which one `auto` stands for depends on the machine: on whether there is a GPU, or a compiler for `native`. Of
-    several processes the first looks, and all raise what it raises.
+    several processes the first looks, and all raise what it raises; so does one on another back end than the first.
     """
-    by_first(lambda: _check_backend(folder, backend))
+    of_first = by_first(lambda: _check_backend(folder, backend))
+    if of_first != backend:
+        text = f"process {jax.process_index()} would compute on {backend}, the first on {of_first}"
+        raise UsageError(f"--backend: {text}; name one that all have")
 
 
-def _check_backend(folder: Path, backend: str) -> None:
+def _check_backend(folder: Path, backend: str) -> str:
     found = _noted(folder, BACKEND)
     if found is None and has_checkpoints(folder):
         print(
@@ -54,6 +57,7 @@ def _check_backend(folder: Path, backend: str) -> None:
             f"--workdir={folder} was begun on the back end {found} ({BACKEND}), here it would go on on {backend}; "
             f"{wanted}, or begin anew in another folder with --backend={backend}"
         )
+    return backend
 
 
 def note(folder: Path, fingerprint: str, backend: str | None = None) -> None:

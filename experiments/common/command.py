@@ -120,17 +120,19 @@ class Experiment:
             if out_of_memory(error):
                 lower = _what_takes_memory(self.config)
                 return _failed(error, f"not enough memory ({str(error)[:200] or 'Python'}); lower {lower}")
-            if processes.several():  # a failure of what all processes compute together
-                processes.lost(error)
+            processes.lost(error)
             raise
-        except Interrupted as interrupted:  # all processes, where there are several
-            if processes.is_first():
+        except Interrupted as interrupted:
+            if processes.says(interrupted):
                 print(interrupted, file=sys.stderr)
             return 128 + interrupted.signal_number
         except KeyboardInterrupt:
             print(farewell(folder), file=sys.stderr)
             processes.end_alone(KeyboardInterrupt(), 130)
             return 130
+        except Exception as error:
+            processes.crashed(error)
+            raise
         finally:
             if folder is not None:
                 lock.release(folder)
@@ -144,7 +146,8 @@ class Experiment:
 
 def _failed(error: BaseException, message: str) -> int:
     """One line on stderr, and the status of a command that could not be done."""
-    print(f"error: {' '.join(message.splitlines())}", file=sys.stderr)
+    if processes.says(error):
+        print(f"error: {' '.join(message.splitlines())}", file=sys.stderr)
     processes.end_alone(error, 2)
     return 2
 

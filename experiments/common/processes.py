@@ -8,6 +8,7 @@ import contextlib
 import os
 import sys
 import tempfile
+import traceback
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
@@ -62,20 +63,6 @@ def folder_of(make: Callable[[], Path]) -> Iterator[Path]:
         yield Path(own)
 
 
-def several() -> bool:
-    """Whether this is one of several processes."""
-    from rnn_jax.training import processes
-
-    return processes.several()
-
-
-def is_first() -> bool:
-    """Whether this is the process that keeps the run folder."""
-    from rnn_jax.training import processes
-
-    return processes.is_first()
-
-
 def end_alone(error: BaseException, status: int) -> None:
     """Where one of several processes fails, and the others do not know: it ends at once, without waiting for them.
 
@@ -83,15 +70,35 @@ def end_alone(error: BaseException, status: int) -> None:
     """
     from rnn_jax.training import processes
 
-    if processes.several() and not getattr(error, "of_all", False):
+    if not processes.is_of_all(error):
         _exit(status)
 
 
-def lost(error: Exception) -> NoReturn:
-    """Ends after a failure of what all compute together: one of the others has gone."""
+def says(error: BaseException) -> bool:
+    """Whether this process is the one to say so: of what all raise, the first."""
+    from rnn_jax.training import processes
+
+    return processes.is_first() or not processes.is_of_all(error)
+
+
+def crashed(error: Exception) -> None:
+    """After a mistake of ours: where the others do not know, the traceback and the end, without waiting for them."""
+    from rnn_jax.training import processes
+
+    if not processes.is_of_all(error):
+        traceback.print_exception(error)
+        _exit(1)
+
+
+def lost(error: Exception) -> None:
+    """Where what several processes compute together has failed, as one of them has gone: it ends too."""
     import jax
 
-    first = str(error).splitlines()[0][:160]
+    from rnn_jax.training import processes
+
+    if processes.is_of_all(error):
+        return
+    first = next(iter(str(error).splitlines()), type(error).__name__)[:160]
     print(
         f"process {jax.process_index()} of {jax.process_count()} ends, as another process of this run has ended "
         f"({first}); start all of them again: the run goes on from its last checkpoint",

@@ -146,7 +146,11 @@ def num_devices(config: TrainConfig) -> int:
         raise UsageError(f"--{asked}={getattr(config, asked)}: there are only {available}")
     if config.num_devices is None:
         if processes > 1 or groups > 1:  # one of each process, or more where the groups need them
-            return max(processes // groups, 1)
+            count = max(processes // groups, 1)
+            if count > config.batch_size:
+                text = f"{processes} processes cannot share it; take more examples, or fewer processes"
+                raise UsageError(f"--batch_size={config.batch_size}: {text}")
+            return count
         own_threads = config.backend in ("auto", "native") and backend_in_use(config) == "native"
         if jax.default_backend() != "cpu" or own_threads:
             return 1

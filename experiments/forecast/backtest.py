@@ -17,6 +17,7 @@ from experiments.forecast.task import make_output
 from rnn_jax.data.errors import DataError
 from rnn_jax.data.series.forecasting import ForecastTask, make_task, split_bounds
 from rnn_jax.plotting import forecast_errors
+from rnn_jax.training.processes import by_first, is_first
 
 FILE = "backtest.json"
 METRICS = ("mse", "mae", "skill", "mase")
@@ -31,24 +32,27 @@ def backtest(name: str, config: Config, workdir: Path) -> None:
     Without `--refit` one network, trained before the test split, forecasts all periods. With it a network and its
     baselines are trained at every origin on what came before, each in a folder of its own.
     """
-    try:
-        config, windows = run.read(config)
-    except DataError as error:
-        if not os.path.lexists(workdir / FILE):
-            raise
-        print(f"this backtest is finished, its data cannot be read any more ({error}); its results:")
-        results.show_old(workdir, show, FILE)
+    if by_first(lambda: os.path.lexists(workdir / FILE)):
+        if is_first():
+            show_finished(config, workdir)
         return
+    config, windows = run.read(config)
     begun.check_data(workdir, windows.fingerprint())
-    if os.path.lexists(workdir / FILE):
-        results.show_old(workdir, show, FILE)
-        return
     begun.note(workdir, windows.fingerprint())
     run.describe(config, windows)
     edges = periods(split_bounds(windows.series), config.cutoffs)
     found = results.finite(measure(name, config, windows, edges, workdir))
     digests.finish(workdir, FILE, json.dumps(found) + "\n")
     show(workdir)
+
+
+def show_finished(config: Config, workdir: Path) -> None:
+    """Prints what an earlier start has found. Raises `UsageError` where that was with other data."""
+    try:
+        begun.check_data_alone(workdir, run.read(config)[1].fingerprint())
+    except DataError as error:
+        print(f"this backtest is finished, its data cannot be read any more ({error}); its results:")
+    results.show_old(workdir, show, FILE)
 
 
 def periods(bounds: np.ndarray, cutoffs: int) -> np.ndarray:

@@ -16,7 +16,8 @@ Nothing here knows a cell or a model: a `Task` hands over pure functions.
     plain_path   a path that Orbax can take, of a folder of any name
     log          `metrics.jsonl` and TensorBoard events
     optimizers   optimizers and learning rates by name
-    interrupt    Ctrl-C and SIGTERM as a request to save and end
+    memory       what training takes, against what is free
+    interrupt    Ctrl-C, SIGTERM and SIGHUP as a request to save and end
     errors       what can end a training early
 """
 

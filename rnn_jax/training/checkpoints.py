@@ -84,7 +84,7 @@ def load_params(folder: Path, like: State) -> State:
     shapes = _shapes_of(like)
     try:
         plain = PlainPath(folder)
-        with ocp.StandardCheckpointer() as reader:
+        with ocp.StandardCheckpointer(multiprocessing_options=_alone()) as reader:
             there = dict(reader.metadata(plain.path).item_metadata.tree)
             if _by_name(there) != _by_name(like):  # Orbax would cut or fill up the arrays without a word
                 raise ValueError("the arrays there have other names or shapes")

@@ -16,7 +16,7 @@ from rnn_jax.training.devices import fetch, put
 from rnn_jax.training.errors import Interrupted, TrainingError
 from rnn_jax.training.interrupt import InterruptRequest
 from rnn_jax.training.log import TrainingLog
-from rnn_jax.training.processes import is_first, largest
+from rnn_jax.training.processes import is_first, largest, of_all
 from rnn_jax.training.shared_checkpoints import SharedCheckpoints
 from rnn_jax.training.state import TrainState
 from rnn_jax.training.step import Functions, StepSummary
@@ -65,9 +65,8 @@ class Trained(NamedTuple):
     Attributes:
         states: the S final states, on the host.
         steps: how many steps the run made.
-        compile_seconds: tracing and compiling what training takes, in this process.
-        train_seconds: inside training steps, over all processes that worked on the run, without compiling,
-            evaluating and saving.
+        compile_seconds: tracing and compiling what training takes, of this start.
+        train_seconds: inside training steps, over all starts of the run, without compiling, evaluating and saving.
     """
 
     states: TrainState
@@ -116,7 +115,8 @@ def train(
         seeds: S seeds, whole numbers from 0 to 2^32 - 1.
         data: a pytree of arrays, put on the device once.
         schedule: durations.
-        workdir: the run's folder; receives `metrics.jsonl`, `events/` and `checkpoints/`.
+        workdir: the run's folder; receives `metrics.jsonl`, `events/` and `checkpoints/`. Of several processes each
+            has its own log in a folder of its own, and the checkpoints are in that of the first.
         learning_rate: `step -> rate`, for the log; None: not logged.
         probe: what to look at every so many steps; None: nothing.
         feed: the part of the data that each dispatch takes, where it is not all on the device; None: `data` alone.
@@ -124,19 +124,22 @@ def train(
     Returns: `Trained`.
 
     Raises:
-        OutOfMemory: not as much memory is free as this takes; found before anything is computed.
+        OutOfMemory: not as much memory is free as this takes; found before the first step.
         TrainingError: a loss or a norm is not finite, or nothing can be saved. The last good checkpoint stays.
         Interrupted: Ctrl-C, SIGTERM or SIGHUP; the state has been saved.
     """
     per_epoch = schedule.steps_per_epoch
-    everywhere = functions.devices.everywhere()
     devices = functions.devices.of_this_process()
-    shapes = jax.eval_shape(functions.init, jax.ShapeDtypeStruct((len(seeds),), np.uint32))
-    memory.check("training", {"parameters and optimizer": memory.size(shapes), "data": memory.size(data)}, devices)
-    data = functions.put(data)
-    seed_array = put(np.asarray(seeds, np.uint32), everywhere)
-    checkpoints = SharedCheckpoints(workdir, schedule.keep)
+    seed_array = put(np.asarray(seeds, np.uint32), functions.devices.everywhere())
     # Shapes alone: a task may compute long for what it begins with, and a checkpoint would replace it.
+    shapes = jax.eval_shape(functions.init, seed_array)
+    parts = {
+        "parameters and optimizer": memory.size(shapes, functions.devices.state_shardings(shapes)),
+        "data": memory.size(data, functions.shardings(data)),
+    }
+    memory.check("training", parts, devices)
+    data = functions.put(data)
+    checkpoints = SharedCheckpoints(workdir, schedule.keep)
     restored = checkpoints.restore_latest(shapes)
     compiler = Compiler()
     if restored is None:
@@ -198,7 +201,7 @@ def train(
                 if step % per_epoch == 0 or signal_number:
                     checkpoints.save(step, states, clocks, validation_loss)
                 if signal_number:
-                    raise Interrupted(signal_number, step)
+                    raise of_all(Interrupted(signal_number, step))
     finally:
         bar.close()
         checkpoints.close()
@@ -212,7 +215,7 @@ def _first(params: Params) -> Params:
 
 def _lists(found: Mapping[str, Array]) -> dict[str, list[float | None]]:
     """Arrays as JSON has them: null for what is not a number."""
-    return {name: [x if math.isfinite(x) else None for x in np.asarray(v).tolist()] for name, v in found.items()}
+    return {name: [x if math.isfinite(x) else None for x in v.tolist()] for name, v in fetch(found).items()}
 
 
 def _mean(values: ArrayLike) -> float:
@@ -231,9 +234,8 @@ def _check_finite(found: Mapping[str, Array], when: str, seeds: Sequence[int], c
             last = checkpoints.last_step()
             saved = "nothing was saved before it" if last is None else f"the last good checkpoint is step {last}"
             value, seed = np.asarray(values)[bad[0]], seeds[bad[0]]
-            raise TrainingError(
-                f"{name.replace('_', ' ')} of seed {seed} is {value} {when}; {saved}; lower learning_rate or clip_norm"
-            )
+            what = f"{name.replace('_', ' ')} of seed {seed} is {value} {when}"
+            raise of_all(TrainingError(f"{what}; {saved}; lower learning_rate or clip_norm"))
 
 
 def _record(

@@ -17,9 +17,20 @@ from rnn_jax.training.errors import OutOfMemory
 GIB = 2**30
 
 
-def size(tree: Any) -> int:
-    """Bytes of a pytree of arrays, or of their shapes."""
-    return sum(math.prod(leaf.shape) * np.dtype(leaf.dtype).itemsize for leaf in jax.tree.leaves(tree))
+def size(tree: Any, shardings: Any) -> int:
+    """Bytes on each device that a pytree of arrays, or of their shapes, takes besides what it has already.
+
+    Args:
+        tree: the arrays, whole.
+        shardings: a pytree like it, where they will lie.
+    """
+
+    def of(leaf: Any, sharding: jax.sharding.Sharding) -> int:
+        if isinstance(leaf, jax.Array) and leaf.sharding.is_equivalent_to(sharding, leaf.ndim):
+            return 0
+        return math.prod(sharding.shard_shape(leaf.shape)) * np.dtype(leaf.dtype).itemsize
+
+    return sum(jax.tree.leaves(jax.tree.map(of, tree, shardings)))
 
 
 def of_program(program: jax.stages.Compiled) -> int:

@@ -17,6 +17,7 @@ import numpy as np
 from jax.experimental import multihost_utils
 
 Value = TypeVar("Value")
+Raised = TypeVar("Raised", bound=BaseException)
 
 HEARTBEAT_SECONDS = 20
 """Without a sign of life for so long a process counts as dead, and all others end."""
@@ -32,6 +33,9 @@ def start(
     coordinator_address: str | None = None, num_processes: int | None = None, process_id: int | None = None
 ) -> None:
     """Joins the other processes: before anything is computed. No effect where that has been done.
+
+    From then on a process that comes to its end waits for the others, up to `SHUTDOWN_SECONDS`. One that fails where
+    they do not has to leave without that (`os._exit`), or they wait for each other.
 
     Args:
         coordinator_address: `host:port` of the first process; None, like the others: as SLURM, Open MPI or Kubernetes
@@ -66,7 +70,7 @@ def is_first() -> bool:
 def by_first(function: Callable[[], Value]) -> Value:
     """`function()` in the first process; all others wait for it, and return what it returned or raise what it raised.
 
-    An exception that all raise has `of_all` set.
+    What all raise is marked as such: `is_of_all`. An exception that cannot be sent is a `RuntimeError` with its words.
     """
     if not several():
         return function()
@@ -75,13 +79,23 @@ def by_first(function: Callable[[], Value]) -> Value:
         try:
             found = (function(), None)
         except Exception as raised:
-            found = (None, raised)
+            found = (None, _to_send(raised))
     value, error = pickle.loads(_send(pickle.dumps(found)))  # our own bytes, from our own process
     if error is not None:
-        error.of_all = True
-        raise error
+        raise of_all(error)
     result: Value = value
     return result
+
+
+def of_all(error: Raised) -> Raised:
+    """An exception that all processes raise, each by itself: none has to tell the others."""
+    error.of_all = True  # type: ignore[attr-defined]
+    return error
+
+
+def is_of_all(error: BaseException) -> bool:
+    """Whether the other processes raise it too, or there are none."""
+    return not several() or getattr(error, "of_all", False)
 
 
 def largest(number: int) -> int:
@@ -89,6 +103,14 @@ def largest(number: int) -> int:
     if not several():
         return number
     return int(np.max(multihost_utils.process_allgather(np.int32(number))))
+
+
+def _to_send(error: Exception) -> Exception:
+    try:
+        pickle.loads(pickle.dumps(error))
+    except Exception:  # of its own, from whatever it holds: the others wait all the same
+        return RuntimeError(f"{type(error).__name__}: {error}")
+    return error
 
 
 def _send(message: bytes) -> bytes:

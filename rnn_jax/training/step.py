@@ -275,13 +275,15 @@ class Functions(NamedTuple):
     devices: Devices
     rows: tuple[str, ...] = ()
 
+    def shardings(self, data: Any) -> Any:
+        """Where the functions find data, a pytree like it."""
+        everywhere = self.devices.everywhere()
+        whole = jax.tree.map(lambda _: everywhere, data)
+        return {**whole, **{n: self.devices.of_rows(data[n]) for n in self.rows if n in data}} if self.rows else whole
+
     def put(self, data: Any) -> Any:
         """Data of the host, where the functions find it."""
-        whole = {name: array for name, array in data.items() if name not in self.rows} if self.rows else data
-        placed = put(whole, self.devices.everywhere())
-        if self.rows:
-            placed |= {name: put(data[name], self.devices.of_rows(data[name])) for name in self.rows if name in data}
-        return placed
+        return put(data, self.shardings(data))
 
 
 def make_functions(

@@ -18,7 +18,9 @@ import pytest
 
 from helpers.toy_tasks import regression_data, regression_task
 from rnn_jax.training import processes
+from rnn_jax.training.checkpoints import load_params, save_params
 from rnn_jax.training.devices import choose
+from rnn_jax.training.errors import Interrupted
 from rnn_jax.training.loop import Schedule, train
 from rnn_jax.training.step import make_functions
 
@@ -47,6 +49,10 @@ def data():
     return {name: array.astype(np.float64) for name, array in regression_data().items()}
 
 
+def interrupted():
+    raise Interrupted(15, 3)
+
+
 def main(port, count, number, folder, killed_at):
     processes.start(f"127.0.0.1:{port}", count, number)
     assert jax.process_count() == jax.device_count() == count
@@ -61,11 +67,16 @@ def main(port, count, number, folder, killed_at):
     devices = choose(count // groups, groups, shard_above=3)
     trained = train(make(devices), SEEDS, data(), SCHEDULE, folder / str(number), rate)
     np.savez(folder / str(number) / "end.npz", *jax.tree.leaves(trained.states))
+    if number == 0:  # by itself: none of the others takes part
+        save_params(folder / "model", trained.states.params)
+        load_params(folder / "model", trained.states.params)
     data_of_first = processes.by_first(lambda: (number, "from the first"))
     assert data_of_first == (0, "from the first")
     with pytest.raises(ZeroDivisionError) as raised:
         processes.by_first(lambda: 1 / 0)
-    assert raised.value.of_all
+    assert processes.is_of_all(raised.value)
+    with pytest.raises(RuntimeError, match=r"^Interrupted: stopped at step 3"):  # which cannot be sent as it is
+        processes.by_first(interrupted)
     assert processes.largest(number) == count - 1
 
 

@@ -12,6 +12,8 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 from helpers.toy_tasks import EXAMPLES, regression_data, regression_task
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from rnn_jax.cells import CELLS
 from rnn_jax.training.devices import choose, fetch
@@ -149,6 +151,24 @@ def compare(case, make, batch_size, meshes, parallel=False):
     return found
 
 
+@settings(max_examples=12, deadline=None, derandomize=True, database=None)
+@given(st.integers(2, 8), st.integers(0, 9))
+def shares(members, more):
+    """Of any batch each example is in one share, in its order, and counts once in the mean over all."""
+    size = members + more
+
+    def part(own, first, device, rows, values):
+        return (
+            {"mean": jax.lax.dynamic_slice_in_dim(values, first, own).mean()},
+            own,
+            first + jnp.arange(own) + 0 * rows,
+        )
+
+    values = rng.normal(size=size)
+    means, places = jax.jit(choose(members).of_shares(part, size))(jnp.arange(size), values)
+    say(f"{size} of {members}", places=places.tolist(), error=float(abs(means["mean"] - values.mean())))
+
+
 def main():
     jax.config.update("jax_num_cpu_devices", 8)
     jax.config.update("jax_enable_x64", True)
@@ -160,6 +180,7 @@ def main():
     (parts,) = compare("back ends, in parts", recurrent, 7, [(3, 2, 20)])
     layers = [states["manual"] for states in (parts.params, parts.opt_state[1][0].mu, parts.best_params)]
     say("parts", shapes=[[leaf.addressable_shards[0].data.shape for leaf in (lstm.w_hh, lstm.b)] for lstm in layers])
+    shares()
     compare("weight unknown", lambda: weighted(known=False), 7, [(2,)])
 
 

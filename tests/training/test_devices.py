@@ -41,6 +41,15 @@ def test_what_the_loss_is_a_mean_over_counts(cases):
     assert cases["weight unknown (2,)"]["difference"] > 1e-4
 
 
+def test_shares_are_the_batch(cases):
+    """Each example once, in its order, whatever the devices divide."""
+    shared = {name: found for name, found in cases.items() if "places" in found}
+    assert len(shared) >= 8
+    for name, found in shared.items():
+        assert found["places"] == list(range(int(name.split()[0]))), name
+        assert found["error"] < 1e-12, name
+
+
 def test_large_arrays_lie_in_parts(cases):
     """Of a seed's LSTM the weights `[6, 24]` and the bias `[24]`, and all that is kept of them."""
     assert cases["parts"]["shapes"] == [[[1, 2, 24], [1, 8]]] * 3

@@ -363,3 +363,16 @@ def test_steps_per_dispatch(per_epoch):
     dispatches = math.ceil(per_epoch / each)
     assert dispatches == math.ceil(per_epoch / 200), "no more dispatches than needed"
     assert per_epoch - (dispatches - 1) * each > each - dispatches, "parts of about equal length"
+
+
+def test_a_start_traces_each_function_once(tmp_path):
+    """Of a model that takes seconds: its shapes are known from what is then compiled."""
+    traced = []
+    task = regression_task()
+    counted = task._replace(
+        init=lambda key: traced.append("init") or task.init(key),
+        evaluate=lambda params, data: traced.append("evaluate") or task.evaluate(params, data),
+    )
+    functions = make_functions(counted, optax.sgd(0.1), batch_size=BATCH)
+    run(tmp_path, functions, Schedule(PER_EPOCH, 1))
+    assert sorted(traced) == ["evaluate", "init"]

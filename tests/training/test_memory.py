@@ -7,6 +7,7 @@ import pytest
 from helpers.toy_tasks import PER_EPOCH, regression_data, regression_functions
 
 from rnn_jax.training import memory
+from rnn_jax.training.devices import Devices
 from rnn_jax.training.errors import OutOfMemory
 from rnn_jax.training.loop import Schedule, train
 
@@ -14,8 +15,25 @@ SEEDS = [3, 11]
 
 
 def test_the_size_of_arrays_and_of_shapes():
-    tree = {"a": np.zeros((3, 5), np.float32), "b": [jnp.zeros(7, jnp.int8), jax.ShapeDtypeStruct((2, 2), jnp.float64)]}
-    assert memory.size(tree) == 60 + 7 + 32
+    tree = {"a": np.zeros((3, 5), np.float32), "b": [np.zeros(7, np.int8), jax.ShapeDtypeStruct((2, 2), jnp.float64)]}
+    here = jax.sharding.SingleDeviceSharding(jax.devices()[0])
+    there = jax.tree.map(lambda _: here, tree)
+    assert memory.size(tree, there) == 60 + 7 + 32
+    assert memory.size({**tree, "a": jnp.zeros((3, 5))}, there) == 7 + 32, "what lies there has its place"
+
+
+def test_what_lies_in_parts_counts_on_each_device_as_its_part():
+    """The states of two groups of devices, the rows of a batch; all else is on each in full."""
+    devices = Devices(jax.sharding.AbstractMesh((2, 4), ("seeds", "batch")), shard_above=20)
+    functions = regression_functions()._replace(devices=devices, rows=("rows",))
+    states = jax.eval_shape(functions.init, jax.ShapeDtypeStruct((2,), jnp.uint32))
+    of_one = sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(states)) // 2
+    assert memory.size(states, devices.state_shardings(states)) == of_one
+    states = states._replace(carry={"h": jax.ShapeDtypeStruct((2, 8), jnp.float32)})
+    states = states._replace(average={"w": jax.ShapeDtypeStruct((2, 3, 16), jnp.float32)})
+    assert memory.size(states, devices.state_shardings(states)) == of_one + 8 // 4 * 4 + 3 * 16 // 4 * 4
+    data = {"rows": np.zeros((8, 3), np.float32), "x": np.zeros((8, 3), np.float32), "odd": {"y": np.zeros(5, np.int8)}}
+    assert memory.size(data, functions.shardings(data)) == 2 * 3 * 4 + 8 * 3 * 4 + 5
 
 
 def test_of_a_program():

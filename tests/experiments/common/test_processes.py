@@ -11,8 +11,13 @@ from helpers.one_of_several import free_port
 from helpers.running import refused, results_of, run
 
 from experiments import launchable
+from experiments.common import begun
+from experiments.common import processes as common
+from experiments.common.flags import UsageError
 from experiments.common.processes import folder_of
+from experiments.forecast import run as forecast
 from rnn_jax.training import processes
+from rnn_jax.training.errors import Interrupted
 
 ROOT = Path(__file__).parents[3]
 FLAGS = (
@@ -55,6 +60,16 @@ def test_prediction_takes_one(tmp_path):
     assert ran.one_error() == "--distributed is a flag of the run, which --mode=predict takes from its folder"
 
 
+def test_data_and_back_end_have_to_be_those_of_the_first(tmp_path, monkeypatch):
+    monkeypatch.setattr(begun, "by_first", lambda function: "that of the first")
+    for check in (begun.check_data, begun.check_backend):
+        check(tmp_path, "that of the first")
+    with pytest.raises(UsageError, match=r"^--data_dir: process 0 has other data than the first; give all the same$"):
+        begun.check_data(tmp_path, "another")
+    with pytest.raises(UsageError, match=r"^--backend: process 0 would compute on scan, the first on that of the fi"):
+        begun.check_backend(tmp_path, "scan")
+
+
 def test_another_than_the_first_writes_to_a_folder_that_goes(tmp_path, monkeypatch):
     with folder_of(lambda: tmp_path) as folder:
         assert folder == tmp_path
@@ -64,6 +79,46 @@ def test_another_than_the_first_writes_to_a_folder_that_goes(tmp_path, monkeypat
         (folder / "results.json").write_text("{}")
         assert folder != tmp_path
     assert not folder.exists()
+
+
+class TestTheEndOfOneOfSeveral:
+    """None waits for another that does not know."""
+
+    @pytest.fixture(autouse=True)
+    def second(self, monkeypatch):
+        monkeypatch.setattr(processes, "several", lambda: True)
+        monkeypatch.setattr(processes, "is_first", lambda: False)
+        monkeypatch.setattr(common, "_exit", sys.exit)
+
+    def ended(self, monkeypatch, tmp_path, capfd, error):
+        def fail(*arguments):
+            raise error
+
+        monkeypatch.setattr(processes, "by_first", lambda function: str(tmp_path))
+        monkeypatch.setattr(forecast, "run", fail)
+        with pytest.raises(SystemExit) as ended:
+            sys.exit(launchable("forecast").main(["--epochs=1"]))
+        return ended.value.code, capfd.readouterr().err
+
+    def test_by_a_mistake_of_ours(self, monkeypatch, tmp_path, capfd):
+        status, said = self.ended(monkeypatch, tmp_path, capfd, KeyError("mistake"))
+        assert status == 1
+        assert said.startswith("Traceback")
+        assert said.endswith("KeyError: 'mistake'\n")
+
+    def test_by_bad_input_there(self, monkeypatch, tmp_path, capfd):
+        assert self.ended(monkeypatch, tmp_path, capfd, UsageError("other data")) == (2, "error: other data\n")
+
+    def test_by_another_that_has_gone(self, monkeypatch, tmp_path, capfd):
+        status, said = self.ended(monkeypatch, tmp_path, capfd, RuntimeError())
+        assert status == common.LOST
+        assert "as another process of this run has ended (RuntimeError)" in said
+
+    def test_by_what_all_know_is_said_by_the_first(self, monkeypatch, tmp_path, capfd):
+        """And each ends as usual, by its status, waiting for the others."""
+        monkeypatch.setattr(common, "_exit", lambda status: pytest.fail("at once"))
+        for error, status in ((UsageError("no"), 2), (Interrupted(15, 3), 143)):
+            assert self.ended(monkeypatch, tmp_path, capfd, processes.of_all(error)) == (status, "")
 
 
 def test_two_processes_leave_what_one_leaves(tmp_path):

@@ -257,6 +257,9 @@ class TestDevices:
         assert num_devices(TrainConfig(num_seeds=8, seed_devices=groups)) == count
         with pytest.raises(UsageError, match=r"^--num_devices=3: not as many of each of 4 processes$"):
             num_devices(TrainConfig(num_devices=3))
+        assert num_devices(TrainConfig(batch_size=4)) == 4
+        with pytest.raises(UsageError, match=r"^--batch_size=3: 4 processes cannot share it; "):
+            num_devices(TrainConfig(batch_size=3))
 
     def test_as_many_as_asked_for(self, four):
         assert num_devices(TrainConfig(num_devices=2)) == 2

@@ -77,6 +77,15 @@ def test_tables(file, tmp_path, refit):
     assert message.startswith(f"--workdir={folder} was made with other data")
 
 
+def test_a_finished_one_is_shown_by_the_first_of_several_processes(tmp_path, monkeypatch):
+    """The others, in whose folders there is nothing, know it of the first, and do not begin to train."""
+    monkeypatch.setattr(backtest, "by_first", lambda function: True)
+    monkeypatch.setattr(backtest, "is_first", lambda: False)
+    monkeypatch.setattr(run, "read", lambda config: pytest.fail("it begins"))
+    ran = launch(EXPERIMENT.main, f"--workdir={tmp_path / 'run'}", "--csv=none.csv", *FLAGS)
+    assert (ran.status, ran.err) == (0, "")
+
+
 def test_periods_are_those_of_the_test_split():
     edges = backtest.periods(np.array([[0, 70, 80, 100], [100, 170, 180, 207]]), 3)
     assert edges.tolist() == [[80, 86, 93, 100], [180, 189, 198, 207]]
