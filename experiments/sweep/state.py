@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from experiments import EXPERIMENTS
-from experiments.common import results
+from experiments.common import lock, results
 from experiments.common.directions import BETTER
 from experiments.common.flags import UsageError
 from experiments.sweep import search, space
@@ -174,7 +174,7 @@ class Sweep:
             errors=str(self.log(point, "err")),
             outcome=str(self.log(point, "outcome")),
             lock=str(self.log(point, "lock")),
-            in_use=str(self.run_folder(point) / "lock"),
+            in_use=str(self.run_folder(point) / lock.FILE),
         )
 
     def measures(self, point: Point) -> dict[str, Any]:

@@ -21,6 +21,7 @@ from functools import partial
 import numpy as np
 import pandas as pd
 import pytest
+from helpers.archives import packed
 from helpers.idx import idx_bytes
 
 from experiments.common.flags import UsageError, parse
@@ -58,16 +59,6 @@ def series_parquet() -> bytes:
     frame = pd.read_csv(io.BytesIO(series_csv()), parse_dates=["t"])
     target = io.BytesIO()
     frame.to_parquet(target)
-    return target.getvalue()
-
-
-def tar(files: dict[str, bytes], form: int = tarfile.PAX_FORMAT) -> bytes:
-    target = io.BytesIO()
-    with tarfile.open(fileobj=target, mode="w", format=form) as out:
-        for name, content in files.items():
-            member = tarfile.TarInfo(name)
-            member.size = len(content)
-            out.addfile(member, io.BytesIO(content))
     return target.getvalue()
 
 
@@ -124,25 +115,25 @@ READERS = {
     "parquet": ("a.parquet", series_parquet, plain, read_series),
     "tar, then zipped": (
         "a.tar.gz",
-        partial(tar, LONG_NAMES),
+        partial(packed, LONG_NAMES),
         partial(gzip.compress, mtime=0),
         lambda path: archive.read_archive(path, re.compile("a/.*")),
     ),
     "tar of GNU, then zipped": (
         "a.tar.gz",
-        partial(tar, LONG_NAMES, tarfile.GNU_FORMAT),
+        partial(packed, LONG_NAMES, tarfile.GNU_FORMAT),
         partial(gzip.compress, mtime=0),
         lambda path: archive.read_archive(path, re.compile("a/.*")),
     ),
     "tar, zipped": (
         "a.tar.xz",
-        lambda: lzma.compress(tar(LONG_NAMES)),
+        lambda: lzma.compress(packed(LONG_NAMES)),
         plain,
         lambda path: archive.read_archive(path, re.compile("a/.*")),
     ),
     "imdb": (
         "aclImdb_v1.tar.gz",
-        partial(tar, REVIEWS, tarfile.USTAR_FORMAT),
+        partial(packed, REVIEWS, tarfile.USTAR_FORMAT),
         partial(gzip.compress, mtime=0),
         read_reviews,
     ),

@@ -20,16 +20,6 @@ MANY = ",".join(f"c{i}" for i in range(50_000))
 ONES = ",".join(["1"] * 50_000)
 
 
-@pytest.fixture
-def write(tmp_path):
-    def write(text, name="some.csv"):
-        path = tmp_path / name
-        path.write_bytes(text if isinstance(text, bytes) else text.encode())
-        return path
-
-    return write
-
-
 def message_of(path, *arguments, **options):
     with pytest.raises(DataError) as error:
         read_file(path, *arguments, **options)

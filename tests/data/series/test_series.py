@@ -16,16 +16,6 @@ from rnn_jax.data.series.series import Column, read_file
 NAN = np.nan
 
 
-@pytest.fixture
-def write(tmp_path):
-    def write(text, name="some.csv"):
-        path = tmp_path / name
-        path.write_bytes(text if isinstance(text, bytes) else text.encode())
-        return path
-
-    return write
-
-
 def hours(count, start="2020-01-01"):
     return [str(t) for t in pd.date_range(start, periods=count, freq="h")]
 

@@ -1,15 +1,15 @@
 """IMDB: copies in the data folder, and download and preparation from a server on this machine."""
 
 import functools
+import gzip
 import hashlib
 import http.server
-import io
 import sys
-import tarfile
 import threading
 
 import numpy as np
 import pytest
+from helpers.archives import packed
 
 from rnn_jax.data.errors import DataError
 from rnn_jax.data.text import imdb
@@ -24,16 +24,6 @@ FILES = {
     for number in range(COUNT)
 }
 OTHERS = {"aclImdb/README": b"x", "aclImdb/train/unsup/0_0.txt": b"no label", "aclImdb/train/urls_pos.txt": b"x"}
-
-
-def packed(files):
-    buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode="w:gz") as tar:
-        for name, content in files.items():
-            member = tarfile.TarInfo(name)
-            member.size = len(content)
-            tar.addfile(member, io.BytesIO(content))
-    return buffer.getvalue()
 
 
 def unpack(path, files):
@@ -66,7 +56,7 @@ class Handler(http.server.SimpleHTTPRequestHandler):
 @pytest.fixture
 def served(tmp_path):
     """An archive on a server: its `Download`, and the server to shut down."""
-    content = packed(FILES | OTHERS)
+    content = gzip.compress(packed(FILES | OTHERS))
     folder = tmp_path / "served"
     folder.mkdir()
     (folder / "aclImdb_v1.tar.gz").write_bytes(content)
@@ -85,7 +75,7 @@ def test_folder(tmp_path):
 
 
 def test_archive(tmp_path):
-    (tmp_path / "aclImdb_v1.tar.gz").write_bytes(packed(FILES | OTHERS))
+    (tmp_path / "aclImdb_v1.tar.gz").write_bytes(gzip.compress(packed(FILES | OTHERS)))
     check(imdb.read(tmp_path, per_folder=COUNT))
 
 

@@ -8,6 +8,7 @@ import time
 import tracemalloc
 
 import pytest
+from helpers.archives import packed
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -19,16 +20,6 @@ FORMATS = {"ustar": tarfile.USTAR_FORMAT, "gnu": tarfile.GNU_FORMAT, "pax": tarf
 
 def everything(content, wanted=lambda name, size: True):
     return dict(tar.contents(io.BytesIO(content), wanted))
-
-
-def packed(files, form=tarfile.PAX_FORMAT):
-    target = io.BytesIO()
-    with tarfile.open(fileobj=target, mode="w", format=form) as out:
-        for name, content in files.items():
-            member = tarfile.TarInfo(name)
-            member.size = len(content)
-            out.addfile(member, io.BytesIO(content))
-    return target.getvalue()
 
 
 def header(name="a/1.txt", kind=b"0", size=b"00000000000\0", **fields):
