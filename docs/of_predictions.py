@@ -184,6 +184,13 @@ class Reviews(NamedTuple):
 REVIEWS = {
     "IMDB": (
         Reviews(
+            "bidirectional LSTM, H 384, begun as two language models of the training reviews, with count ratios",
+            "imdb_bilstm_pretrained_count_ratios",
+            "imdb --init_from=RUN,REVERSE --count_ratios=3 --max_tokens=1000 --num_lengths=12 --batch_size=64 "
+            "--epochs=2 --learning_rate=1e-3 --embedding_dropout=0.3",
+            remark=", other work beside, after the 721 s of RUN and as many of REVERSE, with `--reverse`; one seed",
+        ),
+        Reviews(
             "bidirectional LSTM, 2 layers, with count ratios",
             "imdb_bilstm2_count_ratios",
             "imdb --bidirectional --num_layers=2 --count_ratios=3 --max_tokens=1000 --num_lengths=12 "
