@@ -222,7 +222,7 @@ def put(tree: Any, shardings: Any) -> Any:
     """Arrays of the host, the same in every process, onto devices; each process hands over what its devices keep.
 
     Args:
-        tree: a pytree of arrays.
+        tree: a pytree of arrays; those of JAX that lie there already stay.
         shardings: one for all, or a pytree of them like `tree`.
     """
     if isinstance(shardings, jax.sharding.Sharding):
@@ -231,6 +231,8 @@ def put(tree: Any, shardings: Any) -> Any:
         return jax.device_put(tree, shardings)
 
     def of(array: Any, sharding: jax.sharding.Sharding) -> Array:
+        if isinstance(array, jax.Array) and array.sharding.is_equivalent_to(sharding, array.ndim):
+            return array
         array = np.asarray(array)
         return jax.make_array_from_callback(array.shape, sharding, lambda index: array[index])
 

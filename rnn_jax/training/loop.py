@@ -140,7 +140,7 @@ def train(
     memory.check("training", parts, devices)
     data = functions.put(data)
     checkpoints = SharedCheckpoints(workdir, schedule.keep)
-    restored = checkpoints.restore_latest(shapes)
+    restored = checkpoints.restore_latest(shapes, functions.devices.state_shardings(shapes))
     compiler = Compiler()
     if restored is None:
         step, clocks = 0, {"train_seconds": 0.0}
@@ -148,8 +148,7 @@ def train(
         memory.check("drawing parameters", {"arrays": memory.of_program(init)}, devices)
         states = init(seed_array)
     else:
-        step, clocks = restored.step, restored.clocks
-        states = put(restored.state, functions.devices.state_shardings(restored.state))
+        step, states, clocks = restored
     order_of = compiler(functions.order, states.seed, 0)
     order = order_of(states.seed, step // per_epoch)
 
