@@ -6,6 +6,7 @@ Nothing here knows a cell or a model: a `Task` hands over pure functions.
     order        the order of the data: a function of (seed, epoch)
     state        what moves while one seed is trained, and what moves it
     devices      who shares a batch and who has which replicas, and what lies where
+    spread       data of which each device keeps a part
     processes    several processes: how they start, agree and end
     step         a task, its steps and its evaluation: `make_functions` compiles them for S seeds and several devices
     loop         `train`: dispatches, evaluation, log and checkpoints, from wherever the run stands

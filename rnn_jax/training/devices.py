@@ -91,7 +91,7 @@ class Devices(NamedTuple):
         """Inside a program: `tree`, every array of it spread like this."""
         if self.mesh.size == 1:
             return tree
-        sharding = NamedSharding(self._mesh_here(), spec)
+        sharding = NamedSharding(self.mesh_here(), spec)
         return lax.with_sharding_constraint(tree, jax.tree.map(lambda _: sharding, tree))
 
     def constrain_states(self, states: "TrainState") -> "TrainState":
@@ -101,7 +101,7 @@ class Devices(NamedTuple):
         placed: TrainState = lax.with_sharding_constraint(states, self.state_shardings(states))
         return placed
 
-    def _mesh_here(self) -> Any:
+    def mesh_here(self) -> Any:
         """The mesh as it is known at this place of a program: inside `of_groups` replicas are spread already."""
         here = jax.sharding.get_abstract_mesh()
         return self.mesh if here.empty else here
@@ -169,7 +169,7 @@ class Devices(NamedTuple):
         def of_batch(rows: Any, *arguments: Any) -> tuple[Any, Any]:
             found: tuple[Any, Any] = jax.shard_map(
                 on_device,
-                mesh=self._mesh_here(),
+                mesh=self.mesh_here(),
                 in_specs=(along, *(EVERYWHERE,) * len(arguments)),
                 out_specs=(EVERYWHERE, along),
                 axis_names={BATCH},

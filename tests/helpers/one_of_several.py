@@ -18,7 +18,7 @@ import optax
 import pytest
 
 from helpers.disk import no_file_above
-from helpers.toy_tasks import regression_data, regression_task
+from helpers.toy_tasks import EXAMPLES, regression_data, regression_task
 from rnn_jax.training import processes, shared_checkpoints
 from rnn_jax.training.checkpoints import load_params, save_params
 from rnn_jax.training.devices import choose, put
@@ -28,7 +28,7 @@ from rnn_jax.training.shared_checkpoints import SharedCheckpoints
 from rnn_jax.training.step import make_functions
 
 BATCH, SEEDS, EPOCHS = 7, [3, 11], 4
-PER_EPOCH = 23 // BATCH
+PER_EPOCH = EXAMPLES // BATCH
 SCHEDULE = Schedule(PER_EPOCH, EPOCHS, steps_per_dispatch=2)
 
 
@@ -40,9 +40,16 @@ def free_port():
 
 
 def make(devices):
-    """The functions of the training: float64, an average, a batch that nothing but 1 and 7 divides."""
-    task = regression_task()
-    task = task._replace(init=lambda key, init=task.init: jax.tree.map(lambda a: a.astype("float64"), init(key)))
+    """The functions of the training: float64, an average, a batch that nothing but 1 and 7 divides, data in parts."""
+    plain = regression_task()
+
+    def evaluate(params, data):
+        return plain.evaluate(params, {name: array[np.arange(EXAMPLES)] for name, array in data.items()})
+
+    def init(key):
+        return jax.tree.map(lambda a: a.astype("float64"), plain.init(key))
+
+    task = plain._replace(init=init, evaluate=evaluate, spread=("x", "y"))
     optimizer = optax.chain(optax.clip_by_global_norm(0.5), optax.adam(0.05))
     return make_functions(task, optimizer, batch_size=BATCH, devices=devices, average_decay=0.9)
 
