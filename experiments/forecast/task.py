@@ -189,11 +189,11 @@ def make_training_task(config: Config, task: ForecastTask, sizes: dict[str, Any]
         targets = take_targets(data, data["validation"], task.lag, config.ahead)[:, 0]
         return {"loss": output.loss(outputs, targets, jnp.asarray(weight, outputs.dtype))}
 
-    def measured(data: dict[str, Array], indices: Array) -> Array:
-        return (~jnp.isnan(take_targets(data, data["train"][indices], task.lag, config.ahead, origins))).sum()
+    def measured(batch: tuple[Array, Array, Array]) -> Array:
+        return (~jnp.isnan(batch[2])).sum()
 
     init = initializer(partial(make_model, config, **sizes))
-    return Task(init, loss, batch, evaluate, len(task.train), weight=measured)
+    return Task(init, loss, batch, evaluate, len(task.train), spread=("features", "targets"), weight=measured)
 
 
 def set_line(

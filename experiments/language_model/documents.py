@@ -84,7 +84,7 @@ def make_task(
     penalties = Regularization(config.activation_penalty, config.temporal_penalty)
 
     def batch(data: dict[str, Any], indices: Array, length: int) -> tuple[Array, ...]:
-        return take(data["train"], indices, length)
+        return take({**data["train"], "tokens": data["train_tokens"]}, indices, length)
 
     def loss(params: Params, batch: tuple[Array, ...], key: Array) -> tuple[Array, dict[str, Array]]:
         tokens, targets, lengths, labels = batch
@@ -105,13 +105,16 @@ def make_task(
     def evaluate(params: Params, data: dict[str, Any]) -> dict[str, Array]:
         return {"loss": losses_of(params, data["validation"]).sum() / data["validation"]["lengths"].sum()}
 
-    data = {name: device_data(config, corpus, name) for name in ("train", "validation")}
+    data: dict[str, Any] = {name: device_data(config, corpus, name) for name in ("train", "validation")}
+    data["train_tokens"] = data["train"].pop("tokens")
     count = len(bounds.of_text)
 
-    def tokens(data: dict[str, Any], indices: Array) -> Array:
-        return data["train"]["lengths"][indices].sum()
+    def num_tokens(batch: tuple[Array, ...]) -> Array:
+        return batch[2].sum()
 
-    return Task(init, loss, batch, evaluate, count, bounds.lengths, bounds.of_text, weight=tokens), data
+    spread = ("train_tokens",)
+    task = Task(init, loss, batch, evaluate, count, bounds.lengths, bounds.of_text, spread=spread, weight=num_tokens)
+    return task, data
 
 
 def batches(config: LanguageConfig, split: Split) -> list[Any]:

@@ -117,4 +117,4 @@ def make_task(config: Config, problem: Problem, apply: Any) -> Task:
         return {"loss": 1 - chosen if problem.chosen_by == "accuracy" else chosen, **measures}
 
     init = initializer(partial(make_model, config, **sizes(problem)))
-    return Task(init, loss, batch, evaluate, problem.num_examples["train"])
+    return Task(init, loss, batch, evaluate, problem.num_examples["train"], spread=("train_pixels",))

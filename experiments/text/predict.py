@@ -62,17 +62,17 @@ def load(folder: Path, flag: str = "workdir") -> Any:
 
     @jax.jit
     def probabilities(tokens, lengths, features):
-        return jax.nn.softmax(apply(params, tokens, lengths, features if len(features) else None))
+        return jax.nn.softmax(apply(params, tokens, lengths, features if features.shape[-1] else None))
 
     def classify(texts: list[str]) -> Iterator[dict[str, Any]]:
         tokens = vocabulary.encode(words, [clean(text) for text in texts], run.max_tokens, run.truncate)
         longest = run.max_tokens if run.read_padding else _rounded(int(tokens.lengths.max()), run.max_tokens)
         rows = np.full((_rounded(len(texts), LINES_AT_ONCE), longest), PAD, np.int32)
         values = count_ratios.lookup(ratios, tokens)
-        features = np.zeros((len(values), *rows.shape), np.float32)
+        features = np.zeros((*rows.shape, len(values)), np.float32)
         for number, (start, length) in enumerate(zip(tokens.starts, tokens.lengths, strict=True)):
             rows[number, :length] = tokens.text(number)
-            features[:, number, :length] = values[:, start : start + length]
+            features[number, :length] = values[:, start : start + length].T
         lengths = np.zeros(len(rows), np.int32)
         lengths[: len(texts)] = longest if run.read_padding else tokens.lengths
         found = np.asarray(probabilities(rows, lengths, features), np.float64)

@@ -106,9 +106,10 @@ def make_corpus(config: TextConfig, original: ReviewData) -> Corpus:
 def device_data(corpus: Corpus) -> dict[str, np.ndarray]:
     """What training and evaluation take texts from."""
     beyond = corpus.bounds.lengths[-1]  # the last text is read beyond its end too
+    features = {"features": np.pad(corpus.features.T, ((0, beyond), (0, 0)))} if len(corpus.features) else {}
     return {
         "tokens": np.pad(corpus.tokens.values, (0, beyond)),
-        "features": np.pad(corpus.features, ((0, 0), (0, beyond))),
+        **features,
         "starts": corpus.tokens.starts,
         "lengths": corpus.tokens.lengths,
         "labels": corpus.labels(),
@@ -116,7 +117,7 @@ def device_data(corpus: Corpus) -> dict[str, np.ndarray]:
 
 
 class Inputs(NamedTuple):
-    """What a classifier reads: tokens `[B, T]`, lengths `[B]`, and features `[F, B, T]` or None."""
+    """What a classifier reads: tokens `[B, T]`, lengths `[B]`, and features `[B, T, F]` or None."""
 
     tokens: Array
     lengths: Array
@@ -128,7 +129,7 @@ def take_texts(data: dict[str, Array], indices: Array, length: int, read_padding
     lengths, steps = data["lengths"][indices], jnp.arange(length)
     valid, place = steps < lengths[:, None], data["starts"][indices][:, None] + steps
     tokens = jnp.where(valid, data["tokens"][place], PAD)
-    features = jnp.where(valid, data["features"][:, place], 0) if len(data["features"]) else None
+    features = jnp.where(valid[..., None], data["features"][place], 0) if "features" in data else None
     return Inputs(tokens, jnp.full_like(lengths, length) if read_padding else lengths, features)
 
 
@@ -207,7 +208,8 @@ def make_task(config: TextConfig, corpus: Corpus, make: Callable[[nnx.Rngs], nnx
 
     train = corpus.part("train")
     lengths, of_text = corpus.bounds.lengths, corpus.bounds.of_text[train]
-    return Task(initializer(make), loss, take, evaluate, train.stop, lengths, of_text)
+    spread = ("tokens", "features")
+    return Task(initializer(make), loss, take, evaluate, train.stop, lengths, of_text, spread=spread)
 
 
 def fit_classifier(

@@ -102,7 +102,7 @@ class TextClassifier(nnx.Module):
         Args:
             tokens: `[B, T]`.
             lengths: `[B]`.
-            features: `[F, B, T]`, what each step reads beside its word; None for F = 0.
+            features: `[B, T, F]`, what each step reads beside its word; None for F = 0.
             rngs: draws dropout masks from its `dropout` stream; None: evaluation, no dropout.
         """
         if rngs is not None and self.word_dropout:
@@ -111,7 +111,7 @@ class TextClassifier(nnx.Module):
         if rngs is not None:
             xs = dropout(rngs.dropout(), xs, self.embedding_dropout, variational=True)
         if features is not None:
-            xs = jnp.concatenate((xs, features.T.astype(xs.dtype)), axis=-1)
+            xs = jnp.concatenate((xs, features.swapaxes(0, 1).astype(xs.dtype)), axis=-1)
         carry, ys = self.recurrent(xs, lengths=lengths, time_major=True, rngs=rngs)
         if self.pool in FINAL:
             summary = last_output(self.recurrent.cell, carry, self.pool == "last_backward", ys, lengths)

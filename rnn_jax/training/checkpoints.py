@@ -6,50 +6,35 @@ A state comes back as it was saved, to the bit. What follows from it is the same
 is: `rnn_jax.training.loop.train` says what that takes.
 """
 
-import errno
 import json
-import logging
-import os
 import shutil
 import sys
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any, Generic, NamedTuple, TypeVar
+from typing import Any
 
 import jax
 import numpy as np
 import orbax.checkpoint as ocp
 from orbax.checkpoint import checkpoint_managers
 
-from rnn_jax.files import fingerprint
 from rnn_jax.training import digests
 from rnn_jax.training.errors import TrainingError
+from rnn_jax.training.orbax_calls import alone, as_arrays, reader, reason, saving
+from rnn_jax.training.parts import Move, Written
 from rnn_jax.training.plain_path import PlainPath
-
-State = TypeVar("State")
-"""A pytree of arrays."""
-
-OF_OLD = {"digest", "clocks"}
-"""What a checkpoint of an older version says of itself: its digest is of the arrays alone."""
-
-# Orbax reports every save, and every thread and future that fails in one; what matters we say ourselves.
-for name in ("absl", "asyncio"):
-    logging.getLogger(name).setLevel(logging.CRITICAL)
-
-
-class Restored(NamedTuple, Generic[State]):
-    """A checkpoint as it was saved.
-
-    Attributes:
-        step: after which it was saved.
-        state: a pytree of arrays.
-        clocks: seconds by name.
-    """
-
-    step: int
-    state: State
-    clocks: dict[str, float]
+from rnn_jax.training.restoring import (
+    OF_OLD,
+    PARTS,
+    WHOLE,
+    Restored,
+    State,
+    check_files,
+    digest_of,
+    files_in_parts,
+    first_whole,
+    read_checkpoint,
+)
 
 
 def save_params(folder: Path, params: Any) -> None:
@@ -61,13 +46,11 @@ def save_params(folder: Path, params: Any) -> None:
 
     Raises: `TrainingError` when the disk does not take them.
     """
-    try:
+    with saving(f"parameters in {folder}"):
         folder.parent.mkdir(parents=True, exist_ok=True)
         plain = PlainPath(folder.parent)
-        with _others_silent(), ocp.StandardCheckpointer(multiprocessing_options=_alone()) as writer:
+        with ocp.StandardCheckpointer(multiprocessing_options=alone()) as writer:
             writer.save(plain.path / folder.name, jax.tree.map(np.asarray, params), force=True)
-    except (OSError, ValueError) as error:  # ValueError: what TensorStore makes of an error of the system
-        raise TrainingError(f"cannot save parameters in {folder}: {_of_system(error)}") from error
 
 
 def load_params(folder: Path, like: State) -> State:
@@ -81,74 +64,23 @@ def load_params(folder: Path, like: State) -> State:
 
     Raises: `TrainingError` where they are not there, or damaged, or of another model.
     """
-    shapes = _shapes_of(like)
     try:
         plain = PlainPath(folder)
-        with ocp.StandardCheckpointer(multiprocessing_options=_alone()) as reader:
-            there = dict(reader.metadata(plain.path).item_metadata.tree)
+        with reader() as opened:
+            there = dict(opened.metadata(plain.path).item_metadata.tree)
             if _by_name(there) != _by_name(like):  # Orbax would cut or fill up the arrays without a word
                 raise ValueError("the arrays there have other names or shapes")
-            found = jax.tree.map(np.asarray, reader.restore(plain.path, shapes))
+            found = jax.tree.map(np.asarray, opened.restore(plain.path, as_arrays(like)))
         if not all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(found)):
             raise ValueError("there are numbers that are not finite")
         return found
     except Exception as error:  # a damaged file may surface as almost any error of Orbax or TensorStore
-        raise TrainingError(f"no parameters of this model can be read from {folder}: {_reason(error)}") from error
-
-
-def _alone() -> ocp.options.MultiprocessingOptions:
-    """Of several processes this one reads and writes by itself, and Orbax waits for no other."""
-    own = jax.process_index()
-    return ocp.options.MultiprocessingOptions(
-        primary_host=own, active_processes={own}, barrier_sync_key_prefix=f"process{own}"
-    )
-
-
-def _shapes_of(tree: State) -> State:
-    return jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), tree)
+        raise TrainingError(f"no parameters of this model can be read from {folder}: {reason(error)}") from error
 
 
 def _by_name(tree: Any) -> dict[str, tuple[int, ...]]:
     leaves = jax.tree_util.tree_leaves_with_path(tree)
     return {jax.tree_util.keystr(path, simple=True, separator="."): leaf.shape for path, leaf in leaves}
-
-
-def _reason(error: Exception) -> str:
-    return str(error).splitlines()[0][:200] if str(error) else type(error).__name__
-
-
-def _digest(state: Any, about: Mapping[str, Any]) -> str:
-    """Of all that a checkpoint says, the number of its step, its clocks and its loss included."""
-    words = json.dumps({name: about[name] for name in sorted(about) if name != "digest"})
-    return fingerprint(*(np.asarray(leaf) for leaf in jax.tree.leaves(state)), words)
-
-
-def _digest_of_old(state: Any) -> str:
-    """As it was before: of the arrays alone."""
-    return fingerprint(*(np.asarray(leaf) for leaf in jax.tree.leaves(state)))
-
-
-def _of_system(error: Exception) -> str:
-    """What the system said, which TensorStore has somewhere in a long line."""
-    known = (os.strerror(number) for number in errno.errorcode)
-    return next((words for words in known if words in str(error)), _reason(error))
-
-
-@contextmanager
-def _others_silent() -> Iterator[None]:
-    """While this thread saves. A save that fails leaves TensorStore's threads with a closed loop to report to.
-
-    They print that as tracebacks, the last of them after the save has ended, so that after one that failed it stays so.
-    """
-    before = sys.unraisablehook
-
-    def but_for_those(report: Any) -> None:
-        if str(report.exc_value) != "Event loop is closed":
-            before(report)
-
-    sys.unraisablehook = but_for_those
-    yield
-    sys.unraisablehook = before
 
 
 class Checkpoints:
@@ -167,7 +99,13 @@ class Checkpoints:
         self.keep = keep
         self.damaged: list[int] = []
         self._set_aside_without_loss()
+        shutil.rmtree(self.beside, ignore_errors=True)
         self.manager = self._open()
+
+    @property
+    def beside(self) -> Path:
+        """Where several processes write a state before it is moved into its checkpoint."""
+        return self._plain.path / "checkpoints.partial"
 
     def _open(self) -> ocp.CheckpointManager:
         policy = checkpoint_managers.AnyPreservationPolicy(
@@ -183,7 +121,7 @@ class Checkpoints:
             enable_async_checkpointing=False,
             cleanup_tmp_directories=True,
             create=False,
-            multiprocessing_options=_alone(),
+            multiprocessing_options=alone(),
         )
         self.folder.mkdir(exist_ok=True)
         return ocp.CheckpointManager(self._plain.path / "checkpoints", options=options)
@@ -193,34 +131,44 @@ class Checkpoints:
 
         Args:
             step: how many steps have been made.
-            state: a pytree of arrays.
+            state: a pytree of arrays; or `Written`, which is moved.
             clocks: seconds by name.
             loss: the lowest decides which checkpoint is the best; inf for a state that was not evaluated.
 
         Raises: `TrainingError` when the disk does not take it; what was saved before stays, and half a checkpoint may,
             until that step is saved.
         """
-        if step in self.manager.all_steps():
+        if not self.lacks(step):
             return
+        about: dict[str, Any] = {"step": step, "clocks": clocks, "loss": loss}
+        if isinstance(state, Written):
+            about |= {"files": state.files, "arrays": state.arrays}
+            items, digest = {PARTS: Move(state.folder)}, digest_of((), about)
+        else:
+            state = jax.tree.map(np.asarray, state)
+            items, digest = {WHOLE: ocp.args.StandardSave(state)}, digest_of(state, about)
+        folder = self.folder / str(step)
+        with self.saving(step):
+            all_items = ocp.args.Composite(**items, about=ocp.args.JsonSave({**about, "digest": digest}))
+            self.manager.save(step, args=all_items, metrics={"loss": loss})
+            self.manager.wait_until_finished()
+            known = files_in_parts(about)
+            digests.write(folder, {f: known.get(f) or digests.of_file(folder / f) for f in digests.files(folder)})
+
+    def lacks(self, step: int) -> bool:
+        """Whether a step is still to be saved. Raises `TrainingError` where the folder has gone."""
+        if step in self.manager.all_steps():
+            return False
         if not self.folder.is_dir():  # Orbax would make it again, and with it a run that lacks all else
             raise TrainingError(f"cannot save step {step} in {self.folder}: it is no longer there")
-        state = jax.tree.map(np.asarray, state)
-        about = {"step": step, "clocks": clocks, "loss": loss}
-        items = ocp.args.Composite(
-            state=ocp.args.StandardSave(state),
-            about=ocp.args.JsonSave({**about, "digest": _digest(state, about)}),
-        )
-        try:
-            with _others_silent():
-                self.manager.save(step, args=items, metrics={"loss": loss})
-                self.manager.wait_until_finished()
-            digests.write(self.folder / str(step), digests.of_folder(self.folder / str(step)))
-        except (OSError, ValueError) as error:  # as in `save_params`
-            reason = self._plain.named(_of_system(error))
-            raise TrainingError(f"cannot save step {step} in {self.folder}: {reason}") from error
+        return True
+
+    def saving(self, step: int) -> AbstractContextManager[None]:
+        """Around what saves a step, see `rnn_jax.training.orbax_calls.saving`."""
+        return saving(f"step {step} in {self.folder}", self._plain.named)
 
     def restore_latest(self, like: State) -> Restored[State] | None:
-        """The newest checkpoint that is whole; None where there is none.
+        """The newest checkpoint that is whole, as arrays of NumPy; None where there is none.
 
         A damaged one is reported on stderr and set aside under `damaged/`, and the one before it is taken.
 
@@ -229,40 +177,32 @@ class Checkpoints:
 
         Raises: `TrainingError` when there are checkpoints but all are damaged.
         """
-        steps = sorted(self.manager.all_steps(), reverse=True)
-        for step in steps:
-            try:
-                return self._restore(step, like)
-            except MemoryError:  # says nothing about the file
-                raise
-            except Exception as error:  # a damaged file may surface as almost any error of Orbax or TensorStore
-                self.manager.close()
-                self._set_aside(step, error)
-                self.manager = self._open()
-        if self.damaged:
+        return first_whole(self.newest, lambda step: self.read(step, like), self.set_aside)
+
+    def newest(self) -> int | None:
+        """The step of the newest that is not set aside, None where there never was one.
+
+        Raises: `TrainingError` where all were damaged.
+        """
+        steps = self.manager.all_steps()
+        if self.damaged and not steps:
             raise TrainingError(
                 f"every checkpoint in {self.folder} was damaged and is now in {self._aside}; the same command starts "
                 "again from the beginning"
             )
-        return None
+        return max(steps, default=None)
 
-    def _restore(self, step: int, like: State) -> Restored[State]:
-        folder = self.folder / str(step)
-        noted = digests.read(folder)  # None: killed before it was written, or of an older version
-        if noted is not None:  # else damage would come to light in threads of TensorStore, each with a traceback
-            for path in sorted(noted | dict.fromkeys(digests.files(folder, (digests.FILE,)), "")):
-                if noted.get(path) != digests.of_file(folder / path):
-                    raise ValueError(f"{path} is not what was saved")
-        items = ocp.args.Composite(state=ocp.args.StandardRestore(_shapes_of(like)), about=ocp.args.JsonRestore())
-        restored = self.manager.restore(step, args=items)
-        about = restored.about
-        if set(about) == OF_OLD:
-            right = about["digest"] == _digest_of_old(restored.state)
-        else:
-            right = about["digest"] == _digest(restored.state, about) and about["step"] == step
-        if not right:
-            raise ValueError("what is there is not what was saved")
-        return Restored(step, restored.state, about["clocks"])
+    def read(self, step: int, like: State) -> Restored[State]:
+        """That of a step, whole. Raises almost any error where it is damaged."""
+        folder = self._plain.path / "checkpoints" / str(step)
+        check_files(folder)
+        return read_checkpoint(folder, like)
+
+    def set_aside(self, step: int, error: Exception) -> None:
+        """Says that one is damaged, and moves it to `damaged/`."""
+        self.manager.close()
+        self._set_aside(step, error)
+        self.manager = self._open()
 
     def _set_aside_without_loss(self) -> None:
         """Orbax reads the loss of every checkpoint as it opens; one that it cannot read would end the run.
@@ -285,8 +225,7 @@ class Checkpoints:
         return self.folder.parent / "damaged"
 
     def _set_aside(self, step: int, error: Exception) -> None:
-        reason = self._plain.named(_reason(error))
-        print(f"checkpoint {step} is damaged and set aside: {reason}", file=sys.stderr)
+        print(f"checkpoint {step} is damaged and set aside: {self._plain.named(reason(error))}", file=sys.stderr)
         self._aside.mkdir(exist_ok=True)
         shutil.rmtree(self._aside / str(step), ignore_errors=True)
         shutil.move(self.folder / str(step), self._aside / str(step))

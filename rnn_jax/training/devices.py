@@ -91,7 +91,7 @@ class Devices(NamedTuple):
         """Inside a program: `tree`, every array of it spread like this."""
         if self.mesh.size == 1:
             return tree
-        sharding = NamedSharding(self._mesh_here(), spec)
+        sharding = NamedSharding(self.mesh_here(), spec)
         return lax.with_sharding_constraint(tree, jax.tree.map(lambda _: sharding, tree))
 
     def constrain_states(self, states: "TrainState") -> "TrainState":
@@ -101,7 +101,7 @@ class Devices(NamedTuple):
         placed: TrainState = lax.with_sharding_constraint(states, self.state_shardings(states))
         return placed
 
-    def _mesh_here(self) -> Any:
+    def mesh_here(self) -> Any:
         """The mesh as it is known at this place of a program: inside `of_groups` replicas are spread already."""
         here = jax.sharding.get_abstract_mesh()
         return self.mesh if here.empty else here
@@ -169,7 +169,7 @@ class Devices(NamedTuple):
         def of_batch(rows: Any, *arguments: Any) -> tuple[Any, Any]:
             found: tuple[Any, Any] = jax.shard_map(
                 on_device,
-                mesh=self._mesh_here(),
+                mesh=self.mesh_here(),
                 in_specs=(along, *(EVERYWHERE,) * len(arguments)),
                 out_specs=(EVERYWHERE, along),
                 axis_names={BATCH},
@@ -222,7 +222,7 @@ def put(tree: Any, shardings: Any) -> Any:
     """Arrays of the host, the same in every process, onto devices; each process hands over what its devices keep.
 
     Args:
-        tree: a pytree of arrays.
+        tree: a pytree of arrays; those of JAX that lie there already stay.
         shardings: one for all, or a pytree of them like `tree`.
     """
     if isinstance(shardings, jax.sharding.Sharding):
@@ -231,6 +231,8 @@ def put(tree: Any, shardings: Any) -> Any:
         return jax.device_put(tree, shardings)
 
     def of(array: Any, sharding: jax.sharding.Sharding) -> Array:
+        if isinstance(array, jax.Array) and array.sharding.is_equivalent_to(sharding, array.ndim):
+            return array
         array = np.asarray(array)
         return jax.make_array_from_callback(array.shape, sharding, lambda index: array[index])
 

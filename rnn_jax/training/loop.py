@@ -133,6 +133,7 @@ def train(
     seed_array = put(np.asarray(seeds, np.uint32), functions.devices.everywhere())
     # Shapes alone: a task may compute long for what it begins with, and a checkpoint would replace it.
     shapes = jax.eval_shape(functions.init, seed_array)
+    data = functions.padded(data)
     parts = {
         "parameters and optimizer": memory.size(shapes, functions.devices.state_shardings(shapes)),
         "data": memory.size(data, functions.shardings(data)),
@@ -140,7 +141,7 @@ def train(
     memory.check("training", parts, devices)
     data = functions.put(data)
     checkpoints = SharedCheckpoints(workdir, schedule.keep)
-    restored = checkpoints.restore_latest(shapes)
+    restored = checkpoints.restore_latest(shapes, functions.devices.state_shardings(shapes))
     compiler = Compiler()
     if restored is None:
         step, clocks = 0, {"train_seconds": 0.0}
@@ -148,8 +149,7 @@ def train(
         memory.check("drawing parameters", {"arrays": memory.of_program(init)}, devices)
         states = init(seed_array)
     else:
-        step, clocks = restored.step, restored.clocks
-        states = put(restored.state, functions.devices.state_shardings(restored.state))
+        step, states, clocks = restored
     order_of = compiler(functions.order, states.seed, 0)
     order = order_of(states.seed, step // per_epoch)
 
@@ -161,7 +161,7 @@ def train(
     for what, program in (("a step of training", run_steps), ("an evaluation", evaluate)):
         memory.check(what, {"arrays": memory.of_program(program)}, devices)
 
-    look = None if probe is None else jax.jit(probe.look)
+    look = None if probe is None else jax.jit(lambda params, data: probe.look(params, functions.seen(data)))
     log = TrainingLog(workdir, step)
     total = schedule.epochs * per_epoch
     bar = tqdm(total=total, initial=step, unit="step", mininterval=0.5, dynamic_ncols=True, disable=not is_first())

@@ -87,6 +87,22 @@ def by_first(function: Callable[[], Value]) -> Value:
     return result
 
 
+def by_all(function: Callable[[], Value]) -> list[Value]:
+    """`function()` in every process: what each of them returned, small things. Where one raises, all raise the same."""
+    value, error = None, None
+    try:
+        value = function()
+    except Exception as raised:
+        if not several():
+            raise
+        error = _to_send(raised)
+    found = _from_each((value, error))
+    errors = [error for _, error in found if error is not None]
+    if errors:
+        raise of_all(errors[0])
+    return [value for value, _ in found]
+
+
 def of_all(error: Raised) -> Raised:
     """An exception that all processes raise, each by itself: none has to tell the others."""
     error.of_all = True  # type: ignore[attr-defined]
@@ -111,6 +127,18 @@ def _to_send(error: Exception) -> Exception:
     except Exception:  # of its own, from whatever it holds: the others wait all the same
         return RuntimeError(f"{type(error).__name__}: {error}")
     return error
+
+
+def _from_each(value: Any) -> list[Any]:
+    """The value of each process."""
+    if not several():
+        return [value]
+    own = np.frombuffer(pickle.dumps(value), np.uint8)
+    sizes = multihost_utils.process_allgather(np.int32(own.size))
+    same = np.zeros(2 ** int(max(sizes) - 1).bit_length(), np.uint8)  # of few sizes: each of them is compiled
+    same[: own.size] = own
+    found = np.asarray(multihost_utils.process_allgather(same), np.uint8)
+    return [pickle.loads(each[:size].tobytes()) for each, size in zip(found, sizes, strict=True)]
 
 
 def _send(message: bytes) -> bytes:

@@ -24,6 +24,7 @@ from jax.typing import ArrayLike
 from rnn_jax.training.devices import EVERYWHERE, Devices, choose, put
 from rnn_jax.training.keys import DROPOUT, INIT, seed_key
 from rnn_jax.training.order import plan, shuffle, shuffle_by_length
+from rnn_jax.training.spread import padded, seen
 from rnn_jax.training.state import TrainState, apply_gradient, init_state, note_validation
 from rnn_jax.types import Array, Key, Params
 
@@ -35,8 +36,8 @@ class Task(NamedTuple):
         init: `key -> params`.
         loss: `(params, batch, key) -> (scalar, measures)`, a mean over the batch's examples, and other such means by
             name, for the log; the key draws dropout masks.
-        batch: `(data, indices [B]) -> batch`: takes examples from data on the device. With `lengths` it is
-            `(data, indices [B], length) -> batch`.
+        batch: `(data, indices [B]) -> batch`: takes examples from data on the device, arrays `[B, ...]` where several
+            devices share them. With `lengths` it is `(data, indices [B], length) -> batch`.
         evaluate: `(params, data) -> {"loss": scalar, ...}`, on validation data. The loss chooses the best.
         num_examples: how many examples `batch` can index.
         lengths: what a batch may be padded to, ascending; each is compiled once. None: batches of one shape.
@@ -46,9 +47,11 @@ class Task(NamedTuple):
             `(params, batch, key, carry) -> (scalar, (measures, carry))`.
         keep_carry: an epoch begins with the carry that the one before has left, and not anew.
         rows: names of what in the data, a dictionary, has a row `[B, ...]` for each of the batch, in a task with
-            carries: `batch` finds there those of its indices, and a device keeps its own.
-        weight: `(data, indices [b]) -> []`, of a loss that is no mean over examples but over something of which they
-            have more or less, tokens or measured values: how much of it they have. None: a mean over examples.
+            carries: of these a device keeps its own.
+        spread: names of arrays of the data, a dictionary, of which each device that shares a batch keeps a part. All
+            that `batch` and `evaluate` do with such an array is to index its first axis: `data[name][integers]`.
+        weight: `batch -> []`, of a loss that is no mean over examples but over something of which they have more or
+            less, tokens or measured values: how much of it they have. None: a mean over examples.
     """
 
     init: Callable[[Key], Params]
@@ -61,7 +64,8 @@ class Task(NamedTuple):
     init_carry: Callable[[], Any] | None = None
     keep_carry: bool = False
     rows: tuple[str, ...] = ()
-    weight: Callable[[Any, Array], Array] | None = None
+    spread: tuple[str, ...] = ()
+    weight: Callable[[Any], Array] | None = None
 
 
 class Recipe(NamedTuple):
@@ -113,35 +117,27 @@ def epoch_order(recipe: Recipe, seed: Array, epoch: ArrayLike) -> Array:
 
 
 def loss_and_gradient(
-    task: Task, params: Params, indices: Array, data: Any, key: Key, length: Array | None = None, carry: Any = None
+    task: Task, params: Params, batch: Any, key: Key, carry: Any = None
 ) -> tuple[tuple[Array, tuple[dict[str, Array], Any]], Params]:
     """The loss of some examples and its gradient.
 
     Args:
         task: whose loss it is.
         params: a pytree.
-        indices: `[b]` integers, the examples.
-        data: what `task.batch` takes them from.
+        batch: of `task.batch`.
         key: draws dropout masks.
-        length: `[]` integer, the number of the length to which they are padded, of a task with lengths.
         carry: before them, of a task with carries.
 
     Returns: `((loss [], (measures, carry)), gradient)`, the gradient a pytree like `params`.
     """
 
-    def loss(params: Params, batch: Any, key: Key, carry: Any) -> tuple[Array, tuple[dict[str, Array], Any]]:
+    def loss(params: Params) -> tuple[Array, tuple[dict[str, Array], Any]]:
         if task.init_carry is not None:
             return task.loss(params, batch, key, carry)
         value, measures = task.loss(params, batch, key)
         return value, (measures, None)
 
-    def padded(to: tuple[int, ...], params: Params, indices: Array, data: Any, key: Key, carry: Any) -> Any:
-        return jax.value_and_grad(loss, has_aux=True)(params, task.batch(data, indices, *to), key, carry)
-
-    if length is None:
-        return padded((), params, indices, data, key, carry)
-    branches = [partial(padded, (each,)) for each in task.lengths or ()]
-    return lax.switch(length, branches, params, indices, data, key, carry)
+    return jax.value_and_grad(loss, has_aux=True)(params)
 
 
 def one_step(
@@ -167,22 +163,27 @@ def one_step(
     indices = lax.dynamic_slice_in_dim(order, position * batch_size, batch_size)
     key = jax.random.fold_in(seed_key(state.seed, DROPOUT), step)
 
-    def part(size: int, first: ArrayLike, device: ArrayLike, rows: Any, *arguments: Any) -> tuple[Any, Any, Any]:
-        (carry, of_rows), (params, indices, data, key, length) = rows, arguments
-        data = {**data, **of_rows} if of_rows else data
-        own = lax.dynamic_slice_in_dim(indices, first, size)
+    data = seen(data, task.spread, recipe.devices)
+
+    def part(size: int, first: ArrayLike, device: ArrayLike, rows: Any, params: Params, key: Key) -> Any:
+        batch, carry = rows
         key = jax.random.fold_in(key, device)
-        (loss, (measures, carry)), gradient = loss_and_gradient(task, params, own, data, key, length, carry)
-        weight = size if task.weight is None else task.weight(data, own)
+        (loss, (measures, carry)), gradient = loss_and_gradient(task, params, batch, key, carry)
+        weight = size if task.weight is None else task.weight(batch)
         return (loss, measures, gradient), weight, carry
 
-    of_rows = {name: data[name] for name in task.rows}
-    rest = {name: array for name, array in data.items() if name not in task.rows} if task.rows else data
-    arguments = ((_carry_before(recipe, state, position), of_rows), state.params, indices, rest, key, length)
-    if recipe.devices is None or recipe.devices.batch == 1:
-        (loss, measures, gradient), _, carry = part(batch_size, 0, 0, *arguments)
+    def padded_to(*length: int) -> tuple[Any, Any]:
+        rows = task.batch(data, indices, *length), _carry_before(recipe, state, position)
+        if recipe.devices is None or recipe.devices.batch == 1:
+            means, _, carry = part(batch_size, 0, 0, rows, state.params, key)
+            return means, carry
+        return recipe.devices.of_shares(part, batch_size)(rows, state.params, key)
+
+    if length is None:
+        (loss, measures, gradient), carry = padded_to()
     else:
-        (loss, measures, gradient), carry = recipe.devices.of_shares(part, batch_size)(*arguments)
+        branches = [partial(padded_to, each) for each in task.lengths or ()]
+        (loss, measures, gradient), carry = lax.switch(length, branches)
     state, norms = apply_gradient(state, gradient, recipe.optimizer, step, recipe.average_decay)
     return state._replace(carry=carry), StepSummary(loss, **norms, measures=measures)
 
@@ -240,7 +241,7 @@ def evaluate(recipe: Recipe, state: TrainState, data: Any, epoch: ArrayLike) -> 
     Returns: the state, and the measures of the validation data, `[]` each, `loss` among them.
     """
     params = state.params if state.average is None else state.average
-    measures = recipe.task.evaluate(params, data)
+    measures = recipe.task.evaluate(params, seen(data, recipe.task.spread, recipe.devices))
     return note_validation(state, params, measures["loss"], epoch, recipe.patience), measures
 
 
@@ -264,8 +265,8 @@ class Functions(NamedTuple):
         steps: `(states, orders, data, epoch, first, count) -> (states, StepSummary)`: `count` steps of the epoch
             from its step `first` on. The states passed in are consumed.
         evaluate: `(states, data, epoch) -> (states, {"loss": [S], ...})`: validation, choice of the best, early end.
-        devices: on which they run; data lies on each of them in full, but for the rows of a batch.
-        rows: of the task.
+        devices: on which they run; data lies on each of them in full, but for what `rows` and `spread` name.
+        rows, spread: of the task.
     """
 
     init: jax.stages.Wrapped
@@ -274,16 +275,28 @@ class Functions(NamedTuple):
     evaluate: jax.stages.Wrapped
     devices: Devices
     rows: tuple[str, ...] = ()
+    spread: tuple[str, ...] = ()
+
+    def padded(self, data: Any) -> Any:
+        """Data with as many rows as the devices can divide, where they keep parts."""
+        return padded(data, self.spread, self.devices)
 
     def shardings(self, data: Any) -> Any:
-        """Where the functions find data, a pytree like it."""
-        everywhere = self.devices.everywhere()
+        """Where the functions find such data, a pytree like it."""
+        everywhere, names = self.devices.everywhere(), (*self.rows, *self.spread)
         whole = jax.tree.map(lambda _: everywhere, data)
-        return {**whole, **{n: self.devices.of_rows(data[n]) for n in self.rows if n in data}} if self.rows else whole
+        return (
+            {**whole, **{name: self.devices.of_rows(data[name]) for name in names if name in data}} if names else whole
+        )
 
     def put(self, data: Any) -> Any:
         """Data of the host, where the functions find it."""
+        data = self.padded(data)
         return put(data, self.shardings(data))
+
+    def seen(self, data: Any) -> Any:
+        """That data as a task sees it, inside a program."""
+        return seen(data, self.spread, self.devices)
 
 
 def make_functions(
@@ -343,4 +356,5 @@ def make_functions(
         evaluate=jax.jit(with_states(of_all_seeds(evaluate, 2))),
         devices=devices,
         rows=task.rows,
+        spread=task.spread,
     )

@@ -5,6 +5,7 @@
 Training goes on in FOLDER/0 where it stands; the first process writes down its end in `end.npz`.
 """
 
+import contextlib
 import os
 import signal
 import socket
@@ -16,16 +17,18 @@ import numpy as np
 import optax
 import pytest
 
-from helpers.toy_tasks import regression_data, regression_task
-from rnn_jax.training import processes
+from helpers.disk import no_file_above
+from helpers.toy_tasks import EXAMPLES, regression_data, regression_task
+from rnn_jax.training import processes, shared_checkpoints
 from rnn_jax.training.checkpoints import load_params, save_params
-from rnn_jax.training.devices import choose
-from rnn_jax.training.errors import Interrupted
+from rnn_jax.training.devices import choose, put
+from rnn_jax.training.errors import Interrupted, TrainingError
 from rnn_jax.training.loop import Schedule, train
+from rnn_jax.training.shared_checkpoints import SharedCheckpoints
 from rnn_jax.training.step import make_functions
 
 BATCH, SEEDS, EPOCHS = 7, [3, 11], 4
-PER_EPOCH = 23 // BATCH
+PER_EPOCH = EXAMPLES // BATCH
 SCHEDULE = Schedule(PER_EPOCH, EPOCHS, steps_per_dispatch=2)
 
 
@@ -37,9 +40,16 @@ def free_port():
 
 
 def make(devices):
-    """The functions of the training: float64, an average, a batch that nothing but 1 and 7 divides."""
-    task = regression_task()
-    task = task._replace(init=lambda key, init=task.init: jax.tree.map(lambda a: a.astype("float64"), init(key)))
+    """The functions of the training: float64, an average, a batch that nothing but 1 and 7 divides, data in parts."""
+    plain = regression_task()
+
+    def evaluate(params, data):
+        return plain.evaluate(params, {name: array[np.arange(EXAMPLES)] for name, array in data.items()})
+
+    def init(key):
+        return jax.tree.map(lambda a: a.astype("float64"), plain.init(key))
+
+    task = plain._replace(init=init, evaluate=evaluate, spread=("x", "y"))
     optimizer = optax.chain(optax.clip_by_global_norm(0.5), optax.adam(0.05))
     return make_functions(task, optimizer, batch_size=BATCH, devices=devices, average_decay=0.9)
 
@@ -51,6 +61,31 @@ def data():
 
 def interrupted():
     raise Interrupted(15, 3)
+
+
+def try_checkpoints(folder, number, states, shardings):
+    """A disk that is full in one process, and a folder that one does not see; the end of the training is step 12."""
+    placed = put(states, shardings)
+    checkpoints = SharedCheckpoints(folder)
+    with (
+        no_file_above(0) if number == 1 else contextlib.nullcontext(),
+        pytest.raises(TrainingError, match=r"^cannot save step 50 in .*checkpoints: File too large$") as raised,
+    ):
+        checkpoints.save(50, placed, {"train_seconds": 1.0}, 0.5)
+    assert processes.is_of_all(raised.value)
+    assert checkpoints.last_step() == PER_EPOCH * EPOCHS
+    checkpoints.close()
+
+    seen = shared_checkpoints._holds
+    shared_checkpoints._holds = (lambda file, word: False) if number == 1 else seen
+    checkpoints = SharedCheckpoints(folder)
+    restored = checkpoints.restore_latest(states, shardings)
+    assert restored.step == PER_EPOCH * EPOCHS
+    for found, wanted in zip(jax.tree.leaves(restored.state), jax.tree.leaves(placed), strict=True):
+        for shard, same in zip(found.addressable_shards, wanted.addressable_shards, strict=True):
+            np.testing.assert_array_equal(shard.data, same.data)
+    checkpoints.save(51, placed, {"train_seconds": 1.0}, 0.5)
+    checkpoints.close()
 
 
 def main(port, count, number, folder, killed_at):
@@ -65,8 +100,10 @@ def main(port, count, number, folder, killed_at):
     # Two groups of devices, each with a seed, where there are four; their states lie on two processes each.
     groups = count // 2
     devices = choose(count // groups, groups, shard_above=3)
-    trained = train(make(devices), SEEDS, data(), SCHEDULE, folder / str(number), rate)
+    functions = make(devices)
+    trained = train(functions, SEEDS, data(), SCHEDULE, folder / str(number), rate)
     np.savez(folder / str(number) / "end.npz", *jax.tree.leaves(trained.states))
+    try_checkpoints(folder / str(number), number, trained.states, devices.state_shardings(trained.states))
     if number == 0:  # by itself: none of the others takes part
         save_params(folder / "model", trained.states.params)
         load_params(folder / "model", trained.states.params)
@@ -78,6 +115,10 @@ def main(port, count, number, folder, killed_at):
     with pytest.raises(RuntimeError, match=r"^Interrupted: stopped at step 3"):  # which cannot be sent as it is
         processes.by_first(interrupted)
     assert processes.largest(number) == count - 1
+    assert processes.by_all(lambda: "x" * number) == ["x" * each for each in range(count)]
+    with pytest.raises(ZeroDivisionError) as raised:
+        processes.by_all(lambda: 1 / (number - 1))
+    assert processes.is_of_all(raised.value)
 
 
 if __name__ == "__main__":

@@ -136,11 +136,9 @@ class TestTextClassifier:
 
     def test_features_stand_beside_the_words(self):
         model = classifier("mean_max", num_features=2)
-        features = jnp.asarray(np.random.default_rng(3).normal(size=(2, 4, 5)))
+        features = jnp.asarray(np.random.default_rng(3).normal(size=(4, 5, 2)))
         scores = model(jnp.asarray(TOKENS), jnp.asarray(LENGTHS), features)
-        xs = jnp.concatenate(
-            (model.embedding(jnp.asarray(TOKENS).T), jnp.moveaxis(features, (0, 1, 2), (2, 1, 0))), axis=-1
-        )
+        xs = jnp.concatenate((model.embedding(jnp.asarray(TOKENS).T), features.swapaxes(0, 1)), axis=-1)
         _, ys = model.recurrent(xs, lengths=jnp.asarray(LENGTHS), time_major=True)
         np.testing.assert_allclose(scores, model.head(pool_steps(ys, jnp.asarray(LENGTHS), "mean_max")), rtol=1e-12)
 

@@ -43,6 +43,16 @@ def linear():
     return task._replace(init=lambda key: jax.tree.map(lambda a: a.astype(jnp.float64), task.init(key)))
 
 
+def spread(task, *names):
+    """No device has all examples."""
+    everything = np.arange(EXAMPLES)
+
+    def evaluate(params, data):
+        return task.evaluate(params, take({name: data[name] for name in names}, everything))
+
+    return task._replace(evaluate=evaluate, spread=names)
+
+
 def weighted(known=True):
     """Of each example as many numbers count as its weight says."""
 
@@ -50,7 +60,7 @@ def weighted(known=True):
         errors = (batch["x"] @ params["w"] + params["b"] - batch["y"]) ** 2
         return (batch["weight"] * errors).sum() / batch["weight"].sum(), {}
 
-    return linear()._replace(loss=loss, weight=(lambda data, i: data["weight"][i].sum()) if known else None)
+    return linear()._replace(loss=loss, weight=(lambda batch: batch["weight"].sum()) if known else None)
 
 
 def of_lengths():
@@ -61,7 +71,10 @@ def of_lengths():
 
     return linear()._replace(
         loss=loss,
-        batch=lambda data, indices, length: {**take(data, indices), "length": jnp.float64(length)},
+        batch=lambda data, indices, length: {
+            **take(data, indices),
+            "length": jnp.full(len(indices), length, jnp.float64),
+        },
         lengths=LENGTHS,
         length_index=LENGTH_INDEX,
     )
@@ -172,9 +185,12 @@ def shares(members, more):
 def main():
     jax.config.update("jax_num_cpu_devices", 8)
     jax.config.update("jax_enable_x64", True)
-    compare("8 examples", linear, 8, [(8,), (4, 2)])
-    compare("7 examples, at once", weighted, 7, [(3, 2)], parallel=True)
-    compare("lengths", of_lengths, 7, [(2,)])
+    compare("8 examples", lambda: spread(linear(), "x", "y"), 8, [(8,), (4, 2)])
+    compare("7 examples, at once", lambda: spread(weighted(), "x", "y", "weight"), 7, [(3, 2)], parallel=True)
+    compare("lengths", lambda: spread(of_lengths(), "x", "y"), 7, [(2,)])
+    functions = make_functions(spread(linear(), "x"), optimizer_of(), batch_size=8, devices=choose(4, 2))
+    x = functions.put(DATA)["x"]
+    say("rows", shape=x.shape, shapes=[shard.data.shape for shard in x.addressable_shards])
     compare("carry", carried, 8, [(4, 2)])
     compare("carry of 7", partial(carried, True, 7), 7, [(3,)])
     (parts,) = compare("back ends, in parts", recurrent, 7, [(3, 2, 20)])

@@ -3,10 +3,8 @@
 import hashlib
 import json
 import re
-import resource
 import shutil
 import tempfile
-from contextlib import contextmanager
 from functools import cache
 from typing import ClassVar
 
@@ -14,10 +12,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from helpers.disk import no_file_above
 from helpers.toy_tasks import PER_EPOCH, assert_same_bits, regression_data, regression_functions, start
 
+from rnn_jax.training import parts
 from rnn_jax.training.checkpoints import Checkpoints, load_params, save_params
 from rnn_jax.training.errors import TrainingError
+from rnn_jax.training.restoring import check_files, read_checkpoint
 
 SEEDS = [3, 11]
 
@@ -55,17 +56,6 @@ def restore(folder):
     finally:
         checkpoints.close()
     return restored, left
-
-
-@contextmanager
-def no_file_above(size):
-    """As with a full disk, the system refuses what goes beyond; in bytes."""
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
 class TestADiskThatIsFull:
@@ -432,10 +422,11 @@ def test_too_little_memory_is_no_damage(tmp_path, monkeypatch):
     def full(*args, **kwargs):
         raise MemoryError
 
-    monkeypatch.setattr(checkpoints.manager, "restore", full)
+    monkeypatch.setattr("rnn_jax.training.restoring.reader", full)
     with pytest.raises(MemoryError):
         checkpoints.restore_latest(after_epochs()[0])
     checkpoints.close()
+    monkeypatch.undo()
     assert restore(tmp_path)[0].step == 2
 
 
@@ -451,3 +442,73 @@ def test_a_disk_that_takes_nothing(tmp_path, monkeypatch):
         checkpoints.save(2, after_epochs()[2], {"train_seconds": 0.0}, 1.0)
     checkpoints.close()
     assert restore(tmp_path)[0].step == 1
+
+
+class TestWrittenInParts:
+    """Here by one process that has all of them; by several: `test_processes.py`."""
+
+    def save(self, folder, steps):
+        checkpoints = Checkpoints(folder)
+        for step in steps:
+            states = jax.tree.map(jnp.asarray, after_epochs()[step])
+            parts.begin(checkpoints.beside)
+            parts.write(checkpoints.beside, states)
+            parts.finish(checkpoints.beside)
+            shares = [parts.digests_of(checkpoints.beside, member, 3) for member in range(3)]
+            files = {path: digest for share in shares for path, digest in share.items()}
+            assert len(files) == sum(map(len, shares))
+            written = parts.Written(checkpoints.beside, files, parts.types_of(states))
+            checkpoints.save(step, written, {"train_seconds": 1.5 * step}, 1.0 / step)
+        checkpoints.close()
+        return folder / "checkpoints" / str(steps[-1])
+
+    def test_is_read_as_any_other_one(self, tmp_path):
+        newest = self.save(tmp_path, [2, 3])
+        assert (newest / "parts").is_dir()
+        assert not (newest / "state").exists()
+        assert not (tmp_path / "checkpoints.partial").exists()
+        restored, _ = restore(tmp_path)
+        assert restored.step == 3
+        assert_same_bits(restored.state, after_epochs()[3])
+        assert restored.clocks == {"train_seconds": 4.5}
+
+    @pytest.mark.parametrize("digests", [True, False])
+    def test_one_of_its_readers_sees_any_damage(self, tmp_path, digests):
+        """Killed before it had digests of all files, it has those of its arrays all the same."""
+        newest = self.save(tmp_path, [2])
+        if not digests:
+            (newest / "digests.txt").unlink()
+        names = [path.relative_to(newest).as_posix() for path in sorted(newest.rglob("*")) if path.is_file()]
+        names = [name for name in names if digests or (name.startswith("parts/") and "commit_success" not in name)]
+        assert len(names) > 10
+        for name in names:
+            before = (newest / name).read_bytes()
+            flip(newest / name)
+            seen = 0
+            for member in range(2):
+                try:
+                    check_files(newest, member, 2)
+                except Exception:
+                    seen += 1
+            assert seen, name
+            (newest / name).write_bytes(before)
+
+    def test_what_it_says_of_itself(self, tmp_path):
+        newest = self.save(tmp_path, [2])
+        (newest / "digests.txt").unlink()
+        about = json.loads((newest / "about" / "metadata").read_text())
+        for name, value in {"step": 3, "loss": 0.25, "clocks": {}, "arrays": ["float32(1,)"]}.items():
+            (newest / "about" / "metadata").write_text(json.dumps({**about, name: value}))
+            with pytest.raises(ValueError, match=r"^(what is there is not what was saved|.* have other shapes)$"):
+                read_checkpoint(newest, after_epochs()[2])
+
+    def test_arrays_of_another_model(self, tmp_path):
+        newest = self.save(tmp_path, [2])
+        other = jax.tree.map(lambda leaf: np.zeros((*leaf.shape, 2), leaf.dtype), after_epochs()[2])
+        with pytest.raises(ValueError, match="other shapes"):
+            read_checkpoint(newest, other)
+
+    def test_what_a_kill_has_left_goes(self, tmp_path):
+        (tmp_path / "checkpoints.partial" / "d").mkdir(parents=True)
+        Checkpoints(tmp_path).close()
+        assert not (tmp_path / "checkpoints.partial").exists()

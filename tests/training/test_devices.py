@@ -55,6 +55,11 @@ def test_large_arrays_lie_in_parts(cases):
     assert cases["parts"]["shapes"] == [[[1, 2, 24], [1, 8]]] * 3
 
 
+def test_a_device_has_its_share_of_the_rows(cases):
+    """Of 23 rows of 4 numbers, with one of zeros to make them 24, on four devices of each of two groups."""
+    assert cases["rows"] == {"shape": [24, 4], "shapes": [[6, 4]] * 8}
+
+
 class TestRefused:
     def test_more_than_there_are(self):
         with pytest.raises(ValueError, match=r"^num_devices=64 times seed_devices=64 cannot be had, there are \d+$"):

@@ -10,11 +10,13 @@ import jax
 import numpy as np
 import pytest
 from helpers import one_of_several
+from helpers.one_of_several import EPOCHS, PER_EPOCH
 
+from rnn_jax.training.checkpoints import Checkpoints
 from rnn_jax.training.devices import choose
 from rnn_jax.training.log import read_log
 from rnn_jax.training.loop import train
-from rnn_jax.training.processes import by_first, is_first, largest, several
+from rnn_jax.training.processes import by_all, by_first, is_first, largest, several
 
 HERE = Path(__file__).parent
 
@@ -47,7 +49,7 @@ def alone(tmp_path_factory):
     functions = one_of_several.make(choose())
     rate = lambda step: 0.05  # noqa: E731
     trained = train(functions, one_of_several.SEEDS, one_of_several.data(), one_of_several.SCHEDULE, folder, rate)
-    return jax.tree.leaves(trained.states), without_clocks(folder)
+    return trained.states, without_clocks(folder)
 
 
 def without_clocks(folder):
@@ -61,17 +63,29 @@ def test_two_one_of_which_is_killed_and_four_that_go_on(tmp_path, alone):
     assert statuses[0] not in (0, -9)
     assert "Connection closed by peer" in errors[0] or "another task died" in errors[0], errors[0]
     assert seconds < 30
-    # It was killed in the third epoch: two are saved, by the first process alone.
+    # It was killed in the third epoch: two are saved, in the folder of the first process, each by both.
     assert sorted(each.name for each in (tmp_path / "0" / "checkpoints").iterdir()) == ["3", "6"]
     assert not (tmp_path / "1" / "checkpoints").exists()
+    of_second = next((tmp_path / "0" / "checkpoints" / "6" / "parts" / "ocdbt.process_1" / "d").iterdir())
+    of_second.write_bytes(of_second.read_bytes()[:-1])
 
     statuses, errors, _ = run(4, tmp_path)
     assert statuses == [0] * 4, errors
-    states, records = alone
+    for number in range(4):
+        said = errors[number].count("checkpoint 6 is damaged and set aside: parts/ocdbt.process_1/d/")
+        assert said == (number == 0)
+    trained, records = alone
+    states = jax.tree.leaves(trained)
     for number in range(4):  # each process has all of it at the end, those whose seeds others trained too
         with np.load(tmp_path / str(number) / "end.npz") as end:
             for found, wanted in zip(end.values(), states, strict=True):
                 np.testing.assert_allclose(found, wanted, rtol=1e-10, atol=1e-10)
+    one = Checkpoints(tmp_path / "0")  # which several have written: the last but one in parts, see `one_of_several`
+    for step, folder in ((PER_EPOCH * EPOCHS, "parts"), (51, "state")):
+        assert (tmp_path / "0" / "checkpoints" / str(step) / folder).is_dir()
+        for found, wanted in zip(jax.tree.leaves(one.read(step, trained).state), states, strict=True):
+            np.testing.assert_allclose(found, wanted, rtol=1e-10, atol=1e-10)
+    one.close()
     found = without_clocks(tmp_path / "0")
     assert [each["step"] for each in found] == [each["step"] for each in records]
     for each, wanted in zip(found, records, strict=True):
@@ -85,6 +99,7 @@ def test_one_process_asks_nobody():
     assert is_first()
     assert largest(3) == 3
     assert by_first(lambda: "itself") == "itself"
+    assert by_all(lambda: "itself") == ["itself"]
     with pytest.raises(ZeroDivisionError) as raised:
         by_first(lambda: 1 / 0)
     assert not hasattr(raised.value, "of_all")

@@ -24,7 +24,7 @@ from helpers.toy_tasks import (
 )
 
 from rnn_jax.training.order import shuffle
-from rnn_jax.training.step import Recipe, Task, init, loss_and_gradient, make_functions, one_step
+from rnn_jax.training.step import Recipe, Task, init, make_functions, one_step
 
 SEEDS = [3, 11, 5]
 
@@ -88,23 +88,6 @@ class TestParts:
         for a, b in zip(jax.tree.leaves((alone, summary)), jax.tree.leaves((states, summaries)), strict=True):
             np.testing.assert_allclose(a, b[0], rtol=1e-6)
         assert (alone.params["w"] != state.params["w"]).all()
-
-    def test_the_gradient_of_batches_of_each_length(self):
-        task = Task(
-            init=lambda key: jnp.float32(3),
-            loss=lambda params, batch, key: (params**2 * batch[1] + batch[0].sum(), {"length": batch[1]}),
-            batch=lambda data, indices, length: (data[indices], jnp.float32(length)),
-            evaluate=lambda params, data: {"loss": params},
-            num_examples=EXAMPLES,
-            lengths=(4, 9, 25),
-            length_index=np.zeros(EXAMPLES, np.int32),
-        )
-        data, indices, key = jnp.arange(EXAMPLES) / 10, jnp.array([1, 5]), jax.random.key(0)
-        for number, length in enumerate(task.lengths):
-            number = jnp.int32(number)
-            (loss, (measures, _)), gradient = loss_and_gradient(task, jnp.float32(3), indices, data, key, number)
-            assert (float(measures["length"]), float(gradient)) == (length, 6 * length)
-            np.testing.assert_allclose(loss, 9 * length + 0.6, rtol=1e-6)
 
 
 class TestSeveralSeeds:

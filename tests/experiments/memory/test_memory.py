@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from helpers.finished import RUNS, finished
-from helpers.idx import idx_bytes
+from helpers.idx import write_mnist
 from helpers.running import refused, results_of, run
 
 from experiments.common import fit
@@ -106,19 +106,6 @@ class TestCopying:
         assert {len(values) for values in logged.values()} == {30}
         assert logged[0] != logged[1] != logged[2]
         assert (copying.folder / "plots" / "gradient_flow_layer_0.png").is_file()
-
-
-def write_mnist(folder):
-    """72 images of 3 x 4 pixels: the digit is the first pixel's brightness, in tens."""
-    rng = np.random.default_rng(0)
-    (folder / "mnist").mkdir(parents=True)
-    for name, count in (("train", 60), ("t10k", 12)):
-        labels = rng.integers(0, 10, count)
-        images = rng.integers(0, 256, (count, 3, 4))
-        images[:, 0, 0] = 10 * labels
-        for kind, array in (("images-idx3", images), ("labels-idx1", labels)):
-            (folder / "mnist" / f"{name}-{kind}-ubyte").write_bytes(idx_bytes(array))
-    return f"--data_dir={folder}"
 
 
 class TestImages:
