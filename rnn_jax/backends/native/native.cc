@@ -1,11 +1,7 @@
 // The loops as functions that XLA calls, see rnn_jax/backends/native/run.py for what they are given.
 
 #include <algorithm>
-#include <atomic>
-#include <condition_variable>
 #include <functional>
-#include <memory>
-#include <mutex>
 #include <numeric>
 #include <utility>
 #include <vector>
@@ -16,6 +12,7 @@
 
 #include "backward.h"
 #include "forward.h"
+#include "team.h"
 #include "xla/ffi/api/ffi.h"
 
 namespace ffi = xla::ffi;
@@ -25,47 +22,47 @@ using Result = ffi::Result<ffi::AnyBuffer>;
 namespace rnn_jax {
 namespace {
 
-// Runs work(0), ..., work(count - 1) on XLA's threads and the calling one. Whatever no other thread has begun by the
-// time that this one is free, it does itself: so that it never waits for a thread that does not come.
-void in_parallel(const ffi::ThreadPool& const_pool, int count, std::function<void(int)> work) {
-  struct Shared {
-    std::function<void(int)> work;
-    int count;
-    std::atomic<int> next{0};
-    std::mutex mutex;
-    std::condition_variable changed;
-    int finished = 0;
-
-    void take() {
-      for (int i = next++; i < count; i = next++) {
-        work(i);
-        std::lock_guard<std::mutex> lock(mutex);
-        if (++finished == count) changed.notify_all();
-      }
-    }
-  };
+// Runs program(member) on the calling thread and as many of XLA's as there are other shares.
+template <class Program>
+void on_threads(const ffi::ThreadPool& const_pool, int shares, Program&& program) {
   ffi::ThreadPool pool = const_pool;
-  auto shared = std::make_shared<Shared>();
-  shared->work = std::move(work);
-  shared->count = count;
-  for (int i = 1; i < count; ++i) pool.Schedule([shared] { shared->take(); });
-  shared->take();
-  std::unique_lock<std::mutex> lock(shared->mutex);
-  shared->changed.wait(lock, [&] { return shared->finished == shared->count; });
+  together(shares, [&](std::function<void()> work) { pool.Schedule(std::move(work)); }, program);
 }
 
-// Deals sequences, longest first, to as many groups as there are threads.
-std::vector<Group> deal(const int32_t* lengths, int64_t batch, int64_t threads) {
-  std::vector<int> order(batch);
+// How the work is shared: every thread takes some sequences and waits for nobody, or all take some units of every
+// sequence and wait for each other at every step.
+struct Plan {
+  int shares;
+  bool by_units;
+  std::vector<Group> groups;  // one, of all sequences, if by units
+};
+
+// Deals sequences, longest first, to as many groups as there are threads, or all to one.
+Plan plan(const Array& lengths, const Sizes& sizes, const ffi::ThreadPool& pool) {
+  int threads = static_cast<int>(std::max<int64_t>(1, pool.num_threads()));
+  const int32_t* of = lengths.typed_data<int32_t>();
+  bool by_units = false;
+  Plan found{threads, by_units, {}};
+  std::vector<int> order(sizes.batch);
   std::iota(order.begin(), order.end(), 0);
-  std::stable_sort(order.begin(), order.end(), [&](int a, int b) { return lengths[a] > lengths[b]; });
-  std::vector<Group> groups(std::max<int64_t>(1, std::min(threads, batch)), Group{{}, lengths});
-  for (int64_t i = 0; i < batch; ++i) groups[i % groups.size()].rows.push_back(order[i]);
-  return groups;
+  std::stable_sort(order.begin(), order.end(), [&](int a, int b) { return of[a] > of[b]; });
+  found.groups.assign(by_units ? 1 : std::max<int64_t>(1, std::min<int64_t>(threads, sizes.batch)), Group{{}, of});
+  if (!by_units) found.shares = found.groups.size();
+  for (size_t i = 0; i < order.size(); ++i) found.groups[i % found.groups.size()].rows.push_back(order[i]);
+  return found;
 }
 
-std::vector<Group> deal_to_threads(const Array& lengths, const Sizes& sizes, const ffi::ThreadPool& pool) {
-  return deal(lengths.typed_data<int32_t>(), sizes.batch, pool.num_threads());
+// pack(share) for all shares, then run(group, member) for all groups.
+template <class Pack, class Run>
+void execute(const ffi::ThreadPool& pool, const Plan& plan, Pack&& pack, Run&& run) {
+  on_threads(pool, plan.shares, [&](Member& member) {
+    member.phase(pack);
+    if (plan.by_units) return run(0, member);
+    member.phase([&](Share share) {
+      Member alone;
+      run(share.index, alone);
+    });
+  });
 }
 
 // Fresh memory in pages of 2 MiB instead of 4 KiB: touching it for the first time else takes up to a third of the time.
@@ -94,18 +91,12 @@ void forward(ffi::ThreadPool pool, bool reverse, const Array& xs, const Array& w
   in_large_pages(hs->untyped_data(), hs->size_bytes());
   in_large_pages(saved->untyped_data(), saved->size_bytes());
   if (Cell::kCell >= 0) std::copy_n(data(c0), s.batch * s.hidden, data(c));
-  Forward<Cell> loop{s,
-                     data(xs),
-                     data(h0),
-                     pack_gates(data(w_ih), s.inputs, Cell::kGates, s.units()),
-                     pack_gates(data(w_hh), s.hidden, Cell::kGates, s.units()),
-                     pack_gates(data(b), 1, Cell::kGates, s.units()),
-                     pack_gates(data(b_recurrent), 1, Cell::kGates, s.units()),
-                     data(hs),
-                     data(c),
+  Forward<Cell> loop{s, data(xs), data(h0), data(hs), data(c),
                      saved->element_count() > 0 ? reinterpret_cast<Vector*>(data(saved)) : nullptr};
-  auto groups = deal_to_threads(lengths, s, pool);
-  in_parallel(pool, groups.size(), [&](int i) { loop.run(groups[i]); });
+  Plan found = plan(lengths, s, pool);
+  execute(
+      pool, found, [&](Share share) { loop.pack(data(w_ih), data(w_hh), data(b), data(b_recurrent), share); },
+      [&](int group, Member& member) { loop.run(found.groups[group], member); });
 }
 
 // Adds the rows of `sums`, each padded to whole vectors, to [count, columns]; rotates blocks of H columns to the left.
@@ -133,20 +124,21 @@ void backward(ffi::ThreadPool pool, bool reverse, const Array& xs, const Array& 
                       data(hs),
                       data(dys),
                       reinterpret_cast<const Vector*>(data(saved)),
-                      pack_transposed(data(w_ih), s.inputs, Cell::kGates, s.hidden, 0),
-                      pack_transposed(data(w_hh), s.hidden, Cell::kGates, s.hidden, Cell::kShift),
                       data(dxs),
                       data(dh),
                       data(dc)};
-  auto groups = deal_to_threads(lengths, s, pool);
-  std::vector<Sums> sums(groups.size());
-  in_parallel(pool, groups.size(), [&](int i) { sums[i] = loop.run(groups[i]); });
+  Plan found = plan(lengths, s, pool);
+  std::vector<typename Backward<Cell>::Work> works;
+  for (const Group& group : found.groups) works.push_back(loop.work(group.rows.size()));
+  execute(
+      pool, found, [&](Share share) { loop.pack(data(w_hh), share); },
+      [&](int group, Member& member) { loop.run(found.groups[group], works[group], member); });
   for (Result* out : {&dw_ih, &dw_hh, &db}) std::fill_n(data(*out), (*out)->element_count(), 0.0f);
   int64_t columns = loop.gate_columns().count;
-  for (const Sums& part : sums) {  // in the order of the groups, so that the result does not depend on who was first
-    add(part.w_ih.get(), s.inputs, columns, 0, data(dw_ih));
-    add(part.w_hh.get(), s.hidden, columns, Cell::kShift * s.hidden, data(dw_hh));
-    add(part.b.get(), 1, loop.columns().count, 0, data(db));
+  for (const auto& work : works) {  // in the order of the groups, so that the result does not depend on who was first
+    add(work.sums.w_ih.get(), s.inputs, columns, 0, data(dw_ih));
+    add(work.sums.w_hh.get(), s.hidden, columns, Cell::kShift * s.hidden, data(dw_hh));
+    add(work.sums.b.get(), 1, loop.columns().count, 0, data(db));
   }
 }
 
@@ -181,6 +173,7 @@ ffi::Error Backward_(ffi::ThreadPool pool, std::string_view cell, bool reverse, 
 }  // namespace rnn_jax
 
 extern "C" int rnn_jax_width() { return rnn_jax::kWidth; }
+extern "C" const char* rnn_jax_instruction_set() { return rnn_jax::kInstructionSet; }
 
 XLA_FFI_DEFINE_HANDLER_SYMBOL(rnn_jax_forward, rnn_jax::Forward_,
                               ffi::Ffi::Bind()

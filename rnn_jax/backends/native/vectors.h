@@ -12,14 +12,24 @@ namespace rnn_jax {
 #if defined(__AVX512F__)
 constexpr int kWidth = 16;
 constexpr int kRegisters = 32;
+constexpr const char* kInstructionSet = "AVX-512";
+#elif defined(__AVX2__) && defined(__FMA__)
+constexpr int kWidth = 8;
+constexpr int kRegisters = 16;
+constexpr const char* kInstructionSet = "AVX2";
 #elif defined(__AVX__)
 constexpr int kWidth = 8;
 constexpr int kRegisters = 16;
+constexpr const char* kInstructionSet = "AVX";
+#elif defined(__aarch64__)
+constexpr int kWidth = 4;
+constexpr int kRegisters = 32;
+constexpr const char* kInstructionSet = "NEON";
 #else
-constexpr int kWidth = 4;  // SSE2, NEON
+constexpr int kWidth = 4;
 constexpr int kRegisters = 16;
+constexpr const char* kInstructionSet = "128 bits";
 #endif
-
 typedef float Vector __attribute__((vector_size(4 * kWidth)));
 typedef int32_t Integers __attribute__((vector_size(4 * kWidth)));
 
