@@ -105,7 +105,7 @@ struct Backward {
     bool has_from = from <= chunk.last_step, has_to = to >= 0;
     int64_t valid_from = has_from ? group.valid(sizes.time(from)) : 0, valid_to = has_to ? group.valid(sizes.time(to)) : 0;
     int64_t depth = gate_columns().count;
-    for_tiles<kPanel>(
+    for_tiles<kWide>(
         sizes.units().vectors(), std::max(valid_from, valid_to), kRows, share,
         [&](auto n, int64_t block, int64_t first, int rows) {
           constexpr int N = decltype(n)::value;
@@ -119,7 +119,7 @@ struct Backward {
                 sums[m][i] = load(dh + group.rows[first + m] * sizes.hidden + (block + i) * kWidth,
                                   sizes.units().lanes(block + i));
             }
-            product_of_panels<N, N>(count, sums[0], left, w_hh.get() + block * depth, depth);
+            product_of_panels<N, panel_of(N)>(count, sums[0], left, w_hh.get() + block * depth, depth);
             for (int m = 0; m < count; ++m)
               for (int i = 0; i < N; ++i)
                 store(dh + group.rows[first + m] * sizes.hidden + (block + i) * kWidth, sums[m][i],
@@ -166,12 +166,12 @@ struct Backward {
       return;
     }
     Columns columns{sizes.inputs};
-    for_tiles<kPanel>(columns.vectors(), pairs, kRows, share, [&](auto n, int64_t vector, int64_t first, int rows) {
+    for_tiles<kWide>(columns.vectors(), pairs, kRows, share, [&](auto n, int64_t vector, int64_t first, int rows) {
       constexpr int N = decltype(n)::value;
       Vector sums[kRows][N] = {};
       Rows left = {};
       for (int m = 0; m < rows; ++m) left.at[m] = chunk.z[first + m] + shift;
-      product_of_panels<N, N>(rows, sums[0], left, w_ih_packed.get() + vector * depth, depth);
+      product_of_panels<N, panel_of(N)>(rows, sums[0], left, w_ih_packed.get() + vector * depth, depth);
       for (int m = 0; m < rows; ++m)
         for (int i = 0; i < N; ++i)
           store(chunk.dxs[first + m] + (vector + i) * kWidth, sums[m][i], columns.lanes(vector + i));

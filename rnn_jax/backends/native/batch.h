@@ -51,19 +51,22 @@ inline void pack_gates(const float* w, int64_t depth, Columns units, Share share
   });
 }
 
+constexpr int kWide = 64 / kWidth;  // vectors of a row in a product with transposed weights: some lines of the cache
+
 // A share of the panels of the transpose of [count, depth], its columns rotated by `shift` to the right.
 inline void pack_transposed(const float* w, Columns columns, int64_t depth, int64_t shift, Share share, Vector* packed) {
   constexpr int64_t kLine = 16;  // floats of a row of w that are read at once
-  for_tiles<kPanel>(columns.vectors(), 1, 1, share, [&](auto n, int64_t first, int64_t, int) {
-    float* out = reinterpret_cast<float*>(packed + first * depth);
-    constexpr int64_t kFloats = decltype(n)::value * kWidth;
-    int64_t begin = first * kWidth, end = std::min(begin + kFloats, columns.count);
-    for (int64_t line = 0; line < depth; line += kLine)
-      for (int64_t j = begin; j < begin + kFloats; ++j)
-        for (int64_t k = line; k < std::min(line + kLine, depth); ++k) {
-          int64_t to = k + shift < depth ? k + shift : k + shift - depth;
-          out[to * kFloats + j - begin] = j < end ? w[j * depth + k] : 0.0f;
-        }
+  for_tiles<kWide>(columns.vectors(), 1, 1, share, [&](auto n, int64_t first, int64_t, int) {
+    constexpr int64_t kFloats = panel_of(decltype(n)::value) * kWidth;
+    for (int64_t panel = first * kWidth; panel < (first + n) * kWidth; panel += kFloats) {
+      float* out = reinterpret_cast<float*>(packed) + panel * depth;
+      for (int64_t line = 0; line < depth; line += kLine)
+        for (int64_t j = 0; j < kFloats; ++j)
+          for (int64_t k = line; k < std::min(line + kLine, depth); ++k) {
+            int64_t to = k + shift < depth ? k + shift : k + shift - depth;
+            out[to * kFloats + j] = panel + j < columns.count ? w[(panel + j) * depth + k] : 0.0f;
+          }
+    }
   });
 }
 

@@ -30,6 +30,7 @@ struct Forward {
   }
 
   void run(const Group& group, Member& member) const {
+    bool from_zero = begins_at_zero(group);
     for (int64_t step = 0; step < sizes.steps; ++step) {
       int64_t t = sizes.time(step), valid = group.valid(t);
       const float* before = step == 0 ? h0 : hs + sizes.time(step - 1) * sizes.batch * sizes.hidden;
@@ -37,7 +38,7 @@ struct Forward {
         constexpr int kMost = tile_rows(panel_of(kBlocks * Cell::kGates));
         for_tiles<kBlocks>(sizes.units().vectors(), valid, kMost, share,
                            [&](auto blocks, int64_t block, int64_t first, int rows) {
-                             tile<decltype(blocks)::value>(t, before, &group.rows[first], rows, block);
+                             tile<decltype(blocks)::value>(t, before, step == 0 && from_zero, &group.rows[first], rows, block);
                            });
         int64_t ended = group.rows.size() - valid;
         for (int64_t i = valid + share.begin(ended); i < valid + share.end(ended); ++i) hold(t, before, group.rows[i]);
@@ -46,8 +47,16 @@ struct Forward {
   }
 
  private:
+  // Most sequences do, and then the first step has no recurrent product.
+  bool begins_at_zero(const Group& group) const {
+    return std::all_of(group.rows.begin(), group.rows.end(), [&](int row) {
+      const float* h = h0 + row * sizes.hidden;
+      return std::all_of(h, h + sizes.hidden, [](float value) { return value == 0.0f; });
+    });
+  }
+
   template <int kSome>
-  void tile(int64_t t, const float* before, const int* rows, int count, int64_t block) const {
+  void tile(int64_t t, const float* before, bool is_zero, const int* rows, int count, int64_t block) const {
     constexpr int V = kSome * Cell::kGates, N = panel_of(V);
     Vector x[kRows][V], r[kRows][V], unused[Cell::kSaved + 1];
     Rows x_rows = {}, h_rows = {};
@@ -58,7 +67,8 @@ struct Forward {
         x[m][v] = b[block * Cell::kGates + v], r[m][v] = b_recurrent[block * Cell::kGates + v];
     }
     product_of_panels<V, N>(count, x[0], x_rows, w_ih.get() + block * Cell::kGates * sizes.inputs, sizes.inputs);
-    product_of_panels<V, N>(count, r[0], h_rows, w_hh.get() + block * Cell::kGates * sizes.hidden, sizes.hidden);
+    if (!is_zero)
+      product_of_panels<V, N>(count, Cell::kOneSum ? x[0] : r[0], h_rows, w_hh.get() + block * Cell::kGates * sizes.hidden, sizes.hidden);
     for (int m = 0; m < count; ++m)
       for (int i = 0; i < kSome; ++i) {
         int lanes = sizes.units().lanes(block + i);

@@ -48,14 +48,17 @@ template <int M, int N, int P, class Left>
     for (int n = 0; n < P * N; ++n) s[m][n] = sums[m * stride + n];
   }
   for (int64_t k = 0; k < depth; ++k, panel += N) {
+    Vector row[P * N];
+#pragma GCC unroll 16
+    for (int n = 0; n < P * N; ++n) {
+      row[n] = panel[n / N * depth * N + n % N];
+      if (M > 1) in_register(row[n]);
+    }
 #pragma GCC unroll 16
     for (int m = 0; m < M; ++m) {
       float a = left(m, k);
 #pragma GCC unroll 16
-      for (int p = 0; p < P; ++p) {
-#pragma GCC unroll 16
-        for (int n = 0; n < N; ++n) s[m][p * N + n] += a * panel[p * depth * N + n];
-      }
+      for (int n = 0; n < P * N; ++n) s[m][n] += a * row[n];
     }
   }
 #pragma GCC unroll 16

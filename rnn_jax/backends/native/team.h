@@ -2,7 +2,8 @@
 //
 // A phase has as many shares as the team has, and ends for everybody when all of them are done. Whatever share no other
 // thread has begun by the time that this one is free, it does itself: so that nobody ever waits for a thread that does
-// not come, only for one that is at work. Who comes late passes through the phases that are over.
+// not come, only for one that is at work. Who comes late passes through the phases that are over. Who does a share has no
+// influence on what comes out: shares depend on their number alone.
 
 #pragma once
 
@@ -38,9 +39,9 @@ class Team {
 
   int shares() const { return shares_; }
 
-  // Does what is to be done of a phase and waits for its end: work(share). `home` is the share to begin with.
+  // Does what is to be done of a phase: work(share). `home` is the share to begin with.
   template <class Work>
-  void phase(int64_t number, int home, Work&& work) {
+  void work_on(int64_t number, int home, Work&& work) {
     for (int i = 0; i < shares_; ++i) {
       int index = (home + i) % shares_;
       int64_t begun = number;
@@ -50,6 +51,9 @@ class Team {
       work(Share{index, shares_});
       states_[index].done.store(number + 1, std::memory_order_release);
     }
+  }
+
+  void wait_for(int64_t number) {
     for (int i = 0; i < shares_; ++i)
       wait_until([&] { return states_[i].done.load(std::memory_order_acquire) > number; });
   }
@@ -69,12 +73,19 @@ class Member {
   Member() = default;
   Member(Team* team, int home) : team_(team), home_(home) {}
 
+  // Calls work(share) for shares that are left, and waits for the others.
   template <class Work>
   void phase(Work&& work) {
-    if (team_)
-      team_->phase(number_++, home_, work);
-    else
-      work(Share{0, 1});
+    if (!team_) return work(Share{0, 1});
+    team_->work_on(number_, home_, work);
+    team_->wait_for(number_++);
+  }
+
+  // The last phase: only the thread that called has to see its end.
+  template <class Work>
+  void last_phase(Work&& work) {
+    if (!team_ || home_ == 0) return phase(work);
+    team_->work_on(number_, home_, work);
   }
 
  private:
