@@ -14,10 +14,27 @@ namespace rnn_jax {
 constexpr int64_t kDepth = 256;  // pairs in a chunk, if the group has no more sequences than that
 constexpr int64_t kFew = 8;      // inputs for which a product of whole vectors is a waste
 
-// What a group adds up: gradients of the weights and biases, every row padded to whole vectors.
+// What a group adds up: gradients of the weights and biases, every row padded to whole vectors. The first chunk sets
+// them.
 struct Sums {
   Vectors w_ih, w_hh, b;
 };
+
+// The sum of some groups' parts of a gradient [count, columns], in the order of the groups, so that it does not depend on
+// who was first: a share of its rows. Columns are rotated by `shift` to the left.
+inline void add_up(const std::vector<const Vector*>& parts, int64_t count, Columns columns, int64_t shift, Share share,
+                   float* out) {
+  int64_t padded = columns.vectors() * kWidth;
+  for (int64_t i = share.begin(count); i < share.end(count); ++i)
+    for (size_t part = 0; part < parts.size(); ++part) {
+      const float* from = reinterpret_cast<const float*>(parts[part]) + i * padded;
+      auto add = [&](const float* from, int64_t columns, float* to) {
+        for (int64_t k = 0; k < columns; ++k) to[k] = part == 0 ? from[k] : to[k] + from[k];
+      };
+      add(from + shift, columns.count - shift, out + i * columns.count);
+      add(from, shift, out + (i + 1) * columns.count - shift);
+    }
+}
 
 template <class Cell>
 struct Backward {
@@ -50,14 +67,17 @@ struct Backward {
     int64_t vectors = gate_columns().vectors(), steps = std::max<int64_t>(1, kDepth / std::max<int64_t>(1, rows));
     steps = std::min(steps, std::max<int64_t>(1, sizes.steps));
     return {steps, uninitialized(ceil_divide(steps * rows * columns().count, kWidth)),
-            {zeros(sizes.inputs * vectors), zeros(sizes.hidden * vectors), zeros(columns().vectors())}};
+            {uninitialized(sizes.inputs * vectors), uninitialized(sizes.hidden * vectors),
+             uninitialized(columns().vectors())}};
   }
 
+  // At least one step.
   void run(const Group& group, const Work& work, Member& member) const {
     Chunk chunk;
     Vectors panel = uninitialized(work.steps * group.rows.size() * kPanel);
     for (int64_t end = sizes.steps; end > 0; end -= work.steps) {
       int64_t begin = std::max<int64_t>(0, end - work.steps);
+      bool is_first = end == sizes.steps;
       chunk.begin(*this, group, work, begin, end);
       member.phase([&](Share share) { back(group, chunk, end, end - 1, share); });
       for (int64_t step = end - 1; step >= begin; --step)
@@ -65,9 +85,9 @@ struct Backward {
           back(group, chunk, step, step > begin ? step - 1 : -1, share);
           if (step > begin) return;
           inputs(group, chunk, share);
-          add_products(chunk, chunk.xs, sizes.inputs, Cell::kShift, share, panel.get(), work.sums.w_ih.get());
-          add_products(chunk, chunk.hs, sizes.hidden, 0, share, panel.get(), work.sums.w_hh.get());
-          add_biases(chunk, share, work.sums.b.get());
+          add_products(chunk, chunk.xs, sizes.inputs, Cell::kShift, share, is_first, panel.get(), work.sums.w_ih.get());
+          add_products(chunk, chunk.hs, sizes.hidden, 0, share, is_first, panel.get(), work.sums.w_hh.get());
+          add_biases(chunk, share, is_first, work.sums.b.get());
         });
     }
   }
@@ -179,7 +199,7 @@ struct Backward {
   }
 
   // sums[i] += sum over pairs of left[i] * dz, of the gates from block `shift` of the columns of dz on
-  void add_products(const Chunk& chunk, const std::vector<const float*>& left, int64_t count, int shift, Share share,
+  void add_products(const Chunk& chunk, const std::vector<const float*>& left, int64_t count, int shift, Share share, bool is_first,
                     Vector* panel, Vector* sums) const {
     int64_t depth = chunk.z.size(), vectors = gate_columns().vectors(), packed = -1;
     for_tiles<kPanel>(vectors, count, kRows, share, [&](auto n, int64_t vector, int64_t row, int rows) {
@@ -194,12 +214,16 @@ struct Backward {
       Vector s[kRows][N] = {};
       product_of_panels<N, N>(rows, s[0], Transposed{left.data(), row}, panel, depth);
       for (int m = 0; m < rows; ++m)
-        for (int i = 0; i < N; ++i) sums[(row + m) * vectors + vector + i] += s[m][i];
+        for (int i = 0; i < N; ++i) {
+          Vector& sum = sums[(row + m) * vectors + vector + i];
+          sum = is_first ? s[m][i] : sum + s[m][i];
+        }
     });
   }
 
-  void add_biases(const Chunk& chunk, Share share, Vector* sums) const {
+  void add_biases(const Chunk& chunk, Share share, bool is_first, Vector* sums) const {
     int64_t vectors = columns().vectors();
+    if (is_first) std::fill(sums + share.begin(vectors), sums + share.end(vectors), Vector{});
     for (const float* z : chunk.z)
       for (int64_t v = share.begin(vectors); v < share.end(vectors); ++v)
         sums[v] += load(z + v * kWidth, columns().lanes(v));

@@ -4,6 +4,7 @@
 
 #include <vector>
 
+#include "memory.h"
 #include "product.h"
 
 namespace rnn_jax {

@@ -6,10 +6,6 @@
 #include <utility>
 #include <vector>
 
-#if defined(__linux__)
-#include <sys/mman.h>
-#endif
-
 #include "backward.h"
 #include "forward.h"
 #include "team.h"
@@ -58,27 +54,20 @@ Plan plan(const Array& lengths, const Sizes& sizes, int gates, int64_t units_per
   return found;
 }
 
-// pack(share) for all shares, then run(group, member) for all groups.
-template <class Pack, class Run>
-void execute(const ffi::ThreadPool& pool, const Plan& plan, Pack&& pack, Run&& run) {
+// pack(share) for all shares, run(group, member) for all groups, finish(share) for all shares.
+template <class Pack, class Run, class Finish>
+void execute(const ffi::ThreadPool& pool, const Plan& plan, Pack&& pack, Run&& run, Finish&& finish) {
   on_threads(pool, plan.shares, [&](Member& member) {
     member.phase(pack);
-    if (plan.by_units) return run(0, member);
-    member.last_phase([&](Share share) {
-      Member alone;
-      run(share.index, alone);
-    });
+    if (plan.by_units)
+      run(0, member);
+    else
+      member.phase([&](Share share) {
+        Member alone;
+        run(share.index, alone);
+      });
+    member.last_phase(finish);
   });
-}
-
-// Fresh memory in pages of 2 MiB instead of 4 KiB: touching it for the first time else takes up to a third of the time.
-void in_large_pages(void* begin, size_t bytes) {
-#if defined(__linux__)
-  constexpr uintptr_t kPage = 2 << 20;
-  uintptr_t first = (reinterpret_cast<uintptr_t>(begin) + kPage - 1) / kPage * kPage;
-  uintptr_t last = (reinterpret_cast<uintptr_t>(begin) + bytes) / kPage * kPage;
-  if (first < last) madvise(reinterpret_cast<void*>(first), last - first, MADV_HUGEPAGE);
-#endif
 }
 
 const float* data(const Array& a) { return a.typed_data<float>(); }
@@ -102,15 +91,7 @@ void forward(ffi::ThreadPool pool, bool reverse, const Array& xs, const Array& w
   Plan found = plan(lengths, s, Cell::kGates, 128, pool);
   execute(
       pool, found, [&](Share share) { loop.pack(data(w_ih), data(w_hh), data(b), data(b_recurrent), share); },
-      [&](int group, Member& member) { loop.run(found.groups[group], member); });
-}
-
-// Adds the rows of `sums`, each padded to whole vectors, to [count, columns]; rotates blocks of H columns to the left.
-void add(const Vector* sums, int64_t count, int64_t columns, int64_t rotate, float* out) {
-  int64_t padded = ceil_divide(columns, kWidth) * kWidth;
-  const float* values = reinterpret_cast<const float*>(sums);
-  for (int64_t i = 0; i < count; ++i)
-    for (int64_t k = 0; k < columns; ++k) out[i * columns + k] += values[i * padded + (k + rotate) % columns];
+      [&](int group, Member& member) { loop.run(found.groups[group], member); }, [](Share) {});
 }
 
 template <class Cell>
@@ -119,7 +100,7 @@ void backward(ffi::ThreadPool pool, bool reverse, const Array& xs, const Array& 
               const Array& dys, const Array& dh_final, const Array& dc_final, Result& dw_ih, Result& dw_hh, Result& db,
               Result& dxs, Result& dh, Result& dc) {
   Sizes s = sizes_of(xs, h0, reverse);
-  in_large_pages(dxs->untyped_data(), dxs->size_bytes());
+  for (Result* out : {&dxs, &dw_ih, &dw_hh}) in_large_pages((*out)->untyped_data(), (*out)->size_bytes());
   std::copy_n(data(dh_final), s.batch * s.hidden, data(dh));
   if (Cell::kCell >= 0) std::copy_n(data(dc_final), s.batch * s.hidden, data(dc));
   Backward<Cell> loop{s,
@@ -135,17 +116,20 @@ void backward(ffi::ThreadPool pool, bool reverse, const Array& xs, const Array& 
                       data(dc)};
   Plan found = plan(lengths, s, Cell::kGates, 256, pool);
   std::vector<typename Backward<Cell>::Work> works;
-  for (const Group& group : found.groups) works.push_back(loop.work(group.rows.size()));
+  std::vector<const Vector*> of_w_ih, of_w_hh, of_b;
+  for (const Group& group : found.groups) {
+    works.push_back(loop.work(group.rows.size()));
+    const Sums& sums = works.back().sums;
+    of_w_ih.push_back(sums.w_ih.get()), of_w_hh.push_back(sums.w_hh.get()), of_b.push_back(sums.b.get());
+  }
   execute(
       pool, found, [&](Share share) { loop.pack(data(w_hh), share); },
-      [&](int group, Member& member) { loop.run(found.groups[group], works[group], member); });
-  for (Result* out : {&dw_ih, &dw_hh, &db}) std::fill_n(data(*out), (*out)->element_count(), 0.0f);
-  int64_t columns = loop.gate_columns().count;
-  for (const auto& work : works) {  // in the order of the groups, so that the result does not depend on who was first
-    add(work.sums.w_ih.get(), s.inputs, columns, 0, data(dw_ih));
-    add(work.sums.w_hh.get(), s.hidden, columns, Cell::kShift * s.hidden, data(dw_hh));
-    add(work.sums.b.get(), 1, loop.columns().count, 0, data(db));
-  }
+      [&](int group, Member& member) { loop.run(found.groups[group], works[group], member); },
+      [&](Share share) {
+        add_up(of_w_ih, s.inputs, loop.gate_columns(), 0, share, data(dw_ih));
+        add_up(of_w_hh, s.hidden, loop.gate_columns(), Cell::kShift * s.hidden, share, data(dw_hh));
+        add_up(of_b, 1, loop.columns(), 0, share, data(db));
+      });
 }
 
 // Calls f(cell) for the cell of that name.

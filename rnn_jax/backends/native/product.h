@@ -6,7 +6,6 @@
 #pragma once
 
 #include <algorithm>
-#include <memory>
 #include <type_traits>
 
 #include "vectors.h"
@@ -20,11 +19,6 @@ constexpr int kRows = 6;
 
 // The largest number of rows for which the sums, a row of a panel of n vectors and a broadcast fit the registers.
 constexpr int tile_rows(int n) { return std::min((kRegisters - n - 1) / n, kRows); }
-
-using Vectors = std::unique_ptr<Vector[]>;
-
-inline Vectors zeros(int64_t count) { return Vectors(new Vector[count]()); }
-inline Vectors uninitialized(int64_t count) { return Vectors(new Vector[count]); }
 
 inline int64_t ceil_divide(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
