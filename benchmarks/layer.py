@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import shapes
+from benchmarks.instructions import HELD_TO, held_to
 from benchmarks.peers import PEERS
 from benchmarks.problem import DTYPES, NUM_GATES, PASSES
 from experiments.common import rows as measured
@@ -35,6 +36,9 @@ class Config(RunConfig):
         tuple(PEERS), "whom to time; what is not installed is a row that says so", choices=tuple(PEERS)
     )
     dtypes: tuple[str, ...] = flag(("float32",), "types; S6 is timed in bfloat16 alone", choices=DTYPES)
+    instruction_set: str = flag(
+        "native", "what all are held to; native: all that the processor has", choices=tuple(HELD_TO)
+    )
     turns: int = flag(10, "how often each peer has its turn", minimum=1, maximum=1000)
     seconds: float = flag(10.0, "budget of each peer and shape; who cannot do with it is not timed", above=0.0)
     memory_limit_gib: float = flag(12.0, "for all processes of a shape together; who needs more is left out", above=0.0)
@@ -124,8 +128,12 @@ def run(name: str, config: Config, workdir: Path) -> int:
         load, cores = _load(), os.cpu_count() or 1
         if load is not None and load[0] > cores / 4:
             print(f"warning: the machine is busy (load {load[0]} on {cores} cores): times will be too long", flush=True)
-        rows, rate = measure(config, workdir)
+        with held_to(config.instruction_set):
+            rows, rate = measure(config, workdir)
         machine = {"cores": cores, "load_before": load, "load_after": _load(), "matmul_rate": rate}
+        machine["instruction_sets"] = {
+            row["peer"]: row["instruction_set"] for row in rows if row.get("instruction_set") is not None
+        }
         found = {"experiment": name, **summarize(config, rows, machine)}
         if config.sweep is not None:
             report.plot_sweep(workdir / "plots" / f"sweep_{config.sweep}.png", found["rows"], config.sweep)
@@ -163,7 +171,10 @@ def summarize(config: Config, rows: list[dict[str, Any]], machine: dict[str, Any
         "train_seconds": sum(sum(turn) for times in timed for turn in times["seconds"]),
         "backend": best,
         "machine": machine,
-        "flags": {name: getattr(config, name) for name in ("turns", "seconds", "memory_limit_gib", "matmul_size")},
+        "flags": {
+            name: getattr(config, name)
+            for name in ("instruction_set", "turns", "seconds", "memory_limit_gib", "matmul_size")
+        },
         "peer_versions": report.versions(),
         "rows": [{name: _without_calls(value) for name, value in row.items()} for row in rows],
     }

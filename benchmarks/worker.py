@@ -50,8 +50,8 @@ class Task:
 def set_up(task: Task) -> tuple[dict[str, Any], Answers]:
     """Compiles, see `benchmarks.child.serve`.
 
-    Returns: `device`, `compile_seconds` of each pass and `planned_bytes` of a gradient, where a compiler says so; and
-    the answers to `time` (a pass), `values` and `profile`. Raises: whatever the peer raises.
+    Returns: `device`, `instruction_set`, `compile_seconds` of each pass and `planned_bytes` of a gradient, where a
+    compiler says so; and the answers to `time` (a pass), `values` and `profile`. Raises: whatever the peer raises.
     """
     if task.dtype == "float64" and "torch" not in peers.PEERS[task.peer].packages:
         import jax
@@ -61,7 +61,8 @@ def set_up(task: Task) -> tuple[dict[str, Any], Answers]:
     runner = peers.make(task.peer, problem)
     compiled = runner.compile()
     planned = compiled.pop("planned_bytes", None)
-    return {"device": runner.device, "compile_seconds": compiled, "planned_bytes": planned}, {
+    found = {"device": runner.device, "instruction_set": runner.instruction_set}
+    return {**found, "compile_seconds": compiled, "planned_bytes": planned}, {
         "time": stopwatch({what: getattr(runner, what) for what in PASSES}),
         "values": partial(write_values, runner, problem),
         "profile": partial(profile, runner),

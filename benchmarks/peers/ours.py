@@ -6,7 +6,7 @@ import jax.numpy as jnp
 from benchmarks.peers.runner import JaxRunner, NotHere
 from benchmarks.problem import Problem
 from rnn_jax import cells, unroll
-from rnn_jax.backends import BACKENDS, FALL_BACK, device
+from rnn_jax.backends import BACKENDS, FALL_BACK, device, native
 from rnn_jax.controls import StepMasks
 
 
@@ -27,4 +27,7 @@ def make(problem: Problem, backend: str) -> JaxRunner:
     def apply(params, xs, lengths):
         return unroll(cell, params, xs, lengths=lengths, backend=backend)[1]
 
-    return JaxRunner(problem, apply, params, lambda gradient: gradient._asdict())
+    runner = JaxRunner(problem, apply, params, lambda gradient: gradient._asdict())
+    if backend == "native":
+        runner.instruction_set = native.instruction_set()
+    return runner

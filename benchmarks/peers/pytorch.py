@@ -18,6 +18,7 @@ class TorchRunner:
     def __init__(self, problem: Problem, packed: bool):
         self.problem = problem
         self.device = "gpu" if torch.cuda.is_available() else "cpu"
+        self.instruction_set = torch.backends.cpu.get_cpu_capability()
         self.place = {"device": "cuda" if self.device == "gpu" else "cpu", "dtype": getattr(torch, problem.dtype)}
         sizes = (problem.shape.input_size, problem.shape.hidden_size)
         kind = {"rnn": torch.nn.RNN, "lstm": torch.nn.LSTM, "gru": torch.nn.GRU}[problem.cell]

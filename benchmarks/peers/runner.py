@@ -6,6 +6,7 @@
     runner.values()             name to NumPy array: `ys [T, B, H]`, `dxs [T, B, I]` and the derivatives of the
                                 parameters under our names, those that the peer has
     runner.device               the platform that computes: `cpu`, `gpu`
+    runner.instruction_set      of the processor, as far as the peer says which it uses; else None
 
 JAX peers share `JaxRunner`; PyTorch has its own.
 """
@@ -39,6 +40,8 @@ class JaxRunner:
         to_ours: the gradient, like `params`, to our names and layout.
         batch_major: the peer takes `[B, T, I]` and returns `[B, T, H]`: it gets its inputs that way in advance.
     """
+
+    instruction_set: str | None = None
 
     def __init__(
         self,

@@ -1,9 +1,13 @@
 """The loops in C++: every cell against the scan, at sizes that fill a vector, a tile and a chunk, and that do not."""
 
+import ctypes
 import dataclasses
 import math
+import os
+import platform
 import subprocess
 import sys
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -20,13 +24,15 @@ from rnn_jax.controls import StepMasks
 
 pytestmark = pytest.mark.skipif(native.vector_width() is None, reason="no C++ compiler")
 
-# T, B, I, H. Vectors have 4 to 16 floats, tiles up to 12 rows, chunks 256 pairs of step and sequence.
+# T, B, I, H. Vectors have 4 to 16 floats, tiles up to 6 rows, chunks 256 pairs of step and sequence; "few" are the
+# sequences and many the units that make several threads share a sequence.
 SIZES = {
     "single": (1, 1, 1, 1),
     "small": (7, 5, 3, 4),
     "uneven": (9, 13, 11, 37),
     "chunks": (300, 3, 2, 16),
     "wide": (5, 40, 17, 80),
+    "few": (9, 2, 6, 263),
 }
 
 
@@ -50,11 +56,16 @@ def values_and_gradients(name, size, backend, seed=0, **options):
     return jax.jit(jax.value_and_grad(loss, argnums=(0, 1, 2), has_aux=True))(params, carry, xs)
 
 
+def leaves(tree):
+    """As NumPy arrays."""
+    return [np.asarray(leaf) for leaf in jax.tree.leaves(tree)]
+
+
 def assert_close(got, want, tolerance=3e-6):
     """||got - want|| of every array, relative to the largest entry of the array."""
 
     def error(a, b):
-        return float(jnp.abs(a - b).max() / (jnp.abs(b).max() + 1e-30)) if a.size else 0.0
+        return float(abs(a - b).max() / (abs(b).max() + 1e-30)) if a.size else 0.0
 
     errors = jax.tree.map(error, got, want)
     assert max(jax.tree.leaves(errors)) < tolerance, errors
@@ -84,6 +95,53 @@ OPTIONS = {
 def test_options(name, options):
     native, scan = (values_and_gradients(name, SIZES["uneven"], b, **options) for b in ("native", "scan"))
     assert_close(native, scan)
+
+
+@pytest.mark.parametrize("options", [{}, {"reverse": True}, {"checkpoint_every": 4}], ids=str)
+@pytest.mark.parametrize("lengths", [(9, 9), (4, 9), (0, 1), (0, 0)], ids=str)
+def test_units_of_few_sequences_on_several_threads(lengths, options):
+    options = {"lengths": np.array(lengths), **options}
+    native, scan = (values_and_gradients("gru", SIZES["few"], b, **options) for b in ("native", "scan"))
+    assert_close(native, scan)
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="a process cannot be held to one core")
+def test_any_number_of_threads(tmp_path):
+    """Values are the same to the bit. So are gradients, unless threads have whole sequences: then they are sums of as
+    many parts as there are threads."""
+    tests = Path(__file__).parents[1]
+    program = f"""
+import os, sys
+os.sched_setaffinity(0, {{min(os.sched_getaffinity(0))}})
+sys.path[:0] = {[str(tests), str(tests.parent)]!r}
+import jax, numpy
+jax.config.update("jax_enable_x64", True)
+from backends.test_native import SIZES, leaves, values_and_gradients
+found = {{}}
+for size in ("few", "wide"):
+    for leaf in leaves(values_and_gradients("lstm", SIZES[size], "native")):
+        found[f"{{size}}{{len(found)}}"] = leaf
+numpy.savez({str(tmp_path / "found.npz")!r}, **found)
+"""
+    subprocess.run([sys.executable, "-c", program], check=True)
+    with np.load(tmp_path / "found.npz") as file:
+        for size in ("few", "wide"):
+            on_one = [file[name] for name in file.files if name.startswith(size)]
+            values, gradients = values_and_gradients("lstm", SIZES[size], "native")
+            same_bits = leaves((values, gradients) if size == "few" else values)
+            for got, want in zip(same_bits, on_one, strict=size == "few"):
+                assert_array_equal(got, want)
+            rest = len(leaves(gradients))
+            assert_close(leaves(gradients), on_one[-rest:])
+
+
+def test_a_state_that_is_not_zero_counts():
+    """A sequence that begins at zero has no product in its first step; one of the batch that does not, has them all."""
+    cell, params, carry, xs, _ = draw("gru", (2, 3, 2, 5))
+    ones = carry._replace(h=jnp.zeros_like(carry.h).at[1, 4].set(1.0))
+    for start in (cell.init_carry((3,), 5), ones):
+        got, want = (unroll(cell, params, xs, carry=start, backend=b) for b in ("native", "scan"))
+        assert_close(got, want)
 
 
 def test_padding_may_hold_anything():
@@ -128,6 +186,63 @@ def test_second_derivatives(name):
 def test_the_same_bits_every_time():
     once, again = (values_and_gradients("lstm", (60, 40, 5, 20), "native") for _ in range(2))
     jax.tree.map(assert_array_equal, once, again)
+
+
+@pytest.fixture
+def compiled_for(monkeypatch):
+    """A function that takes the library for another instruction set into use, until the test ends."""
+
+    def use(instruction_set, width):
+        monkeypatch.setenv("RNN_JAX_NATIVE_ISA", instruction_set)
+        other = ctypes.CDLL(str(native.build()))
+        for name in ("FORWARD", "BACKWARD"):
+            symbol = getattr(native, name)
+            monkeypatch.setattr(native, name, f"{symbol}_{instruction_set}")
+            jax.ffi.register_ffi_target(
+                f"{symbol}_{instruction_set}", jax.ffi.pycapsule(getattr(other, symbol)), platform="cpu"
+            )
+        assert other.rnn_jax_width() == width
+        monkeypatch.setattr(native, "vector_width", lambda: width)
+        traced_anew()
+
+    def traced_anew():
+        backend.forward_loops.cache_clear()
+        backend.backward_loops.cache_clear()
+        jax.clear_caches()
+
+    yield use
+    traced_anew()
+
+
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="sets of instructions of x86-64")
+@pytest.mark.parametrize(("instruction_set", "width"), [("avx2", 8), ("x86-64", 4)])
+def test_other_instruction_sets(instruction_set, width, compiled_for):
+    """All that depends on the number and the width of registers: tiles, panels, padding."""
+    if instruction_set == "avx2" and native.instruction_set() not in ("AVX-512", "AVX2"):
+        pytest.skip("this processor has no AVX2")
+    cases = [(name, "uneven", OPTIONS["reverse"]) for name in ("rnn", "lstm", "gru")]
+    cases += [("rnn", "wide", {}), ("lstm", "chunks", {}), ("lstm", "few", {}), ("gru", "few", {})]
+    want = [values_and_gradients(name, SIZES[size], "native", **options) for name, size, options in cases]
+    compiled_for(instruction_set, width)
+    for (name, size, options), expected in zip(cases, want, strict=True):
+        assert_close(values_and_gradients(name, SIZES[size], "native", **options), expected)
+
+
+def test_an_unknown_instruction_set(monkeypatch):
+    monkeypatch.setenv("RNN_JAX_NATIVE_ISA", "avx3")
+    message = "RNN_JAX_NATIVE_ISA=avx3: take one of native, avx2, x86-64"
+    with pytest.raises(RuntimeError, match=message):
+        native.build()
+    with pytest.warns(RuntimeWarning, match=f"goes on without backend 'native': {message}"):
+        assert native.found_or_built() is None
+
+
+def test_a_library_for_each_instruction_set(monkeypatch):
+    paths = set()
+    for instruction_set in ("", *native.INSTRUCTION_SETS):
+        monkeypatch.setenv("RNN_JAX_NATIVE_ISA", instruction_set)
+        paths.add(native.library_path())
+    assert len(paths) == len(native.INSTRUCTION_SETS)
 
 
 def activations(xs):

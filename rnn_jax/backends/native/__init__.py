@@ -3,14 +3,16 @@
 backend.py                what `unroll` calls: shapes, residuals, derivatives
 library.py                compiles the loops on the machine that uses them, at the first use
 vectors.h                 vectors of floats, exp, sigmoid, tanh
+memory.h                  memory in large pages
 product.h                 the innermost loop: a product of a few rows with a packed matrix
 cells.h                   a step of each cell, forward and backward, for one vector of units
 batch.h                   what the loops are given; packing of weights
+team.h                    threads that go through the steps together
 forward.h, backward.h     a cell over time
 native.cc                 threads, and the functions that XLA calls
 """
 
 from rnn_jax.backends.native.backend import refusal, run
-from rnn_jax.backends.native.library import build, library_path, vector_width
+from rnn_jax.backends.native.library import build, instruction_set, library_path, vector_width
 
-__all__ = ["build", "library_path", "refusal", "run", "vector_width"]
+__all__ = ["build", "instruction_set", "library_path", "refusal", "run", "vector_width"]

@@ -4,6 +4,7 @@
 
 #include <vector>
 
+#include "memory.h"
 #include "product.h"
 
 namespace rnn_jax {
@@ -22,7 +23,7 @@ inline AnyVector* saved_at(AnyVector* saved, const Sizes& s, int64_t t, int64_t 
   return saved + ((t * s.batch + row) * s.units().vectors() + block) * Cell::kSaved;
 }
 
-// The sequences of one thread, longest first.
+// Some sequences, longest first.
 struct Group {
   std::vector<int> rows;
   const int32_t* lengths;
@@ -33,49 +34,41 @@ struct Group {
   }
 };
 
-// [K, gates * H] packed so that a panel has the same hidden units of all gates.
-inline Vectors pack_gates(const float* w, int64_t depth, int gates, Columns units) {
-  Vectors packed = zeros(units.vectors() * depth * gates);
-  Vector* at = packed.get();
-  for (int64_t block = 0; block < units.vectors(); ++block)
+// A share of the panels of a matrix [K, gates * H]: each has the same units, a few blocks of them, of all gates, in
+// panels of at most kWide vectors where that divides them.
+constexpr int panel_of(int vectors) { return vectors % kPanel == 0 ? kPanel : vectors; }
+
+template <int kBlocks, int kGates>
+inline void pack_gates(const float* w, int64_t depth, Columns units, Share share, Vector* packed) {
+  for_tiles<kBlocks>(units.vectors(), 1, 1, share, [&](auto blocks, int64_t first, int64_t, int) {
+    constexpr int V = decltype(blocks)::value * kGates, N = panel_of(V);
+    Vector* out = packed + first * kGates * depth;
     for (int64_t k = 0; k < depth; ++k)
-      for (int g = 0; g < gates; ++g)
-        *at++ = load(w + (k * gates + g) * units.count + block * kWidth, units.lanes(block));
-  return packed;
+      for (int v = 0; v < V; ++v) {
+        int64_t block = first + v / kGates;
+        out[(v / N * depth + k) * N + v % N] =
+            load(w + (k * kGates + v % kGates) * units.count + block * kWidth, units.lanes(block));
+      }
+  });
 }
 
-constexpr int kBack = 2;  // vectors of columns in a panel of a product with transposed weights
+constexpr int kWide = 64 / kWidth;  // vectors of a row in a product with transposed weights: some lines of the cache
 
-// The transpose of [count, gates * H], the blocks of H columns rotated to the right by `rotate`, packed into panels.
-inline Vectors pack_transposed(const float* w, int64_t count, int gates, int64_t hidden, int rotate) {
-  constexpr int64_t kPanel = kBack * kWidth;
-  int64_t depth = gates * hidden;
-  Vectors packed = zeros(ceil_divide(count, kPanel) * depth * kBack);
-  float* out = reinterpret_cast<float*>(packed.get());
-  for (int64_t j = 0; j < count; ++j)
-    for (int64_t k = 0; k < depth; ++k)
-      out[((j / kPanel) * depth + (k + rotate * hidden) % depth) * kPanel + j % kPanel] = w[j * depth + k];
-  return packed;
-}
-
-// out(row)[0..count) += left(row) W^T for rows 0..rows, W packed by pack_transposed.
-template <class Left, class Out>
-inline void times_transposed(int64_t rows, Columns columns, int64_t depth, const Vector* w, const Left& left,
-                             const Out& out) {
-  for (int64_t first = 0; first < columns.vectors(); first += kBack, w += depth * kBack)
-    for_tiles<tile_rows(kBack)>(rows, [&](auto tile, int64_t row) {
-      constexpr int M = decltype(tile)::value;
-      Vector sums[M][kBack] = {};
-      Rows<M> left_rows;
-      for (int m = 0; m < M; ++m) left_rows.at[m] = left(row + m);
-      product<M, kBack>(sums, left_rows, w, depth);
-      for (int m = 0; m < M; ++m)
-        for (int n = 0; n < kBack && first + n < columns.vectors(); ++n) {
-          float* at = out(row + m) + (first + n) * kWidth;
-          int lanes = columns.lanes(first + n);
-          store(at, load(at, lanes) + sums[m][n], lanes);
-        }
-    });
+// A share of the panels of the transpose of [count, depth], its columns rotated by `shift` to the right.
+inline void pack_transposed(const float* w, Columns columns, int64_t depth, int64_t shift, Share share, Vector* packed) {
+  constexpr int64_t kLine = 16;  // floats of a row of w that are read at once
+  for_tiles<kWide>(columns.vectors(), 1, 1, share, [&](auto n, int64_t first, int64_t, int) {
+    constexpr int64_t kFloats = panel_of(decltype(n)::value) * kWidth;
+    for (int64_t panel = first * kWidth; panel < (first + n) * kWidth; panel += kFloats) {
+      float* out = reinterpret_cast<float*>(packed) + panel * depth;
+      for (int64_t line = 0; line < depth; line += kLine)
+        for (int64_t j = 0; j < kFloats; ++j)
+          for (int64_t k = line; k < std::min(line + kLine, depth); ++k) {
+            int64_t to = k + shift < depth ? k + shift : k + shift - depth;
+            out[to * kFloats + j] = panel + j < columns.count ? w[(panel + j) * depth + k] : 0.0f;
+          }
+    }
+  });
 }
 
 }  // namespace rnn_jax

@@ -1,7 +1,8 @@
 // The cells, one vector of hidden units at a time: the equations of rnn_jax/cells, and the steps of rnn_jax/bptt.
 //
 // forward: from the gates' sums on the input side, x_t W_ih + b, and on the recurrent side, h_{t-1} W_hh + b', to h_t;
-// c is updated in place; `saved` is what the backward step needs, kSaved vectors, among them c at kCell.
+// with kOneSum the first are given as the sums of both. c is updated in place; `saved` is what the backward step needs,
+// kSaved vectors, among them c at kCell.
 // backward: from dL/dh_t to dz, the derivatives of the gates' sums; dc is updated in place; returns what reaches
 // dh_{t-1} without passing W_hh. dz has kGates + kShift vectors: the first kGates are those on the recurrent side, the
 // last kGates those on the input side.
@@ -13,10 +14,12 @@
 namespace rnn_jax {
 
 struct Lstm {
-  static constexpr int kGates = 4, kSaved = 5, kCell = 4, kShift = 0;  // saved: i, f, g, o, c
+  // saved: i, f, g, o, c
+  static constexpr int kGates = 4, kSaved = 5, kCell = 4, kShift = 0;
+  static constexpr bool kOneSum = true;
 
-  static Vector forward(const Vector* x, const Vector* r, Vector, Vector& c, Vector* saved) {
-    Vector i = sigmoid(x[0] + r[0]), f = sigmoid(x[1] + r[1]), g = tanh(x[2] + r[2]), o = sigmoid(x[3] + r[3]);
+  static Vector forward(const Vector* z, const Vector*, Vector, Vector& c, Vector* saved) {
+    Vector i = sigmoid(z[0]), f = sigmoid(z[1]), g = tanh(z[2]), o = sigmoid(z[3]);
     c = f * c + i * g;
     saved[0] = i, saved[1] = f, saved[2] = g, saved[3] = o, saved[4] = c;
     return o * tanh(c);
@@ -37,6 +40,7 @@ struct Lstm {
 struct Gru {
   // saved: r, z, n and the recurrent sum of n. dz: n on the recurrent side, r, z, n on the input side.
   static constexpr int kGates = 3, kSaved = 4, kCell = -1, kShift = 1;
+  static constexpr bool kOneSum = false;
 
   static Vector forward(const Vector* x, const Vector* a, Vector h, Vector&, Vector* saved) {
     Vector r = sigmoid(x[0] + a[0]), z = sigmoid(x[1] + a[1]), n = tanh(x[2] + r * a[2]);
@@ -60,9 +64,10 @@ enum class Activation { kTanh, kRelu, kIdentity };
 template <Activation kActivation>
 struct Rnn {
   static constexpr int kGates = 1, kSaved = 0, kCell = -1, kShift = 0;
+  static constexpr bool kOneSum = true;
 
-  static Vector forward(const Vector* x, const Vector* r, Vector, Vector&, Vector*) {
-    Vector z = x[0] + r[0];
+  static Vector forward(const Vector* sums, const Vector*, Vector, Vector&, Vector*) {
+    Vector z = sums[0];
     if (kActivation == Activation::kTanh) return tanh(z);
     if (kActivation == Activation::kRelu) return z < 0.0f ? Vector{} : z;
     return z;

@@ -4,52 +4,83 @@
 
 #include "batch.h"
 #include "cells.h"
+#include "team.h"
 
 namespace rnn_jax {
 
 template <class Cell>
 struct Forward {
+  static constexpr int kBlocks = std::max(1, kPanel / Cell::kGates);  // blocks of units in a tile
+
   Sizes sizes;
   const float *xs, *h0;
-  Vectors w_ih, w_hh, b, b_recurrent;  // packed
-  float *hs, *c;                       // [T, B, H] and, for an LSTM, [B, H], which begins as the initial c
-  Vector* saved;                       // [T, B, blocks, kSaved], or null
+  float *hs, *c;  // [T, B, H] and, for an LSTM, [B, H], which begins as the initial c
+  Vector* saved;  // [T, B, blocks, kSaved], or null
+  Vectors w_ih = uninitialized(sizes.units().vectors() * Cell::kGates * sizes.inputs),  // packed
+      w_hh = uninitialized(sizes.units().vectors() * Cell::kGates * sizes.hidden),
+          b = uninitialized(sizes.units().vectors() * Cell::kGates),
+          b_recurrent = uninitialized(sizes.units().vectors() * Cell::kGates);
 
-  void run(const Group& group) const {
+  void pack(const float* input, const float* recurrent, const float* bias, const float* recurrent_bias,
+            Share share) const {
+    pack_gates<kBlocks, Cell::kGates>(input, sizes.inputs, sizes.units(), share, w_ih.get());
+    pack_gates<kBlocks, Cell::kGates>(recurrent, sizes.hidden, sizes.units(), share, w_hh.get());
+    pack_gates<kBlocks, Cell::kGates>(bias, 1, sizes.units(), share, b.get());
+    pack_gates<kBlocks, Cell::kGates>(recurrent_bias, 1, sizes.units(), share, b_recurrent.get());
+  }
+
+  void run(const Group& group, Member& member) const {
+    bool from_zero = begins_at_zero(group);
     for (int64_t step = 0; step < sizes.steps; ++step) {
       int64_t t = sizes.time(step), valid = group.valid(t);
       const float* before = step == 0 ? h0 : hs + sizes.time(step - 1) * sizes.batch * sizes.hidden;
-      for (int64_t block = 0; block < sizes.units().vectors(); ++block)
-        for_tiles<tile_rows(Cell::kGates)>(valid, [&](auto count, int64_t first) {
-          tile<decltype(count)::value>(t, before, &group.rows[first], block);
-        });
-      for (int64_t row = valid; row < static_cast<int64_t>(group.rows.size()); ++row) hold(t, before, group.rows[row]);
+      member.phase([&](Share share) {
+        constexpr int kMost = tile_rows(panel_of(kBlocks * Cell::kGates));
+        for_tiles<kBlocks>(sizes.units().vectors(), valid, kMost, share,
+                           [&](auto blocks, int64_t block, int64_t first, int rows) {
+                             tile<decltype(blocks)::value>(t, before, step == 0 && from_zero, &group.rows[first], rows, block);
+                           });
+        int64_t ended = group.rows.size() - valid;
+        for (int64_t i = valid + share.begin(ended); i < valid + share.end(ended); ++i) hold(t, before, group.rows[i]);
+      });
     }
   }
 
  private:
-  template <int M>
-  void tile(int64_t t, const float* before, const int* rows, int64_t block) const {
-    constexpr int N = Cell::kGates;
-    Vector x[M][N], r[M][N], unused[Cell::kSaved + 1];
-    Rows<M> x_rows, h_rows;
-    for (int m = 0; m < M; ++m) {
+  // Most sequences do, and then the first step has no recurrent product.
+  bool begins_at_zero(const Group& group) const {
+    return std::all_of(group.rows.begin(), group.rows.end(), [&](int row) {
+      const float* h = h0 + row * sizes.hidden;
+      return std::all_of(h, h + sizes.hidden, [](float value) { return value == 0.0f; });
+    });
+  }
+
+  template <int kSome>
+  void tile(int64_t t, const float* before, bool is_zero, const int* rows, int count, int64_t block) const {
+    constexpr int V = kSome * Cell::kGates, N = panel_of(V);
+    Vector x[kRows][V], r[kRows][V], unused[Cell::kSaved + 1];
+    Rows x_rows = {}, h_rows = {};
+    for (int m = 0; m < count; ++m) {
       x_rows.at[m] = xs + (t * sizes.batch + rows[m]) * sizes.inputs;
       h_rows.at[m] = before + rows[m] * sizes.hidden;
-      for (int n = 0; n < N; ++n) x[m][n] = b[block * N + n], r[m][n] = b_recurrent[block * N + n];
+      for (int v = 0; v < V; ++v)
+        x[m][v] = b[block * Cell::kGates + v], r[m][v] = b_recurrent[block * Cell::kGates + v];
     }
-    product<M, N>(x, x_rows, w_ih.get() + block * sizes.inputs * N, sizes.inputs);
-    product<M, N>(r, h_rows, w_hh.get() + block * sizes.hidden * N, sizes.hidden);
-    int lanes = sizes.units().lanes(block);
-    for (int m = 0; m < M; ++m) {
-      int64_t at = rows[m] * sizes.hidden + block * kWidth;
-      Vector state = {};
-      if (Cell::kCell >= 0) state = load(c + at, lanes);
-      Vector h = load(h_rows.at[m] + block * kWidth, lanes);
-      h = Cell::forward(x[m], r[m], h, state, saved ? saved_at<Cell>(saved, sizes, t, rows[m], block) : unused);
-      store(hs + t * sizes.batch * sizes.hidden + at, h, lanes);
-      if (Cell::kCell >= 0) store(c + at, state, lanes);
-    }
+    product_of_panels<V, N>(count, x[0], x_rows, w_ih.get() + block * Cell::kGates * sizes.inputs, sizes.inputs);
+    if (!is_zero)
+      product_of_panels<V, N>(count, Cell::kOneSum ? x[0] : r[0], h_rows, w_hh.get() + block * Cell::kGates * sizes.hidden, sizes.hidden);
+    for (int m = 0; m < count; ++m)
+      for (int i = 0; i < kSome; ++i) {
+        int lanes = sizes.units().lanes(block + i);
+        int64_t at = rows[m] * sizes.hidden + (block + i) * kWidth;
+        Vector state = {};
+        if (Cell::kCell >= 0) state = load(c + at, lanes);
+        Vector h = load(h_rows.at[m] + (block + i) * kWidth, lanes);
+        h = Cell::forward(x[m] + i * Cell::kGates, r[m] + i * Cell::kGates, h, state,
+                          saved ? saved_at<Cell>(saved, sizes, t, rows[m], block + i) : unused);
+        store(hs + t * sizes.batch * sizes.hidden + at, h, lanes);
+        if (Cell::kCell >= 0) store(c + at, state, lanes);
+      }
   }
 
   // Padding: the carry stays.

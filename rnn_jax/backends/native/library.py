@@ -27,7 +27,14 @@ from pathlib import Path
 import jax
 
 SOURCES = Path(__file__).resolve().parent
-FLAGS = ("-O3", "-march=native", "-std=c++17", "-shared", "-fPIC")
+FLAGS = ("-O3", "-std=c++17", "-shared", "-fPIC")
+INSTRUCTION_SETS = {
+    "native": ("-march=native",),
+    "avx2": ("-march=x86-64-v3", "-mtune=native"),
+    "x86-64": ("-march=x86-64", "-mtune=native"),
+}
+"""What RNN_JAX_NATIVE_ISA in the environment may ask for: all that this processor has, which it is without being asked,
+or what others have (`x86-64`: vectors of 4 floats), to measure and test here what runs there."""
 FORWARD, BACKWARD = "rnn_jax_forward", "rnn_jax_backward"
 
 
@@ -39,10 +46,24 @@ def _processor() -> str:
     return f"{platform.machine()} {platform.processor()} {features}"
 
 
+def flags() -> tuple[str, ...]:
+    """What the compiler is told, for the instruction set that is asked for.
+
+    Raises: `RuntimeError` for one that is not in `INSTRUCTION_SETS`.
+    """
+    asked = os.environ.get("RNN_JAX_NATIVE_ISA") or "native"
+    if asked not in INSTRUCTION_SETS:
+        raise RuntimeError(f"RNN_JAX_NATIVE_ISA={asked}: take one of {', '.join(INSTRUCTION_SETS)}")
+    return (*FLAGS, *INSTRUCTION_SETS[asked])
+
+
 def library_path() -> Path:
-    """Where the library of these sources, this JAX and this processor is, or would be: `~/.cache/rnn_jax`."""
+    """Where the library of these sources, flags, JAX and processor is, or would be: `~/.cache/rnn_jax`.
+
+    Raises: `RuntimeError`, as `flags`.
+    """
     parts = [path.read_bytes() for path in sorted(SOURCES.iterdir()) if path.suffix in (".h", ".cc")]
-    parts += [text.encode() for text in (jax.__version__, _processor(), *FLAGS)]
+    parts += [text.encode() for text in (jax.__version__, _processor(), *flags())]
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     return cache / "rnn_jax" / f"native-{hashlib.sha256(b''.join(parts)).hexdigest()[:16]}.so"
 
@@ -55,7 +76,7 @@ def compiler() -> str | None:
 def build() -> Path:
     """Compiles the library, unless it is there, and returns its path. Takes about ten seconds.
 
-    Raises: `RuntimeError` without a C++ compiler ($CXX, g++ or clang++), or with what it said.
+    Raises: `RuntimeError` without a C++ compiler ($CXX, g++ or clang++), with what it said, or as `flags`.
     """
     path = library_path()
     if path.exists():
@@ -68,7 +89,7 @@ def build() -> Path:
         made = Path(folder) / path.name
         command = [
             with_compiler,
-            *FLAGS,
+            *flags(),
             "-isystem",
             jax.ffi.include_dir(),
             str(SOURCES / "native.cc"),
@@ -88,7 +109,7 @@ def found_or_built() -> Path | None:
     """The library's path; compiles it, and says so in a line, where it is not there; None where that cannot be.
 
     Without a compiler, or with RNN_JAX_NATIVE=0 in the environment, nothing is said: the other back ends compute the
-    same.
+    same. What cannot be compiled is a warning.
     """
     try:
         path = library_path()
@@ -104,12 +125,27 @@ def found_or_built() -> Path | None:
 
 
 @functools.cache
-def vector_width() -> int | None:
-    """Makes the library known to JAX and returns how many floats its vectors have; None where there is none."""
+def _loaded() -> ctypes.CDLL | None:
+    """The library, compiled if need be and made known to JAX; None where there is none."""
     path = found_or_built()
     if path is None:
         return None
     library = ctypes.CDLL(str(path))
     for name in (FORWARD, BACKWARD):
         jax.ffi.register_ffi_target(name, jax.ffi.pycapsule(getattr(library, name)), platform="cpu")
-    return int(library.rnn_jax_width())
+    library.rnn_jax_instruction_set.restype = ctypes.c_char_p
+    return library
+
+
+@functools.cache
+def vector_width() -> int | None:
+    """How many floats the library's vectors have; None where there is no library."""
+    library = _loaded()
+    return None if library is None else int(library.rnn_jax_width())
+
+
+@functools.cache
+def instruction_set() -> str | None:
+    """What the library is compiled for, in words: `AVX-512`, `AVX2`; None where there is no library."""
+    library = _loaded()
+    return None if library is None else str(library.rnn_jax_instruction_set().decode())

@@ -1,21 +1,14 @@
 // The loops as functions that XLA calls, see rnn_jax/backends/native/run.py for what they are given.
 
 #include <algorithm>
-#include <atomic>
-#include <condition_variable>
 #include <functional>
-#include <memory>
-#include <mutex>
 #include <numeric>
 #include <utility>
 #include <vector>
 
-#if defined(__linux__)
-#include <sys/mman.h>
-#endif
-
 #include "backward.h"
 #include "forward.h"
+#include "team.h"
 #include "xla/ffi/api/ffi.h"
 
 namespace ffi = xla::ffi;
@@ -25,57 +18,56 @@ using Result = ffi::Result<ffi::AnyBuffer>;
 namespace rnn_jax {
 namespace {
 
-// Runs work(0), ..., work(count - 1) on XLA's threads and the calling one. Whatever no other thread has begun by the
-// time that this one is free, it does itself: so that it never waits for a thread that does not come.
-void in_parallel(const ffi::ThreadPool& const_pool, int count, std::function<void(int)> work) {
-  struct Shared {
-    std::function<void(int)> work;
-    int count;
-    std::atomic<int> next{0};
-    std::mutex mutex;
-    std::condition_variable changed;
-    int finished = 0;
-
-    void take() {
-      for (int i = next++; i < count; i = next++) {
-        work(i);
-        std::lock_guard<std::mutex> lock(mutex);
-        if (++finished == count) changed.notify_all();
-      }
-    }
-  };
+// Runs program(member) on the calling thread and as many of XLA's as there are other shares.
+template <class Program>
+void on_threads(const ffi::ThreadPool& const_pool, int shares, Program&& program) {
   ffi::ThreadPool pool = const_pool;
-  auto shared = std::make_shared<Shared>();
-  shared->work = std::move(work);
-  shared->count = count;
-  for (int i = 1; i < count; ++i) pool.Schedule([shared] { shared->take(); });
-  shared->take();
-  std::unique_lock<std::mutex> lock(shared->mutex);
-  shared->changed.wait(lock, [&] { return shared->finished == shared->count; });
+  together(shares, [&](std::function<void()> work) { pool.Schedule(std::move(work)); }, program);
 }
 
-// Deals sequences, longest first, to as many groups as there are threads.
-std::vector<Group> deal(const int32_t* lengths, int64_t batch, int64_t threads) {
-  std::vector<int> order(batch);
+// How the work is shared: every thread takes some sequences and waits for nobody, or all take some units of every
+// sequence and wait for each other at every step.
+struct Plan {
+  int shares;
+  bool by_units;
+  std::vector<Group> groups;  // of sequences; all in one if by units
+};
+
+// A share of a step of fewer multiply-adds, 1 to 2 us, is not worth waiting for the others.
+constexpr int64_t kWorthwhile = 1 << 16;
+
+// By units where there are few sequences for a thread and the weights are many: from `units_per_sequence` units for each
+// sequence of a thread on (measured: 128 forward, and 256 backward, where more goes from thread to thread).
+Plan plan(const Array& lengths, const Sizes& sizes, int gates, int64_t units_per_sequence, const ffi::ThreadPool& pool) {
+  int64_t threads = std::max<int64_t>(1, pool.num_threads()), batch = std::max<int64_t>(1, sizes.batch);
+  int64_t by_sequences = std::min(threads, batch);
+  int64_t by_units = std::min(threads, batch * gates * sizes.hidden * sizes.hidden / kWorthwhile);
+  bool few = ceil_divide(batch, threads) * units_per_sequence <= sizes.hidden;
+  Plan found{static_cast<int>(by_sequences), few && by_units > 1 && by_units >= by_sequences, {}};
+  if (found.by_units) found.shares = static_cast<int>(by_units);
+  const int32_t* of = lengths.typed_data<int32_t>();
+  std::vector<int> order(sizes.batch);
   std::iota(order.begin(), order.end(), 0);
-  std::stable_sort(order.begin(), order.end(), [&](int a, int b) { return lengths[a] > lengths[b]; });
-  std::vector<Group> groups(std::max<int64_t>(1, std::min(threads, batch)), Group{{}, lengths});
-  for (int64_t i = 0; i < batch; ++i) groups[i % groups.size()].rows.push_back(order[i]);
-  return groups;
+  std::stable_sort(order.begin(), order.end(), [&](int a, int b) { return of[a] > of[b]; });  // dealt longest first
+  found.groups.assign(found.by_units ? 1 : by_sequences, Group{{}, of});
+  for (size_t i = 0; i < order.size(); ++i) found.groups[i % found.groups.size()].rows.push_back(order[i]);
+  return found;
 }
 
-std::vector<Group> deal_to_threads(const Array& lengths, const Sizes& sizes, const ffi::ThreadPool& pool) {
-  return deal(lengths.typed_data<int32_t>(), sizes.batch, pool.num_threads());
-}
-
-// Fresh memory in pages of 2 MiB instead of 4 KiB: touching it for the first time else takes up to a third of the time.
-void in_large_pages(void* begin, size_t bytes) {
-#if defined(__linux__)
-  constexpr uintptr_t kPage = 2 << 20;
-  uintptr_t first = (reinterpret_cast<uintptr_t>(begin) + kPage - 1) / kPage * kPage;
-  uintptr_t last = (reinterpret_cast<uintptr_t>(begin) + bytes) / kPage * kPage;
-  if (first < last) madvise(reinterpret_cast<void*>(first), last - first, MADV_HUGEPAGE);
-#endif
+// pack(share) for all shares, run(group, member) for all groups, finish(share) for all shares.
+template <class Pack, class Run, class Finish>
+void execute(const ffi::ThreadPool& pool, const Plan& plan, Pack&& pack, Run&& run, Finish&& finish) {
+  on_threads(pool, plan.shares, [&](Member& member) {
+    member.phase(pack);
+    if (plan.by_units)
+      run(0, member);
+    else
+      member.phase([&](Share share) {
+        Member alone;
+        run(share.index, alone);
+      });
+    member.last_phase(finish);
+  });
 }
 
 const float* data(const Array& a) { return a.typed_data<float>(); }
@@ -94,26 +86,12 @@ void forward(ffi::ThreadPool pool, bool reverse, const Array& xs, const Array& w
   in_large_pages(hs->untyped_data(), hs->size_bytes());
   in_large_pages(saved->untyped_data(), saved->size_bytes());
   if (Cell::kCell >= 0) std::copy_n(data(c0), s.batch * s.hidden, data(c));
-  Forward<Cell> loop{s,
-                     data(xs),
-                     data(h0),
-                     pack_gates(data(w_ih), s.inputs, Cell::kGates, s.units()),
-                     pack_gates(data(w_hh), s.hidden, Cell::kGates, s.units()),
-                     pack_gates(data(b), 1, Cell::kGates, s.units()),
-                     pack_gates(data(b_recurrent), 1, Cell::kGates, s.units()),
-                     data(hs),
-                     data(c),
+  Forward<Cell> loop{s, data(xs), data(h0), data(hs), data(c),
                      saved->element_count() > 0 ? reinterpret_cast<Vector*>(data(saved)) : nullptr};
-  auto groups = deal_to_threads(lengths, s, pool);
-  in_parallel(pool, groups.size(), [&](int i) { loop.run(groups[i]); });
-}
-
-// Adds the rows of `sums`, each padded to whole vectors, to [count, columns]; rotates blocks of H columns to the left.
-void add(const Vector* sums, int64_t count, int64_t columns, int64_t rotate, float* out) {
-  int64_t padded = ceil_divide(columns, kWidth) * kWidth;
-  const float* values = reinterpret_cast<const float*>(sums);
-  for (int64_t i = 0; i < count; ++i)
-    for (int64_t k = 0; k < columns; ++k) out[i * columns + k] += values[i * padded + (k + rotate) % columns];
+  Plan found = plan(lengths, s, Cell::kGates, 128, pool);
+  execute(
+      pool, found, [&](Share share) { loop.pack(data(w_ih), data(w_hh), data(b), data(b_recurrent), share); },
+      [&](int group, Member& member) { loop.run(found.groups[group], member); }, [](Share) {});
 }
 
 template <class Cell>
@@ -122,7 +100,7 @@ void backward(ffi::ThreadPool pool, bool reverse, const Array& xs, const Array& 
               const Array& dys, const Array& dh_final, const Array& dc_final, Result& dw_ih, Result& dw_hh, Result& db,
               Result& dxs, Result& dh, Result& dc) {
   Sizes s = sizes_of(xs, h0, reverse);
-  in_large_pages(dxs->untyped_data(), dxs->size_bytes());
+  for (Result* out : {&dxs, &dw_ih, &dw_hh}) in_large_pages((*out)->untyped_data(), (*out)->size_bytes());
   std::copy_n(data(dh_final), s.batch * s.hidden, data(dh));
   if (Cell::kCell >= 0) std::copy_n(data(dc_final), s.batch * s.hidden, data(dc));
   Backward<Cell> loop{s,
@@ -133,21 +111,25 @@ void backward(ffi::ThreadPool pool, bool reverse, const Array& xs, const Array& 
                       data(hs),
                       data(dys),
                       reinterpret_cast<const Vector*>(data(saved)),
-                      pack_transposed(data(w_ih), s.inputs, Cell::kGates, s.hidden, 0),
-                      pack_transposed(data(w_hh), s.hidden, Cell::kGates, s.hidden, Cell::kShift),
                       data(dxs),
                       data(dh),
                       data(dc)};
-  auto groups = deal_to_threads(lengths, s, pool);
-  std::vector<Sums> sums(groups.size());
-  in_parallel(pool, groups.size(), [&](int i) { sums[i] = loop.run(groups[i]); });
-  for (Result* out : {&dw_ih, &dw_hh, &db}) std::fill_n(data(*out), (*out)->element_count(), 0.0f);
-  int64_t columns = loop.gate_columns().count;
-  for (const Sums& part : sums) {  // in the order of the groups, so that the result does not depend on who was first
-    add(part.w_ih.get(), s.inputs, columns, 0, data(dw_ih));
-    add(part.w_hh.get(), s.hidden, columns, Cell::kShift * s.hidden, data(dw_hh));
-    add(part.b.get(), 1, loop.columns().count, 0, data(db));
+  Plan found = plan(lengths, s, Cell::kGates, 256, pool);
+  std::vector<typename Backward<Cell>::Work> works;
+  std::vector<const Vector*> of_w_ih, of_w_hh, of_b;
+  for (const Group& group : found.groups) {
+    works.push_back(loop.work(group.rows.size()));
+    const Sums& sums = works.back().sums;
+    of_w_ih.push_back(sums.w_ih.get()), of_w_hh.push_back(sums.w_hh.get()), of_b.push_back(sums.b.get());
   }
+  execute(
+      pool, found, [&](Share share) { loop.pack(data(w_hh), share); },
+      [&](int group, Member& member) { loop.run(found.groups[group], works[group], member); },
+      [&](Share share) {
+        add_up(of_w_ih, s.inputs, loop.gate_columns(), 0, share, data(dw_ih));
+        add_up(of_w_hh, s.hidden, loop.gate_columns(), Cell::kShift * s.hidden, share, data(dw_hh));
+        add_up(of_b, 1, loop.columns(), 0, share, data(db));
+      });
 }
 
 // Calls f(cell) for the cell of that name.
@@ -181,6 +163,7 @@ ffi::Error Backward_(ffi::ThreadPool pool, std::string_view cell, bool reverse, 
 }  // namespace rnn_jax
 
 extern "C" int rnn_jax_width() { return rnn_jax::kWidth; }
+extern "C" const char* rnn_jax_instruction_set() { return rnn_jax::kInstructionSet; }
 
 XLA_FFI_DEFINE_HANDLER_SYMBOL(rnn_jax_forward, rnn_jax::Forward_,
                               ffi::Ffi::Bind()
@@ -191,7 +174,7 @@ XLA_FFI_DEFINE_HANDLER_SYMBOL(rnn_jax_forward, rnn_jax::Forward_,
                                   .Arg<Array>()   // w_ih [I, G*H]
                                   .Arg<Array>()   // w_hh [H, G*H]
                                   .Arg<Array>()   // b [G*H]
-                                  .Arg<Array>()   // b_recurrent [G*H]
+                                  .Arg<Array>()   // b_recurrent [G*H], zero but for a GRU
                                   .Arg<Array>()   // h0 [B, H]
                                   .Arg<Array>()   // c0 [B, H]
                                   .Arg<Array>()   // lengths [B] int32

@@ -6,19 +6,19 @@
 #pragma once
 
 #include <algorithm>
-#include <memory>
 #include <type_traits>
 
 #include "vectors.h"
 
 namespace rnn_jax {
 
-// The largest M for which M * N sums, N columns and a broadcast fit the registers.
-constexpr int tile_rows(int n) { return std::min((kRegisters - n - 1) / n, 12); }
+// Vectors of columns in a panel, and rows in a tile: 6 x 4 sums in 32 registers, 6 x 2 in 16. More rows at a time
+// would need more pointers than there are registers for them.
+constexpr int kPanel = kRegisters >= 32 ? 4 : 2;
+constexpr int kRows = 6;
 
-using Vectors = std::unique_ptr<Vector[]>;
-
-inline Vectors zeros(int64_t count) { return Vectors(new Vector[count]()); }
+// The largest number of rows for which the sums, a row of a panel of n vectors and a broadcast fit the registers.
+constexpr int tile_rows(int n) { return std::min((kRegisters - n - 1) / n, kRows); }
 
 inline int64_t ceil_divide(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
@@ -30,28 +30,58 @@ struct Columns {
   int lanes(int64_t vector) const { return static_cast<int>(std::min<int64_t>(kWidth, count - vector * kWidth)); }
 };
 
-// sums[m][n] += sum over k of left(m, k) * panel[k][n]
-template <int M, int N, class Left>
-inline void product(Vector (&sums)[M][N], const Left& left, const Vector* panel, int64_t depth) {
-  Vector s[M][N];
+// sums[m * stride + p * N + n] += sum over k of left(m, k) * panel[p][k][n], for M rows and P panels. In this order of
+// k whatever M and P are: so that a row's values do not depend on those beside it.
+template <int M, int N, int P, class Left>
+[[gnu::noinline]] void product(Vector* sums, int stride, const Left& left_rows, const Vector* panel, int64_t depth) {
+  const Left left = left_rows;
+  Vector s[M][P * N];
 #pragma GCC unroll 16
   for (int m = 0; m < M; ++m) {
 #pragma GCC unroll 16
-    for (int n = 0; n < N; ++n) s[m][n] = sums[m][n];
+    for (int n = 0; n < P * N; ++n) s[m][n] = sums[m * stride + n];
   }
   for (int64_t k = 0; k < depth; ++k, panel += N) {
+    Vector row[P * N];
+#pragma GCC unroll 16
+    for (int n = 0; n < P * N; ++n) {
+      row[n] = panel[n / N * depth * N + n % N];
+      if (M > 1) in_register(row[n]);
+    }
 #pragma GCC unroll 16
     for (int m = 0; m < M; ++m) {
       float a = left(m, k);
 #pragma GCC unroll 16
-      for (int n = 0; n < N; ++n) s[m][n] += a * panel[n];
+      for (int n = 0; n < P * N; ++n) s[m][n] += a * row[n];
     }
   }
 #pragma GCC unroll 16
   for (int m = 0; m < M; ++m) {
 #pragma GCC unroll 16
-    for (int n = 0; n < N; ++n) sums[m][n] = s[m][n];
+    for (int n = 0; n < P * N; ++n) sums[m * stride + n] = s[m][n];
   }
+}
+
+// `product` of at most kMost rows.
+template <int N, int P, int kMost, class Left>
+inline void product_of_rows(int rows, Vector* sums, int stride, const Left& left, const Vector* panel, int64_t depth) {
+  if constexpr (kMost > 1) {
+    if (rows < kMost) return product_of_rows<N, P, kMost - 1>(rows, sums, stride, left, panel, depth);
+  }
+  product<kMost, N, P>(sums, stride, left, panel, depth);
+}
+
+// The same with V vectors of columns in panels of N, for at most tile_rows(N) rows. A few rows alone do not keep the
+// machine busy with one panel: they take all panels at once.
+template <int V, int N, class Left>
+inline void product_of_panels(int rows, Vector* sums, const Left& left, const Vector* panel, int64_t depth) {
+  static_assert(V % N == 0);
+  if constexpr (V > N) {
+    constexpr int kFewRows = kRows / (V / N);
+    if (rows <= kFewRows) return product_of_rows<N, V / N, kFewRows>(rows, sums, V, left, panel, depth);
+  }
+  for (int first = 0; first < V; first += N, panel += depth * N)
+    product_of_rows<N, 1, tile_rows(N)>(rows, sums + first, V, left, panel, depth);
 }
 
 // The sum over all columns of a * b.
@@ -64,10 +94,9 @@ inline float dot(const float* a, const float* b, Columns columns) {
   return total;
 }
 
-// Rows of floats at M pointers, for `product`.
-template <int M>
+// Rows of floats at some pointers, for `product`.
 struct Rows {
-  const float* at[M];
+  const float* at[kRows];
 
   float operator()(int m, int64_t k) const { return at[m][k]; }
 };
@@ -80,16 +109,35 @@ struct Transposed {
   float operator()(int m, int64_t k) const { return at[k][first + m]; }
 };
 
-// Calls f(M, first) for tiles of at most kMost of `count` rows.
+// Calls f(N, first) for panels of at most kMost of `count` vectors: the rest by halves, few instances of the code.
 template <int kMost, class F>
-inline void for_tiles(int64_t count, F&& f) {
+inline void for_panels(int64_t count, F&& f) {
   int64_t first = 0;
   for (; first + kMost <= count; first += kMost) f(std::integral_constant<int, kMost>(), first);
   if constexpr (kMost > 1) {
-    // The rest by halves: few instances of the code, and no row is computed that is not there.
     if (first < count)
-      for_tiles<kMost / 2>(count - first, [&](auto rows, int64_t inner) { f(rows, first + inner); });
+      for_panels<kMost / 2>(count - first, [&](auto n, int64_t inner) { f(n, first + inner); });
   }
+}
+
+// One of equal shares of some work.
+struct Share {
+  int index, count;
+
+  int64_t begin(int64_t all) const { return all * index / count; }
+  int64_t end(int64_t all) const { return all * (index + 1) / count; }
+};
+
+// Calls f(N, first vector, first row, rows) for a share of all tiles of at most `most` rows and panels of at most
+// kMost vectors, a panel's tiles one after another. Tiles of a panel differ by a row at most.
+template <int kMost, class F>
+inline void for_tiles(int64_t vectors, int64_t rows, int most, Share share, F&& f) {
+  int64_t tiles = ceil_divide(rows, most), begin = share.begin(vectors * tiles), end = share.end(vectors * tiles);
+  for_panels<kMost>(vectors, [&](auto n, int64_t first) {
+    auto tile = [&](int64_t at) { return std::clamp<int64_t>(ceil_divide(at - first * tiles, n), 0, tiles); };
+    for (int64_t i = begin > first * tiles ? tile(begin) : 0, last = end > first * tiles ? tile(end) : 0; i < last; ++i)
+      f(n, first, i * rows / tiles, static_cast<int>((i + 1) * rows / tiles - i * rows / tiles));
+  });
 }
 
 }  // namespace rnn_jax

@@ -12,14 +12,24 @@ namespace rnn_jax {
 #if defined(__AVX512F__)
 constexpr int kWidth = 16;
 constexpr int kRegisters = 32;
+constexpr const char* kInstructionSet = "AVX-512";
+#elif defined(__AVX2__) && defined(__FMA__)
+constexpr int kWidth = 8;
+constexpr int kRegisters = 16;
+constexpr const char* kInstructionSet = "AVX2";
 #elif defined(__AVX__)
 constexpr int kWidth = 8;
 constexpr int kRegisters = 16;
+constexpr const char* kInstructionSet = "AVX";
+#elif defined(__aarch64__)
+constexpr int kWidth = 4;
+constexpr int kRegisters = 32;
+constexpr const char* kInstructionSet = "NEON";
 #else
-constexpr int kWidth = 4;  // SSE2, NEON
+constexpr int kWidth = 4;
 constexpr int kRegisters = 16;
+constexpr const char* kInstructionSet = "128 bits";
 #endif
-
 typedef float Vector __attribute__((vector_size(4 * kWidth)));
 typedef int32_t Integers __attribute__((vector_size(4 * kWidth)));
 
@@ -42,11 +52,20 @@ inline void store(float* p, Vector v, int n = kWidth) {
   }
 }
 
+// Keeps v in a register, from which it is read more than once: GCC may else read memory as often.
+inline void in_register(Vector& v) {
+#if defined(__x86_64__)
+  asm("" : "+v"(v));
+#else
+  (void)v;
+#endif
+}
+
 inline Vector all(float x) { return x - Vector{}; }
 
 // e^x - 1, relatively exact also near 0. x = n ln 2 + r, |r| <= ln(2) / 2, Taylor's series of e^r - 1 to r^7, whose
 // rest is below a fourth of float32's last place. NaN stays NaN; beyond +-80 it is what it is at 80.
-inline Vector expm1(Vector x) {
+[[gnu::always_inline]] inline Vector expm1(Vector x) {
   constexpr float kRound = 12582912.0f;  // 1.5 * 2^23: adding it rounds to an integer, which its low bits then hold
   x = x > 80.0f ? all(80.0f) : x;
   x = x < -80.0f ? all(-80.0f) : x;
