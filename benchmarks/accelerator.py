@@ -32,7 +32,7 @@ from experiments.common.flags import UsageError
 
 REFERENCE = "scan float32"
 """With whose values all are compared."""
-KERNELS = ("pallas",)
+KERNELS = ("pallas", "mosaic")
 PATIENCE = 90.0
 """Seconds that any answer may take."""
 RESERVE = 15.0

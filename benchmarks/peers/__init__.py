@@ -62,6 +62,7 @@ PEERS = {
     "native": Peer("ours", "native", ragged="skips the padding", ours=True),
     "cudnn": Peer("ours", "cudnn", cells=("lstm",), ragged="packs the sequences", ours=True),
     "pallas": Peer("ours", "pallas", ragged="holds the carry", ours=True),
+    "mosaic": Peer("ours", "mosaic", ragged="holds the carry", ours=True),
     "torch": Peer("pytorch", "packed", ("torch",), ragged="packs the sequences"),
     "torch_one_thread": Peer("pytorch", "one_thread", ("torch",), ragged="packs the sequences"),
     "torch_padded": Peer("pytorch", "padded", ("torch",), even=False),

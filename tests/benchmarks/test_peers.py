@@ -18,6 +18,7 @@ NOT_HERE = (
     "scan",
     "cudnn",
     "pallas",
+    "mosaic",
     "jax_cudnn",
     "torch_one_thread",
 )  # the last would set the threads of all tests that follow
