@@ -18,6 +18,7 @@ import gc
 import os
 import statistics
 import sys
+import threading
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -67,6 +68,7 @@ class Host:
     def __init__(self) -> None:
         self.runners: dict[str, Any] = {}
         self.problems: dict[str, Any] = {}
+        self.one_at_a_time = threading.Lock()
 
     def answers(self) -> Answers:
         """What it can be asked."""
@@ -90,7 +92,8 @@ class Host:
         return {name: each.result() for name, each in found.items()}
 
     def _set_up(self, name: str, task: Task) -> dict[str, Any]:
-        runner = peers.make(task.peer, self.problems[name])
+        with self.one_at_a_time:  # libraries are not made to be imported by several threads
+            runner = peers.make(task.peer, self.problems[name])
         compiled = runner.compile(peers.PEERS[task.peer].options)
         self.runners[name] = runner
         planned = compiled.pop("planned_bytes", None)
@@ -142,6 +145,8 @@ def machine_of_torch() -> dict[str, Any]:
     import torch
 
     gpu = torch.cuda.is_available()
+    if not gpu:  # a rehearsal: on a busy machine threads that wait for each other take seconds
+        torch.set_num_threads(1)
     one = torch.zeros(1, device="cuda" if gpu else "cpu")
     wait = torch.cuda.synchronize if gpu else lambda: None
     return {

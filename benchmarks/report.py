@@ -92,7 +92,8 @@ def _table(head: str, rows: list[Mapping[str, Any]]) -> str:
         if of
     ]
     notes += [f"- {', '.join(peers)}: {reason} ({', '.join(places)})" for reason, (peers, places) in reasons.items()]
-    return "\n".join([head, "", table, "", *notes, *([""] if notes else [])])
+    lines = [table, ""] if body else []  # else all of it is still due
+    return "\n".join([head, "", *lines, *notes, *([""] if notes else [])])
 
 
 def details(found: Mapping[str, Any]) -> str:

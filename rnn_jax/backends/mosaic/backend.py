@@ -14,10 +14,11 @@ way where `jax_default_matmul_precision` asks for more. In bfloat16 dL/dz is rou
 nonlinearities are the GPU's own approximations, with errors below those of bfloat16.
 
 Tests compare values and gradients with those of the other back ends in interpret mode, in which a CPU simulates the
-threads, the memories and the barriers of a GPU, too slowly for anything else; they lower the kernels; and ptxas has
-compiled them for compute capability 9.0, without a spilled register up to H = 64. They have not run on a GPU yet, so
-`auto` does not choose them: `launch.py benchmark --preset=gpu` is to say. `wgmma` is Hopper's alone: elsewhere the call
-gives way to `auto`, and so it does in JAX 0.10, whose Mosaic cannot do this.
+threads, the memories and the barriers of a GPU, too slowly for anything else, and all threads in step: what a missing
+barrier does would not show. They lower the kernels, and ptxas has compiled them for compute capability 9.0, without a
+spilled register up to H = 64. They have not run on a GPU yet, so `auto` does not choose them: `launch.py benchmark
+--preset=gpu` is to say. `wgmma` is Hopper's alone: elsewhere the call gives way to `auto`, and so it does in JAX 0.10,
+whose Mosaic cannot do this.
 """
 
 from collections.abc import Callable
