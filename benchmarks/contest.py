@@ -30,11 +30,9 @@ from benchmarks.turns import Child, calls_per_turn, closing_all, start, take_tur
 from benchmarks.worker import Task
 from rnn_jax.machine import forget_peak, peak_bytes, resident_bytes
 
-TOLERANCES = {"float32": 1e-4, "float64": 1e-10, "bfloat16": 1e-1}
+TOLERANCES = {"float32": 1e-4, "float64": 1e-10, "bfloat16": 1e-1, "tf32": 1e-2}
 """How far, ||theirs - ours|| / ||ours||, an output or a derivative may be from ours. In bfloat16 ours sums in float32
 and keeps c so, which not every peer does; another function is off by 0.5 and more."""
-GPU_TOLERANCE = 1e-2
-"""Of float32 on a GPU, where products are rounded to TF32 by some and not by others."""
 WARM_UP = 2
 """Calls of each pass after the first, which tell how many fill a turn."""
 
@@ -64,17 +62,16 @@ def too_much(cell: str, shape: Shape, limits: Limits) -> str | None:
     return f"as matrix products alone a gradient takes {gradient:.2g} s"
 
 
-def agreement(errors: Mapping[str, float], dtype: str, device: str) -> bool:
+def agreement(errors: Mapping[str, float], dtype: str) -> bool:
     """Whether all errors are within tolerance; NaN is not."""
-    limit = GPU_TOLERANCE if (dtype, device) == ("float32", "gpu") else TOLERANCES[dtype]
-    return all(error <= limit for error in errors.values())
+    return all(error <= TOLERANCES[dtype] for error in errors.values())
 
 
 def absent(name: str, cell: str, shape: Shape, limits: Limits) -> dict[str, str]:
     """Status and reason of a peer that is not even started; empty for one that is."""
     if package := peers.missing(PEERS[name]):
         return {"status": "missing", "reason": f"{package} is not installed"}
-    if reason := peers.not_asked(PEERS[name], cell, shape.ragged):
+    if reason := peers.not_asked(PEERS[name], cell, shape):
         return {"status": "not_asked", "reason": reason}
     if reason := too_much(cell, shape, limits):
         return {"status": "time", "reason": reason}
@@ -111,7 +108,7 @@ def hold(
                     workers.pop(name).close()
                 continue
             reference = (name, row["device"], got) if reference is None else reference
-            _compare(row, got, reference, cell, dtype)
+            compare(row, got, reference, cell, dtype)
         if reference is not None and not PEERS[reference[0]].ours:
             for name in workers:
                 rows[name] |= {"agrees": False, "remark": "none of ours ran to compare with"}
@@ -121,10 +118,10 @@ def hold(
             if name in ended:
                 rows[name] |= {"status": ended[name].status, "reason": str(ended[name])}
             else:
-                rows[name] |= {"status": "ran", **_times(cell, shape, seconds[name], limits.rate)}
+                rows[name] |= {"status": "ran", **times(cell, shape, seconds[name], limits.rate)}
                 if trace is not None and PEERS[name].ours:
                     _profile(workers[name], trace.resolve() / f"{cell}-{shape.name}-{dtype}-{name}")
-    _rank(rows)
+    rank(rows)
     return [
         {"cell": cell, "shape": shape.name, "sizes": shape.describe(), "dtype": dtype, **row} for row in rows.values()
     ]
@@ -175,12 +172,12 @@ def _profile(worker: Child, folder: Path) -> None:
         print(f"no trace in {folder}: {refused}", flush=True)
 
 
-def _compare(
+def compare(
     row: dict[str, Any], got: dict[str, np.ndarray], reference: tuple[str, str, dict], cell: str, dtype: str
 ) -> None:
     name, device, want = reference
     errors = relative_errors(got, want)
-    row |= {"errors": errors, "compared_with": name, "agrees": agreement(errors, dtype, device)}
+    row |= {"errors": errors, "compared_with": name, "agrees": agreement(errors, dtype)}
     if not row["agrees"]:
         worst = max(errors, key=lambda each: (np.isnan(errors[each]), errors[each]))
         words = PEERS[row["peer"]].other.get(cell, "does not agree")
@@ -189,7 +186,7 @@ def _compare(
         row |= {"agrees": False, "remark": f"computes on {row['device']}, ours on {device}"}
 
 
-def _times(cell: str, shape: Shape, seconds: Mapping[str, list[list[float]]], rate: float) -> dict[str, Any]:
+def times(cell: str, shape: Shape, seconds: Mapping[str, list[list[float]]], rate: float) -> dict[str, Any]:
     """What a row says of a peer that ran.
 
     Of `forward` and `forward_backward` each: `median`, `p90`, `turns` (the median of each) and `seconds` (of every
@@ -215,7 +212,7 @@ def _times(cell: str, shape: Shape, seconds: Mapping[str, list[list[float]]], ra
     }
 
 
-def _rank(rows: Mapping[str, dict[str, Any]]) -> None:
+def rank(rows: Mapping[str, dict[str, Any]]) -> None:
     """Adds `ratio` to every row that agrees: how many times as long a gradient takes as with our faster back end."""
     ranked = {name: row for name, row in rows.items() if row.get("status") == "ran" and row["agrees"]}
     mine = [name for name in ranked if PEERS[name].ours]

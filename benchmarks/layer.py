@@ -10,17 +10,19 @@ Shapes: S1 ... S7 of benchmarks/shapes.py, or spelled out, B64T100I1H32, with an
 
 import os
 import sys
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from benchmarks import shapes
 from benchmarks.instructions import HELD_TO, held_to
-from benchmarks.peers import PEERS
+from benchmarks.peers import PEERS, PLAIN
+from benchmarks.presets import IN_REHEARSAL, PRESETS, REHEARSED, defaults, trials
 from benchmarks.problem import DTYPES, NUM_GATES, PASSES
 from experiments.common import rows as measured
 from experiments.common.command import Experiment, RunConfig
-from experiments.common.flags import UsageError, flag
+from experiments.common.flags import UsageError, When, flag
 
 Contest = tuple[str, shapes.Shape, str]
 """Cell, shape and type."""
@@ -33,7 +35,7 @@ class Config(RunConfig):
     cells: tuple[str, ...] = flag(tuple(NUM_GATES), "cells, separated by commas", choices=tuple(NUM_GATES))
     shapes: tuple[str, ...] = flag(tuple(shapes.SHAPES), "shapes, separated by commas")
     peers: tuple[str, ...] = flag(
-        tuple(PEERS), "whom to time; what is not installed is a row that says so", choices=tuple(PEERS)
+        PLAIN, "whom to time; what is not installed is a row that says so", choices=tuple(PEERS)
     )
     dtypes: tuple[str, ...] = flag(("float32",), "types; S6 is timed in bfloat16 alone", choices=DTYPES)
     instruction_set: str = flag(
@@ -50,6 +52,15 @@ class Config(RunConfig):
         2048, "side of the product that the machine's rate is measured with", minimum=1, maximum=32768
     )
     profile: str = flag("", "folder for traces of our back ends by JAX's profiler", local=True)
+    preset: str | None = flag(
+        None, "everything worth measuring on one such device, in processes that all share", choices=tuple(PRESETS)
+    )
+    minutes: float = flag(
+        8.0, "of a --preset: what they do not suffice for is measured by the same command again", above=0.0, local=True
+    )
+    rehearsal: bool = flag(False, f"with --preset: sizes divided by {REHEARSED}, to see on any machine that it runs")
+
+    DEFAULTS = (*(When("preset", name, defaults(name)) for name in PRESETS), When("rehearsal", True, IN_REHEARSAL))
 
     def check(self, given: frozenset[str]) -> None:
         """See `RunConfig.check`."""
@@ -63,6 +74,13 @@ class Config(RunConfig):
             raise UsageError(f"--shapes: {error}") from error
         if self.sweep is not None and len(self.shapes) > 1:
             raise UsageError(f"--sweep={self.sweep} varies one shape: name it, like --shapes=S2")
+        if self.preset is None and self.rehearsal:
+            raise UsageError("--rehearsal: is of a --preset, name one")
+        if self.preset is not None:
+            if self.sweep is not None or self.profile:
+                raise UsageError(f"--preset={self.preset}: has no --{'profile' if self.profile else 'sweep'}")
+            if not trials(self):
+                raise UsageError(f"--preset={self.preset}: the flags leave nothing of it; give fewer")
 
 
 def contests(config: Config) -> list[Contest]:
@@ -123,17 +141,21 @@ def run(name: str, config: Config, workdir: Path) -> int:
     from benchmarks import report
     from experiments.common import results
 
-    found = results.read(workdir, name)
-    if found is None:
+    found, started = results.read(workdir, name), time.monotonic()
+    if found is None or any(row["status"] == "left_out" for row in found["rows"]):
         load, cores = _load(), os.cpu_count() or 1
         if load is not None and load[0] > cores / 4:
             print(f"warning: the machine is busy (load {load[0]} on {cores} cores): times will be too long", flush=True)
-        with held_to(config.instruction_set):
-            rows, rate = measure(config, workdir)
-        machine = {"cores": cores, "load_before": load, "load_after": _load(), "matmul_rate": rate}
-        machine["instruction_sets"] = {
-            row["peer"]: row["instruction_set"] for row in rows if row.get("instruction_set") is not None
-        }
+        if config.preset is None:
+            with held_to(config.instruction_set):
+                rows, rate = measure(config, workdir)
+            built_for = {row["peer"]: row["instruction_set"] for row in rows if row.get("instruction_set") is not None}
+            machine: dict[str, Any] = {"matmul_rate": rate, "instruction_sets": built_for}
+        else:
+            from benchmarks import accelerator
+
+            rows, machine = accelerator.measure(config, workdir, started)
+        machine = {"cores": cores, "load_before": load, "load_after": _load(), **machine}
         found = {"experiment": name, **summarize(config, rows, machine)}
         if config.sweep is not None:
             report.plot_sweep(workdir / "plots" / f"sweep_{config.sweep}.png", found["rows"], config.sweep)
@@ -152,17 +174,17 @@ def summarize(config: Config, rows: list[dict[str, Any]], machine: dict[str, Any
     """
     from benchmarks import contest, report
 
-    cell, shape, dtype = contests(config)[0]
-    first = [row for row in rows if (row["cell"], row["shape"], row["dtype"]) == (cell, shape.name, dtype)]
+    cell, shape, dtype = (rows[0][name] for name in ("cell", "sizes", "dtype"))
+    first = [row for row in rows if (row["cell"], row["sizes"], row["dtype"]) == (cell, shape, dtype)]
     entries = {row["peer"]: _metrics(row) for row in first if row["status"] == "ran" and row["agrees"]}
     best = next((row["ratio_to"] for row in first if "ratio_to" in row), None)
     headline = next((row for row in first if row["peer"] == best), {})
     timed = [row[what] for row in rows if row["status"] == "ran" for what in PASSES]
     return {
         "dataset": "random",
-        "protocol": f"{shape.describe()} {dtype}",
+        "protocol": f"{shape} {dtype}",
         "cell": cell,
-        "num_params": contest.num_params(cell, shape),
+        "num_params": contest.num_params(cell, shapes.get(shape)),
         "seeds": [0],
         "metrics": entries.pop(best, {}),
         "baselines": entries,

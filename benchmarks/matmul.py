@@ -4,6 +4,7 @@ python -m benchmarks.matmul 2048
 """
 
 import sys
+from functools import partial
 
 import numpy as np
 
@@ -20,13 +21,14 @@ def rate(size: int) -> float:
     return found
 
 
-def rate_here(size: int) -> float:
-    """The same in this process."""
+def rate_here(size: int, dtype: str = "float32") -> float:
+    """The same in this process, for one of `benchmarks.problem.DTYPES`."""
     import jax
     import jax.numpy as jnp
 
-    a = jnp.asarray(np.random.default_rng(0).standard_normal((size, size), np.float32))
-    product = jax.jit(jnp.matmul)
+    random = np.random.default_rng(0).standard_normal((size, size), np.float32)
+    a = jnp.asarray(random, "float32" if dtype == "tf32" else dtype)
+    product = jax.jit(partial(jnp.matmul, precision="tensorfloat32" if dtype == "tf32" else "highest"))
     jax.block_until_ready(product(a, a))
     return size**3 / min(seconds_of(lambda: jax.block_until_ready(product(a, a)), REPEATS))
 

@@ -4,7 +4,7 @@ The loss is sum(ys * weights) with fixed random `weights`, which are zero past t
 that computes on in the padding has the gradient of one that does not.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -12,7 +12,9 @@ from benchmarks.shapes import Shape
 
 NUM_GATES = {"rnn": 1, "lstm": 4, "gru": 3}
 """The cells that are timed, and G of each."""
-DTYPES = ("float32", "float64", "bfloat16")
+DTYPES = ("float32", "float64", "bfloat16", "tf32")
+"""What is computed in. `tf32` is float32 whose products may round their factors to 10 bits, which a GPU does faster; in
+`float32` they may not."""
 PASSES = ("forward", "forward_backward")
 """What is timed, by the names of `benchmarks.peers.runner`."""
 SAMPLE = 65_536
@@ -26,20 +28,29 @@ class Problem:
     Attributes:
         cell: `rnn`, `lstm` or `gru`.
         shape: the sizes.
-        dtype: what to compute in.
+        dtype: of the arrays.
+        tf32: whether products may round float32, see `DTYPES`.
         params: our layout and names: `w_ih [I, G*H]`, `w_hh [H, G*H]`, `b [G*H]`, and `b_hn [H]` for a GRU.
         xs: `[T, B, I]`.
         weights: `[T, B, H]`, the derivative of the loss with respect to ys.
         lengths: `[B]` int32, or None.
+        resets: `[T, B]` bool, or None.
     """
 
     cell: str
     shape: Shape
     dtype: str
+    tf32: bool
     params: dict[str, np.ndarray]
     xs: np.ndarray
     weights: np.ndarray
     lengths: np.ndarray | None
+    resets: np.ndarray | None
+
+    def to(self, dtype: str) -> "Problem":
+        """The same problem for another of `DTYPES`."""
+        tf32 = dtype == "tf32"
+        return replace(self, dtype="float32" if tf32 else dtype, tf32=tf32)
 
     @property
     def mask(self) -> np.ndarray:
@@ -49,7 +60,7 @@ class Problem:
 
 
 def draw(cell: str, shape: Shape, dtype: str, seed: int = 0) -> Problem:
-    """The problem of a seed, the same in every process.
+    """The problem of a seed, the same in every process, for one of `DTYPES`.
 
     A GRU's `b_hn` is zero: Flax's GRU has no such bias, and could not be compared with another value.
     """
@@ -69,9 +80,9 @@ def draw(cell: str, shape: Shape, dtype: str, seed: int = 0) -> Problem:
     steps = (shape.length, shape.batch_size)
     xs = generator.standard_normal((*steps, shape.input_size), np.float32)
     weights = generator.standard_normal((*steps, shape.hidden_size), np.float32)
-    problem = Problem(cell, shape, dtype, params, xs, weights, shape.lengths())
+    problem = Problem(cell, shape, "float32", False, params, xs, weights, shape.lengths(), shape.resets())
     weights *= problem.mask
-    return problem
+    return problem.to(dtype)
 
 
 def sample(values: dict[str, np.ndarray], mask: np.ndarray) -> dict[str, np.ndarray]:

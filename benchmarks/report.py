@@ -12,7 +12,7 @@ from benchmarks import shapes
 from benchmarks.peers import PEERS
 from rnn_jax.plotting.style import COLOURS, STYLE, rc_context, save, subplots
 
-SHORT = {"not_asked": "", "missing": "missing", "not_here": "not here", "memory": "memory", "time": "time"}
+SHORT = {"not_asked": "", "not_here": "not here", "left_out": ""}
 """What stands in the table instead of a time; the reasons stand below it."""
 PACKAGES = ("torch", "flax", "equinox", "dm-haiku", "keras")
 
@@ -54,12 +54,17 @@ def tables(found: Mapping[str, Any]) -> str:
     `found` is `results.json`.
     """
     rows = found["rows"]
-    dtypes = dict.fromkeys(row["dtype"] for row in rows)
-    return "\n".join(_table(dtype, [row for row in rows if row["dtype"] == dtype]) for dtype in dtypes)
+    heads = dict.fromkeys(_head(row) for row in rows)
+    return "\n".join(_table(head, [row for row in rows if _head(row) == head]) for head in heads)
 
 
-def _table(dtype: str, rows: list[Mapping[str, Any]]) -> str:
-    names = list(dict.fromkeys(row["peer"] for row in rows))
+def _head(row: Mapping[str, Any]) -> str:
+    """Of the table that a row stands in: its type, and the title of its contest where that has one."""
+    return row["dtype"] + (f", {row['title']}" if row.get("title") else "")
+
+
+def _table(head: str, rows: list[Mapping[str, Any]]) -> str:
+    names = list(dict.fromkeys(row["peer"] for row in rows if row["status"] != "left_out"))
     body = []
     ratios: dict[str, list[float]] = {"forward_backward": [], "forward": []}
     reasons: dict[str, tuple[dict[str, None], dict[str, None]]] = {}
@@ -70,8 +75,9 @@ def _table(dtype: str, rows: list[Mapping[str, Any]]) -> str:
             best = best_peer(list(contest.values()), what)
             shown.append("" if best is None else f"{best[what]['ratio']:.2f} ({best['peer']})")
             ratios[what] += [] if best is None else [best[what]["ratio"]]
-        where = shape if shape == sizes else f"{shape} {sizes}"
-        body.append([cell, where, *(cell_of(contest[name]) if name in contest else "" for name in names), *shown])
+        if any(row["status"] != "left_out" for row in contest.values()):
+            where = shape if shape == sizes else f"{shape} {sizes}"
+            body.append([cell, where, *(cell_of(contest[name]) if name in contest else "" for name in names), *shown])
         for name, row in contest.items():
             reason = row.get("reason", row.get("remark"))
             if reason and row["status"] != "not_asked":
@@ -79,14 +85,15 @@ def _table(dtype: str, rows: list[Mapping[str, Any]]) -> str:
                 peers[name] = places[f"{cell} {shape}"] = None
     headers = ["cell", "shape", *names, "best peer / ours", "forward alone"]
     table = tabulate(body, headers=headers, tablefmt="pipe", disable_numparse=True)
-    head = f"{dtype}: median ms, forward and backward / forward alone; (in brackets: not ranked)"
+    head = f"{head}: median ms, forward and backward / forward alone; (in brackets: not ranked)"
     notes = [
         f"- best peer / ours, {what.replace('_', ' and ')}: median {statistics.median(of):.2f}, least {min(of):.2f}"
         for what, of in ratios.items()
         if of
     ]
     notes += [f"- {', '.join(peers)}: {reason} ({', '.join(places)})" for reason, (peers, places) in reasons.items()]
-    return "\n".join([head, "", table, "", *notes, *([""] if notes else [])])
+    lines = [table, ""] if body else []  # else all of it is still due
+    return "\n".join([head, "", *lines, *notes, *([""] if notes else [])])
 
 
 def details(found: Mapping[str, Any]) -> str:

@@ -1,6 +1,7 @@
 """The shapes that peers are timed at.
 
-A name (`S1` ... `S7`), or a shape spelled out: `B64T100I1H32`, with a final `r` for sequences of unequal length.
+A name (`S1` ... `S7`), or a shape spelled out: `B64T100I1H32`. Behind it stands `r` for sequences of unequal length,
+`x` for a carry that begins anew at 1 % of the steps.
 """
 
 import dataclasses
@@ -13,6 +14,8 @@ REVIEW_LENGTHS = (10, 73, 107, 122, 131, 141, 152, 165, 181, 200, 224, 255, 295,
 """Words in IMDB's training reviews at the quantiles 0, 1/16, 2/16, ... 1."""
 LONGEST = 400
 """Where reviews are cut: 400 words keep 79 % of them whole."""
+RESET_SHARE = 0.01
+"""Of the steps, where the carry begins anew."""
 
 
 @dataclass(frozen=True)
@@ -24,6 +27,7 @@ class Shape:
         batch_size, length, input_size, hidden_size: B, T, I, H.
         ragged: sequences of unequal length, spread as film reviews are, the longest of T steps.
         dtype: the one type that the shape is timed in; None: whatever the run asks for.
+        restarts: whether the carry begins anew at 1 % of the steps, here and there.
     """
 
     name: str
@@ -33,6 +37,7 @@ class Shape:
     hidden_size: int
     ragged: bool = False
     dtype: str | None = None
+    restarts: bool = False
 
     def lengths(self) -> np.ndarray | None:
         """`[B]` int32, 1..T, in random order and always the same; None where all are T."""
@@ -42,6 +47,12 @@ class Shape:
         words = np.interp(at, np.linspace(0, 1, len(REVIEW_LENGTHS)), REVIEW_LENGTHS)
         lengths = np.ceil(np.minimum(words / LONGEST, 1) * self.length).astype(np.int32)
         return np.random.default_rng(0).permutation(lengths)
+
+    def resets(self) -> np.ndarray | None:
+        """`[T, B]` bool, true at one step in a hundred, always the same; None where the carry never begins anew."""
+        if not self.restarts:
+            return None
+        return np.random.default_rng(0).random((self.length, self.batch_size)) < RESET_SHARE
 
     @property
     def tokens(self) -> int:
@@ -60,7 +71,7 @@ class Shape:
         'B64T64I1H32'
         """
         sizes = f"B{self.batch_size}T{self.length}I{self.input_size}H{self.hidden_size}"
-        return sizes + "r" * self.ragged
+        return sizes + "r" * self.ragged + "x" * self.restarts
 
 
 SHAPES = {
@@ -76,7 +87,7 @@ SHAPES = {
     )
 }
 
-_SIZES = re.compile(r"B([1-9]\d{0,5})T([1-9]\d{0,7})I([1-9]\d{0,5})H([1-9]\d{0,5})(r?)")
+_SIZES = re.compile(r"B([1-9]\d{0,5})T([1-9]\d{0,7})I([1-9]\d{0,5})H([1-9]\d{0,5})(r?)(x?)")
 
 
 def get(name: str) -> Shape:
@@ -84,16 +95,19 @@ def get(name: str) -> Shape:
 
     Raises: `ValueError` for another name.
 
-    >>> get("B2T5I3H4r").length
-    5
+    >>> get("B2T5I3H4r").length, get("S2x").describe()
+    (5, 'B64T500I128H64x')
     """
     if name in SHAPES:
         return SHAPES[name]
+    if name[-1:] == "x" and name[:-1] in SHAPES:
+        return dataclasses.replace(SHAPES[name[:-1]], name=name, restarts=True)
     found = _SIZES.fullmatch(name)
     if found is None:
         raise ValueError(f"unknown {name!r}: take some of {','.join(SHAPES)} or spell one out, like B64T100I1H32")
     batch_size, length, input_size, hidden_size = (int(size) for size in found.groups()[:4])
-    return Shape(name, batch_size, length, input_size, hidden_size, ragged=bool(found[5]))
+    sizes = (batch_size, length, input_size, hidden_size)
+    return Shape(name, *sizes, ragged=bool(found[5]), restarts=bool(found[6]))
 
 
 LETTERS = {"B": "batch_size", "T": "length", "H": "hidden_size"}

@@ -59,7 +59,7 @@ def set_up(task: Task) -> tuple[dict[str, Any], Answers]:
         jax.config.update("jax_enable_x64", True)
     problem = draw(task.cell, task.shape, task.dtype)
     runner = peers.make(task.peer, problem)
-    compiled = runner.compile()
+    compiled = runner.compile(peers.PEERS[task.peer].options)
     planned = compiled.pop("planned_bytes", None)
     found = {"device": runner.device, "instruction_set": runner.instruction_set}
     return {**found, "compile_seconds": compiled, "planned_bytes": planned}, {

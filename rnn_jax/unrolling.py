@@ -62,10 +62,11 @@ def unroll(
             `manual`: the hand-derived backward pass, which stores the carries alone and recomputes the gates.
             `native`: both passes in C++, for a CPU and float32, compiled once, at the first use.
             `associative`: all steps at once, in rounds that join neighbours, for `mingru`, `minlstm` and `lru`.
-            `cudnn`, `pallas`: for an NVIDIA GPU, tested without one and not yet measured: its library's LSTM, and one
-            kernel for all steps with W_hh on chip (a CPU interprets it, slowly).
+            `cudnn`, `pallas`, `mosaic`: for an NVIDIA GPU, tested without one and not yet measured: its library's LSTM,
+            one kernel for all steps with W_hh on chip (a CPU interprets it, slowly), and the same for Hopper's tensor
+            cores.
             `auto`: the first of `native` (from two steps on), `manual` and `scan` that can compute the call. It also
-            computes what `native`, `cudnn` and `pallas` are asked for and cannot, with a warning that says why.
+            computes what `native`, `cudnn`, `pallas` or `mosaic` is asked for and cannot, with a warning that says why.
             Forward mode and second derivatives are in all but `cudnn`.
         checkpoint_every: k keeps the carry at every k-th step and recomputes what lies between: memory for the
             gradient grows as T/k + k instead of T, and it takes one more forward pass. Without effect where T is a

@@ -510,7 +510,7 @@ def test_the_gradient_is_a_sum_over_time(name):
 ERRORS = {
     "backend": (
         {"backend": "fast"},
-        "unknown backend 'fast': take one of auto, scan, manual, native, associative, cudnn, pallas",
+        "unknown backend 'fast': take one of auto, scan, manual, native, associative, cudnn, pallas, mosaic",
     ),
     "checkpoint_every": ({"checkpoint_every": 0}, "checkpoint_every must be at least 1, got 0"),
     "truncate_every": ({"truncate_every": -2}, "truncate_every must be at least 1, got -2"),

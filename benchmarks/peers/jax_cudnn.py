@@ -3,6 +3,7 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import lax
 from jax.experimental import rnn
 
 from benchmarks.peers.runner import JaxRunner, NotHere
@@ -37,7 +38,8 @@ def make(problem: Problem, variant: str) -> JaxRunner:
         if lengths is None:
             lengths = jnp.full(shape.batch_size, shape.length, jnp.int32)
         sizes = (shape.input_size, shape.hidden_size, 1, 0.0, False)
-        return rnn.lstm(xs, zeros, zeros, params, lengths, *sizes)[0]
+        precision = lax.Precision.DEFAULT if problem.tf32 else lax.Precision.HIGHEST
+        return rnn.lstm(xs, zeros, zeros, params, lengths, *sizes, precision)[0]
 
     params = jnp.asarray(flat_weights(problem))
     return JaxRunner(problem, apply, params, lambda gradient: from_flat(problem, gradient), batch_major=True)

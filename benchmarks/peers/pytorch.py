@@ -35,11 +35,13 @@ class TorchRunner:
         self.weights = torch.tensor(problem.weights).to(**self.place)
         self.lengths = torch.tensor(problem.lengths) if packed and problem.lengths is not None else None
 
-    def compile(self) -> dict[str, Any]:
+    def compile(self, options: object = None) -> dict[str, Any]:
         """Nothing: eager."""
+        del options
         return {}
 
     def _run(self) -> torch.Tensor:
+        torch.backends.cudnn.allow_tf32 = self.problem.tf32  # a switch for all of PyTorch, on unless one turns it off
         if self.lengths is None:
             return self.module(self.xs)[0]
         utils = torch.nn.utils.rnn
@@ -62,6 +64,16 @@ class TorchRunner:
         gradients = torch.autograd.grad((self._run() * self.weights).sum(), [*self.params, self.xs])
         self._wait()
         return gradients
+
+    def device_bytes(self) -> int:
+        """As PyTorch counts while a gradient is computed, its inputs and parameters with it."""
+        if self.device == "cpu":
+            return 0
+        mine = sum(tensor.nbytes for tensor in (*self.params, self.xs, self.weights))
+        before = torch.cuda.memory_allocated()
+        torch.cuda.reset_peak_memory_stats()
+        self.forward_backward()
+        return torch.cuda.max_memory_allocated() - before + mine
 
     def values(self) -> dict[str, np.ndarray]:
         """One call of each, in our layout; the two biases have one derivative, but for n's block of a GRU."""

@@ -1,8 +1,9 @@
 """What a peer hands over: two calls that return when their work is done, and their values in our layout.
 
-    runner.compile()            what compiling took: `{"forward": seconds, ...}`, and `planned_bytes` if known
+    runner.compile(options)     what compiling took: `{"forward": seconds, ...}`, and `planned_bytes` if known
     runner.forward()            ys
     runner.forward_backward()   the derivatives of the loss with respect to the parameters AND the inputs
+    runner.device_bytes()       what a gradient holds of the device's memory at most; 0 where nobody says so
     runner.values()             name to NumPy array: `ys [T, B, H]`, `dxs [T, B, I]` and the derivatives of the
                                 parameters under our names, those that the peer has
     runner.device               the platform that computes: `cpu`, `gpu`
@@ -11,8 +12,9 @@
 JAX peers share `JaxRunner`; PyTorch has its own.
 """
 
+import contextlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
@@ -22,12 +24,21 @@ import numpy as np
 from benchmarks.child import Refused
 from benchmarks.problem import Problem
 
+NO_OPTIONS: Mapping[str, Any] = {}
+
 
 class NotHere(Refused):
     """The peer cannot take part on this machine or in this type; the message says why."""
 
     def __init__(self, message: str):
         super().__init__("not_here", message)
+
+
+def products(problem: Problem) -> contextlib.AbstractContextManager[None]:
+    """How JAX rounds the factors of float32 products that are traced inside: not at all, or to TF32."""
+    if problem.dtype != "float32":
+        return contextlib.nullcontext()
+    return jax.default_matmul_precision("tensorfloat32" if problem.tf32 else "highest")
 
 
 class JaxRunner:
@@ -51,8 +62,8 @@ class JaxRunner:
         to_ours: Callable[[Any], dict[str, Any]],
         batch_major: bool = False,
     ):
-        self.to_ours, self.batch_major = to_ours, batch_major
-        self.device = jax.devices()[0].platform
+        self.problem, self.to_ours, self.batch_major = problem, to_ours, batch_major
+        self.device, self.planned_bytes = jax.devices()[0].platform, 0
         xs, weights = (self._turn(array) for array in (problem.xs, problem.weights))
         lengths = None if problem.lengths is None else jnp.asarray(problem.lengths)
         self.arguments = jax.block_until_ready(
@@ -68,19 +79,28 @@ class JaxRunner:
     def _turn(self, array: np.ndarray) -> np.ndarray:
         return np.ascontiguousarray(array.swapaxes(0, 1)) if self.batch_major else array
 
-    def compile(self) -> dict[str, Any]:
-        """Seconds of tracing and compiling, and the bytes that the compiler plans for a gradient."""
+    def compile(self, options: Mapping[str, Any] = NO_OPTIONS) -> dict[str, Any]:
+        """Seconds of tracing and compiling, and the bytes that the compiler plans for a gradient.
+
+        Args:
+            options: of the compiler; one that it does not know is an error.
+        """
         found: dict[str, Any] = {}
         for name, attribute in (("forward", "_forward"), ("forward_backward", "_gradient")):
             started = time.perf_counter()
-            compiled = getattr(self, attribute).lower(*self.arguments).compile()
+            with products(self.problem):
+                compiled = getattr(self, attribute).lower(*self.arguments).compile(compiler_options=dict(options))
             found[name] = time.perf_counter() - started
             setattr(self, attribute, compiled)
         plan = compiled.memory_analysis()
         if plan is not None:
             parts = (plan.temp_size_in_bytes, plan.argument_size_in_bytes, plan.output_size_in_bytes)
-            found["planned_bytes"] = sum(parts)
+            found["planned_bytes"] = self.planned_bytes = sum(parts)
         return found
+
+    def device_bytes(self) -> int:
+        """As the compiler plans."""
+        return self.planned_bytes
 
     def forward(self) -> Any:
         """ys, when they are there."""

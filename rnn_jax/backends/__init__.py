@@ -8,6 +8,7 @@
 | `associative` | `mingru`, `minlstm` and `lru`, all steps at once | by JAX |
 | `cudnn` | the LSTM on an NVIDIA GPU, float32 | by NVIDIA |
 | `pallas` | those cells on an NVIDIA GPU, while W_hh fits on chip | hand-derived |
+| `mosaic` | the same on a Hopper GPU, by its tensor cores | hand-derived |
 
 `BACKENDS` holds each as a `Backend`, by name; `CHOICES` are those names and `auto`; `choose` finds the one for a call.
 What a back end can compute, it alone says: by its `refusal`, a `Refusal` or None. `AUTO` is what `auto` tries, and
@@ -19,7 +20,7 @@ from collections.abc import Callable
 from functools import cache
 from typing import NamedTuple
 
-from rnn_jax.backends import associative, cudnn, manual, native, pallas, scan
+from rnn_jax.backends import associative, cudnn, manual, mosaic, native, pallas, scan
 from rnn_jax.backends.refusals import Refusal
 from rnn_jax.cells.cell import Cell
 from rnn_jax.controls import StepMasks
@@ -48,6 +49,7 @@ BACKENDS: dict[str, Backend] = {
     "associative": Backend(associative.run, associative.refusal),
     "cudnn": Backend(cudnn.run, cudnn.refusal, vmap=False),
     "pallas": Backend(pallas.run, pallas.refusal),
+    "mosaic": Backend(mosaic.run, mosaic.refusal),
 }
 """Every back end, by its name."""
 
@@ -56,10 +58,10 @@ CHOICES = ("auto", *BACKENDS)
 
 AUTO = ("native", "manual", "scan")
 """What `auto` tries, in this order: the fastest first at every shape measured on a CPU (benchmarks/README.md).
-`cudnn` and `pallas` are not measured on a GPU yet, so it does not take them. `associative` is no faster than `scan` on
-two cores, and for `lru`, whose numbers are complex, mostly slower."""
+`cudnn`, `pallas` and `mosaic` are not measured on a GPU yet, so it does not take them. `associative` is no faster than
+`scan` on two cores, and for `lru`, whose numbers are complex, mostly slower."""
 
-FALL_BACK = ("native", "cudnn", "pallas")
+FALL_BACK = ("native", "cudnn", "pallas", "mosaic")
 """Back ends for some machines and shapes: what they cannot compute is left to `auto`, with a warning."""
 
 

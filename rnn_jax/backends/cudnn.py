@@ -133,5 +133,13 @@ def precision() -> lax.Precision:
     named = jax.config.jax_default_matmul_precision  # type: ignore[attr-defined]
     if named is None:
         return lax.Precision.HIGHEST
-    less = named in LESS_THAN_FLOAT32 or "tf32" in named.lower() or "bf16" in named.lower()
-    return lax.Precision.HIGH if less else lax.Precision.HIGHEST
+    return lax.Precision.HIGH if rounds(named) else lax.Precision.HIGHEST
+
+
+def rounds(named: str) -> bool:
+    """Whether products at this `jax_default_matmul_precision` may round the factors of float32.
+
+    >>> rounds("highest"), rounds("tensorfloat32"), rounds("TF32_TF32_F32")
+    (False, True, True)
+    """
+    return named in LESS_THAN_FLOAT32 or "tf32" in named.lower() or "bf16" in named.lower()

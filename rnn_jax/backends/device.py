@@ -15,6 +15,11 @@ SHARED_KIB = {"7.5": 64, "8.0": 163, "8.7": 163, "9.0": 227, "10.0": 227, "10.3"
 """Shared memory of a block by compute capability, from the CUDA programming guide; the others have 99 KiB or more."""
 
 
+def compute_capability() -> str:
+    """Of this GPU; where there is none, that of an H100 or H200."""
+    return jax.devices()[0].compute_capability if jax.default_backend() == "gpu" else "9.0"
+
+
 def shared_kib() -> int:
     """The shared memory of a block on this GPU, in KiB; where there is none, that of an H100 or H200."""
-    return SHARED_KIB.get(jax.devices()[0].compute_capability, 99) if jax.default_backend() == "gpu" else 227
+    return SHARED_KIB.get(compute_capability(), 99)

@@ -16,8 +16,8 @@ from jax.sharding import AxisType, NamedSharding
 from jax.sharding import PartitionSpec as P
 
 from rnn_jax import backends, bptt, cells, unroll
-from rnn_jax.backends import device
-from rnn_jax.backends.pallas import backend, tiles
+from rnn_jax.backends import device, persistent
+from rnn_jax.backends.pallas import backend, steps, tiles
 from rnn_jax.backends.pallas.steps import STEPS, OnChip
 from rnn_jax.cells.cell import gates, hidden
 from rnn_jax.controls import StepMasks
@@ -33,14 +33,14 @@ def test_the_steps_are_those_of_cell_and_rule(name, dtype):
     projected = cell.project(params, xs[0])
     weights = OnChip(gates(params.w_hh, cell.num_gates), getattr(params, "b_hn", None))
     after, y = cell.recur(params, carry, projected)
-    got_after, got_y = STEPS[name].recur(weights, carry, projected)
+    got_after, got_y = steps.recur(name, weights, carry, projected)
     tolerance = {"float64": 1e-13, "float32": 1e-5, "bfloat16": 1e-2}[jnp.dtype(dtype).name]
     assert_trees_close((got_after, got_y), (after, y), rtol=tolerance, atol=tolerance)
 
     local = rule.recompute(params, xs[0], carry, after)
     dcarry = draw_like(jax.tree.map(lambda a: a.astype(jnp.promote_types(a.dtype, jnp.float32)), after), seed=3)
     dbefore, dz = rule.step(params, local, dcarry)
-    got_dbefore, got_dz = STEPS[name].step(tuple(w.T for w in weights.w_hh), local, dcarry)
+    got_dbefore, got_dz = steps.step(name, tuple(w.T for w in weights.w_hh), local, dcarry)
     tolerance = {"float64": 1e-13, "float32": 1e-5, "bfloat16": 1e-4}[jnp.dtype(dtype).name]
     assert_trees_close((got_dbefore, jnp.concatenate(got_dz, -1)), (dbefore, dz), rtol=tolerance, atol=tolerance)
 
@@ -83,7 +83,7 @@ def test_values_alone_keep_no_memory_of_c():
         return [variable.aval.shape for variable in call.outvars]
 
     lstm, tile, steps = cells.get("lstm"), (16, 16), (7, 16, 16)
-    for keep, per_step in ((hidden, [steps]), (backend.whole, [steps, steps])):
+    for keep, per_step in ((hidden, [steps]), (persistent.whole, [steps, steps])):
         run = partial(backend.forward, lstm, False, masks=StepMasks(), keep=keep)
         assert outputs(run) == [tile, tile, *per_step]
 

@@ -8,7 +8,7 @@ import pytest
 
 from benchmarks import contest, shapes
 from benchmarks.child import Refused
-from benchmarks.contest import Limits, _rank, hold, too_much
+from benchmarks.contest import Limits, hold, rank, too_much
 from benchmarks.peers import PEERS
 
 TINY = shapes.get("B2T3I2H3")
@@ -154,7 +154,7 @@ def test_ratios_are_of_turns():
         "flax": {"status": "missing"},
     }
     assert set(rows) <= set(PEERS)
-    _rank(rows)
+    rank(rows)
     assert rows["torch"]["forward_backward"]["ratio"] == 3.0
     assert rows["scan"]["forward"]["ratio"] == 2.0
     assert rows["torch"]["ratio_to"] == "manual"

@@ -16,6 +16,7 @@ from experiments.common.results import KEYS
 MAIN = layer.EXPERIMENT.main
 
 FLAGS = ("--cells=gru", "--shapes=B2T3I2H4r", "--turns=2", "--seconds=1000000", "--matmul_size=16")
+OURS = [name for name, peer in PEERS.items() if peer.ours]
 ABSENT = Peer("absent", packages=("no_such_package",))
 
 
@@ -191,8 +192,8 @@ def test_a_rate_that_cannot_be_measured(tmp_path, monkeypatch):
     [
         ("--cells=lstm,mgu", f"--cells: unknown 'mgu': take some of {','.join(NUM_GATES)}"),
         ("--peers=scan,tensorflow", f"--peers: unknown 'tensorflow': take some of {','.join(PEERS)}"),
-        ("--peers=torch", "--peers: name one of scan,manual,native,cudnn,pallas too: the others are compared with it"),
-        ("--dtypes=float16", "--dtypes: unknown 'float16': take some of float32,float64,bfloat16"),
+        ("--peers=torch", f"--peers: name one of {','.join(OURS)} too: the others are compared with it"),
+        ("--dtypes=float16", "--dtypes: unknown 'float16': take some of float32,float64,bfloat16,tf32"),
         (
             "--shapes=S1,S8",
             "--shapes: unknown 'S8': take some of S1,S2,S3,S4,S5,S6,S7 or spell one out, like B64T100I1H32",

@@ -48,6 +48,15 @@ def test_even_lengths():
     assert SHAPES["S1"].tokens == 64 * 64
 
 
+def test_resets():
+    """At one step in a hundred."""
+    resets = shapes.get("S2x").resets()
+    assert (resets.shape, resets.dtype) == ((500, 64), np.bool_)
+    assert 0.009 < resets.mean() < 0.011
+    assert SHAPES["S2"].resets() is None
+    assert draw("rnn", shapes.get("B9T90I1H1x"), "float32").resets.any()
+
+
 def test_multiply_adds():
     """Of an LSTM's two products by hand."""
     assert Shape("", 2, 3, 5, 7).multiply_adds(4) == 3 * (2 * 5 * 28 + 2 * 7 * 28)
@@ -56,11 +65,12 @@ def test_multiply_adds():
 def test_a_shape_spelled_out():
     assert shapes.get("B2T5I3H4") == Shape("B2T5I3H4", 2, 5, 3, 4)
     assert shapes.get("B2T5I3H4r").ragged
+    assert shapes.get("B2T5I3H4rx") == Shape("B2T5I3H4rx", 2, 5, 3, 4, ragged=True, restarts=True)
     assert shapes.get("S2") is SHAPES["S2"]
 
 
 @pytest.mark.parametrize(
-    "name", ["", "S9", "B0T5I3H4", "B2T5I3", "B2T5I3H4x", "b2t5i3h4", "B2T5I3H99999999", "B2T5I3H\u0664"]
+    "name", ["", "S9", "B0T5I3H4", "B2T5I3", "B2T5I3H4xr", "b2t5i3h4", "B2T5I3H99999999", "B2T5I3H\u0664"]
 )
 def test_no_shape(name):
     with pytest.raises(ValueError, match=r"^unknown '.*': take some of S1,S2,S3,S4,S5,S6,S7 or spell one out"):

@@ -8,8 +8,7 @@ sequences for their whole length, so programs never wait for each other; the pri
 
 The 24 KiB are for a step's operands, the most that the compiler took at any size. An H100 or H200 has 227 KiB: in
 float32 that is H <= 64 for the LSTM and 128 for GRU and RNN, in bfloat16 128 for LSTM and GRU and 256 for the RNN.
-Around the kernels there are large products as in `rnn_jax.backends.manual`: the projection of the inputs before, the
-gates again and the gradients of weights and inputs after, by the same rules of `rnn_jax.bptt`.
+What goes before and after is in `rnn_jax.backends.persistent`.
 
 Values and gradients are those of the other back ends: padding, resets, cuts, reverse, initial carry; bfloat16 with sums
 and c in float32. Products follow `jax_default_matmul_precision` as anywhere in JAX: unset, a GPU rounds the factors of
@@ -18,9 +17,7 @@ float32 to TF32, and "highest" keeps them.
 Tested in interpret mode, in which a CPU runs the kernels as ordinary operations, slowly; a test lowers them to Triton;
 and Triton and ptxas have compiled them for compute capability 9.0. They have not run on a GPU yet, so `auto` does not
 choose them. Triton is for GPUs, of which NVIDIA's are allowed here; a TPU is not covered. JAX 0.11 warns that a future
-version drops its Triton lowering.
-
-Source: Diamos et al., "Persistent RNNs: stashing recurrent weights on-chip", 2016.
+version drops its Triton lowering: `backend="mosaic"` is to take its place on Hopper.
 """
 
 import importlib.util
@@ -28,23 +25,20 @@ from collections.abc import Callable
 from functools import partial
 from typing import TypeVar
 
-import jax
 import jax.numpy as jnp
 
-from rnn_jax.backends import device, manual
-from rnn_jax.backends.derivatives import Passes, by_hand
+from rnn_jax.backends import device, persistent
 from rnn_jax.backends.pallas.steps import STEPS, OnChip
 from rnn_jax.backends.pallas.tiles import blocks, pad, pad_masks, padded_size, unpad
+from rnn_jax.backends.persistent import interpreted, of_mixed_types, of_the_interpreter
 from rnn_jax.backends.refusals import Refusal, of_nothing_to_run, of_options, of_symbolic_sizes
-from rnn_jax.bptt import RULES, Rule, backward
+from rnn_jax.bptt import RULES, Rule
 from rnn_jax.bptt.products import join
 from rnn_jax.bptt.rule import Local
 from rnn_jax.cells import CELLS
-from rnn_jax.cells.cell import Cell, hidden
-from rnn_jax.controls import StepMasks, select
-from rnn_jax.segments import like
-from rnn_jax.sharding import has_checks
-from rnn_jax.types import Array, C, Carry, GateWeights, Params, Tree, tree_map
+from rnn_jax.cells.cell import Cell
+from rnn_jax.controls import StepMasks
+from rnn_jax.types import Array, C, Carry, GateWeights, Params, Tree
 
 W = TypeVar("W", bound=GateWeights)
 
@@ -63,21 +57,17 @@ def refusal(cell: Cell[Params, Carry], params: Params, carry: Carry, xs: Array, 
         of_options(masks, ("zoneout", "perturbations"))
         or of_symbolic_sizes(xs)
         or of_nothing_to_run(params, xs)
-        or of_types(cell, params, carry, xs)
+        or of_mixed_types(cell, params, carry, xs)
+        or of_the_type(params)
         or of_the_room_on_chip(cell, params)
         or of_this_machine()
         or of_the_interpreter(params, carry, xs)
     )
 
 
-def of_types(cell: Cell[Params, Carry], params: Params, carry: Carry, xs: Array) -> Refusal | None:
-    """Why there is no kernel for the dtypes of these arrays, or None."""
+def of_the_type(params: Params) -> Refusal | None:
+    """Why there is no kernel for the dtype of these arrays, or None."""
     dtype = params.w_hh.dtype
-    wanted = jax.eval_shape(lambda: cell.init_carry((), 1, dtype))
-    found = {a.dtype for a in (*params, xs)}
-    if found != {dtype} or jax.tree.map(lambda c: c.dtype, carry) != jax.tree.map(lambda c: c.dtype, wanted):
-        carried = ", ".join(f"{name} {part.dtype}" for name, part in carry._asdict().items())
-        return Refusal("dtype", f"needs one type: w_hh is {dtype}, xs {xs.dtype}, the carry {carried}")
     if dtype.name not in ("float32", "bfloat16", "float64"):
         return Refusal("dtype", f"has no kernel in {dtype}")
     if dtype == jnp.float64 and not interpreted():
@@ -108,80 +98,10 @@ def of_this_machine() -> Refusal | None:
     return None
 
 
-def of_the_interpreter(params: Params, carry: Carry, xs: Array) -> Refusal | None:
-    """Why the kernels cannot be interpreted for these arrays, or None."""
-    if interpreted() and has_checks((params, carry, xs)):
-        return Refusal("device", "is interpreted on a CPU, and that does not pass the checks of jax.shard_map")
-    return None
-
-
-def interpreted() -> bool:
-    """Whether the kernels run as ordinary operations: on a CPU, for tests."""
-    return device.kind() == "cpu"
-
-
-def run(cell: Cell[W, C], reverse: bool, params: W, carry: C, xs: Array, masks: StepMasks) -> tuple[C, Array]:
-    """Runs the cell over xs `[T, *batch, I]`: the final carry and ys `[T, *batch, H]`, with the hand-derived gradient.
-
-    The caller has asked `refusal`.
-    """
-    num_steps, *batch, _ = xs.shape
-    masks = masks._replace(holes=None)  # the kernel takes any `valid`
-    if masks.truncate is not None and masks.truncate.ndim == 1:
-        shape = (num_steps, *(1,) * len(batch))
-        masks = masks._replace(truncate=jnp.broadcast_to(masks.truncate.reshape(shape), (num_steps, *batch)))
-    flat = tree_map(lambda c: c.reshape(-1, c.shape[-1]), carry)
-    masks = tree_map(lambda mask: mask.reshape(num_steps, -1), masks)
-    size = hidden(flat).shape[0]
-    passes = Passes(
-        partial(manual.definition, cell, reverse), partial(saving, cell, reverse), partial(gradient, cell, reverse)
-    )
-    final, ys = by_hand(passes, (params, flat, xs.reshape(num_steps, size, -1)), masks)
-    return tree_map(lambda f: f.reshape(*batch, -1), final), ys.reshape(num_steps, *batch, -1)
-
-
-def saving(
-    cell: Cell[W, C], reverse: bool, args: tuple[W, C, Array], masks: StepMasks, save: bool
-) -> tuple[tuple[C, Array], C | Array]:
-    """The outputs for one batch axis, and with `save` the carry after each step, arrays `[T, B, H]`."""
-    if not save:
-        final, h = forward(cell, reverse, *args, masks, keep=hidden)
-        return (final, outputs(h, masks)), h
-    final, carries = forward(cell, reverse, *args, masks, keep=whole)
-    return (final, outputs(hidden(carries), masks)), carries
-
-
-def gradient(
-    cell: Cell[W, C],
-    reverse: bool,
-    args: tuple[W, C, Array],
-    masks: StepMasks,
-    carries: C,
-    cotangents: tuple[C, Array],
-) -> tuple[W, C, Array]:
-    """The gradient of every array of `args` from a derivative with respect to every output."""
-    params, initial, xs = args
-    dfinal, dys = cotangents
-    rule = RULES[cell.name]
-    loop = partial(back, cell)
-    gradients = backward(rule, params, xs, initial, carries, dys, dfinal, masks, reverse, loop)
-    return like(gradients.params, params), like(gradients.carry, initial), like(gradients.xs, xs)
-
-
-def whole(carry: C) -> C:
-    """All of a carry: the backward pass wants c too."""
-    return carry
-
-
-def outputs(h: Array, masks: StepMasks) -> Array:
-    """y_t = h_t, zero on padding."""
-    return h if masks.valid is None else select(masks.valid, h, jnp.zeros_like(h))
-
-
 def forward(
     cell: Cell[W, C], reverse: bool, params: W, initial: C, xs: Array, masks: StepMasks, keep: Callable[[C], Tree]
 ) -> tuple[C, Tree]:
-    """The final carry, and what `keep` takes of the carry after each step, arrays `[T, B, H]`."""
+    """See `persistent.Kernels`."""
     from rnn_jax.backends.pallas import kernels  # Pallas, for those who use it
 
     size = padded_size(params.w_hh.shape[0])
@@ -204,7 +124,7 @@ def back(
     masks: StepMasks,
     reverse: bool,
 ) -> tuple[C, Array]:
-    """`rnn_jax.bptt.through_time.scan_back` in one kernel."""
+    """See `persistent.Kernels`."""
     from rnn_jax.backends.pallas import kernels
 
     del rule  # its step is the kernel's
@@ -216,3 +136,7 @@ def back(
     )
     dinitial, dz = unpad(params, batch_size, (dinitial, dz))
     return dinitial, join(*dz)
+
+
+run = partial(persistent.run, persistent.Kernels(forward, back))
+"""`(cell, reverse, params, carry, xs [T, *batch, I], masks) -> (final carry, ys [T, *batch, H])`; asked `refusal`."""

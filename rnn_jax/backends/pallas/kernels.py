@@ -20,7 +20,8 @@ import numpy as np
 from jax import lax
 from jax.experimental import pallas as pl
 
-from rnn_jax.backends.pallas.steps import STEPS, OnChip
+from rnn_jax.backends.pallas import steps
+from rnn_jax.backends.pallas.steps import OnChip
 from rnn_jax.backends.pallas.tiles import TILE
 from rnn_jax.bptt.rule import Local
 from rnn_jax.bptt.through_time import controlled_step_back
@@ -50,7 +51,7 @@ def forward(
     """The final carry, arrays `[B, H]`, and what `keep` takes of the carry after each step, arrays `[T, B, H]`.
 
     Args:
-        cell: a cell of `STEPS`.
+        cell: a cell of `steps.STEPS`.
         reverse: from the last step to the first.
         weights: blocks `[H, H]`, and `b_hn [H]`.
         initial: arrays `[B, H]`.
@@ -60,7 +61,7 @@ def forward(
         interpret: runs the kernel as ordinary JAX operations, on any device.
     """
     num_steps = jax.tree.leaves(projected)[0].shape[0]
-    kernel_cell = replace(cell, recur=STEPS[cell.name].recur)
+    kernel_cell = replace(cell, recur=partial(steps.recur, cell.name))
 
     def kernel(inputs: tuple[OnChip, C, tuple[Projected, StepMasks]], outputs: tuple[C, Tree]) -> None:
         weights_refs, initial_refs, (projected_refs, masks_refs) = inputs
@@ -93,7 +94,7 @@ def back(
     """dL/d(initial carry), arrays `[B, H]`, and dz, G arrays `[T, B, H]`: all in float32 or wider.
 
     Args:
-        cell: a cell of `STEPS`.
+        cell: a cell of `steps.STEPS`.
         reverse: whether the forward pass ran from the last step to the first.
         blocks: the transposed blocks of W_hh, G arrays `[H, H]`.
         dfinal: dL/d(final carry), arrays `[B, H]`.
@@ -109,7 +110,7 @@ def back(
     ) -> None:
         blocks_refs, dfinal_refs, (local_refs, dys_ref, masks_refs) = inputs
         dinitial_refs, dz_refs = outputs
-        step_of_cell = partial(STEPS[cell.name].step, load(blocks_refs))
+        step_of_cell = partial(steps.step, cell.name, load(blocks_refs))
 
         def step(index: Array, dcarry: C) -> C:
             t = index if reverse else num_steps - 1 - index

@@ -1,9 +1,10 @@
 """One step of each cell, forward and back, with the gates in G arrays `[B, H]` instead of one `[B, G*H]`.
 
 The algebra is that of `rnn_jax.cells` and `rnn_jax.bptt`, in the same symbols, and a test holds the two together. It is
-here a second time because Triton, which compiles the kernels, can neither lay gates side by side (`join`) nor cut three
-of them apart (`gates`): so every gate has a product with its own `[H, H]` block of W_hh. What is the same for all cells
-and both forms, the masks around a step, exists once: `controlled_step` and `controlled_step_back`.
+here a second time because what compiles the kernels can neither lay gates side by side (`join`) nor cut three of them
+apart (`gates`): so every gate has a product with its own `[H, H]` block of W_hh. The products are left to the kernels:
+Triton's are `recur` and `step` here, those of `backend="mosaic"` go to the tensor cores by name. What is the same for
+all cells and all forms, the masks around a step, exists once: `controlled_step` and `controlled_step_back`.
 """
 
 from collections.abc import Callable
@@ -15,8 +16,8 @@ import jax.numpy as jnp
 
 from rnn_jax.bptt.gru import GRULocal
 from rnn_jax.bptt.lstm import LSTMLocal
-from rnn_jax.bptt.rule import Local
-from rnn_jax.cells.cell import matmul
+from rnn_jax.bptt.rule import Local, at_h
+from rnn_jax.cells.cell import hidden, matmul
 from rnn_jax.cells.gru import GRUCarry
 from rnn_jax.cells.lstm import LSTMCarry
 from rnn_jax.cells.rnn import ACTIVATIONS, RNNCarry
@@ -34,19 +35,33 @@ class Steps(NamedTuple, Generic[C, Local]):
     """A cell's two steps.
 
     Attributes:
-        recur: `(weights, carry, projected) -> (carry, y)`, as `Cell.recur`.
-        step: `(transposed blocks of W_hh, local, dcarry) -> (dbefore, dz)`, as `Rule.step`; dz is G arrays `[B, H]`.
+        recur: `(products, b_hn, carry, projected) -> carry`, as `Cell.recur`; the products are h times each block.
+        step: `(local, dcarry) -> (dbefore, dz, factors)`, as `Rule.step`; dz and factors are G arrays `[B, H]`, and
+            dbefore's h lacks the sum of the factors, each times its transposed block.
     """
 
-    recur: Callable[[OnChip, C, Projected], tuple[C, Array]]
-    step: Callable[[tuple[Array, ...], Local, C], tuple[C, tuple[Array, ...]]]
+    recur: Callable[[tuple[Array, ...], Array | None, C, Projected], C]
+    step: Callable[[Local, C], tuple[C, tuple[Array, ...], tuple[Array, ...]]]
 
 
-def back_through(dz: tuple[Array, ...], blocks: tuple[Array, ...]) -> Array:
-    """dz W_hh^T: the sum over gates of dz `[B, H]` times the transposed block `[H, H]`.
+def recur(name: str, weights: OnChip, carry: Any, projected: Projected) -> tuple[Any, Array]:
+    """`Cell.recur` of the cell with that name: the carry after a step, and y `[B, H]`."""
+    products = tuple(matmul(carry.h, block) for block in weights.w_hh)
+    carry = STEPS[name].recur(products, weights.b_hn, carry, projected)
+    return carry, hidden(carry)
 
-    dz is float32 where the weights are bfloat16. Narrowing it would lose digits that `rnn_jax.bptt` keeps, widening
-    the weights would take twice the room on chip: so dz goes in as two bfloat16 parts, 16 bits of it.
+
+def step(name: str, blocks: tuple[Array, ...], local: Any, dcarry: Any) -> tuple[Any, tuple[Array, ...]]:
+    """`Rule.step` of the cell with that name, on the transposed blocks: dbefore, and dz as G arrays `[B, H]`."""
+    dbefore, dz, factors = STEPS[name].step(local, dcarry)
+    return at_h(dbefore, back_through(factors, blocks)), dz
+
+
+def back_through(factors: tuple[Array, ...], blocks: tuple[Array, ...]) -> Array:
+    """The sum over gates of the factor `[B, H]` times the transposed block `[H, H]`: dz W_hh^T in most cells.
+
+    Factors are float32 where the weights are bfloat16. Narrowing them would lose digits that `rnn_jax.bptt` keeps,
+    widening the weights would take twice the room on chip: so they go in as two bfloat16 parts, 16 bits of them.
     """
 
     def product(d: Array, block: Array) -> Array:
@@ -55,33 +70,37 @@ def back_through(dz: tuple[Array, ...], blocks: tuple[Array, ...]) -> Array:
         high = d.astype(block.dtype)
         return matmul(high, block) + matmul((d - high.astype(d.dtype)).astype(block.dtype), block)
 
-    first, *others = (product(d, block) for d, block in zip(dz, blocks, strict=True))
+    first, *others = (product(d, block) for d, block in zip(factors, blocks, strict=True))
     return sum(others, start=first)
 
 
-def rnn_recur(activation: str, weights: OnChip, carry: RNNCarry, projected: Array) -> tuple[RNNCarry, Array]:
+def rnn_recur(
+    activation: str, products: tuple[Array, ...], b_hn: Array | None, carry: RNNCarry, projected: Array
+) -> RNNCarry:
     """`rnn_jax.cells.rnn.recur`."""
-    (w_hh,) = weights.w_hh
-    h = ACTIVATIONS[activation](projected + matmul(carry.h, w_hh)).astype(carry.h.dtype)
-    return RNNCarry(h), h
+    (h_w,) = products
+    z = projected + h_w
+    h = jnp.maximum(z, 0) if activation == "relu" else ACTIVATIONS[activation](z)  # a kernel takes no rule of JAX's
+    return RNNCarry(h.astype(carry.h.dtype))
 
 
-def rnn_step(blocks: tuple[Array, ...], slope: Array, dcarry: RNNCarry) -> tuple[RNNCarry, tuple[Array, ...]]:
+def rnn_step(slope: Array, dcarry: RNNCarry) -> tuple[RNNCarry, tuple[Array, ...], tuple[Array, ...]]:
     """`rnn_jax.bptt.rnn.step`."""
     dz = (dcarry.h * slope,)
-    return RNNCarry(back_through(dz, blocks)), dz
+    return RNNCarry(jnp.zeros_like(dcarry.h)), dz, dz
 
 
-def lstm_recur(weights: OnChip, carry: LSTMCarry, projected: tuple[Array, ...]) -> tuple[LSTMCarry, Array]:
+def lstm_recur(
+    products: tuple[Array, ...], b_hn: Array | None, carry: LSTMCarry, projected: tuple[Array, ...]
+) -> LSTMCarry:
     """`rnn_jax.cells.lstm.recur`."""
-    z_i, z_f, z_g, z_o = (x + matmul(carry.h, w) for x, w in zip(projected, weights.w_hh, strict=True))
+    z_i, z_f, z_g, z_o = (x + h_w for x, h_w in zip(projected, products, strict=True))
     i, f, o = jax.nn.sigmoid(z_i), jax.nn.sigmoid(z_f), jax.nn.sigmoid(z_o)
     c = (f * carry.c + i * jnp.tanh(z_g)).astype(carry.c.dtype)
-    h = (o * jnp.tanh(c)).astype(carry.h.dtype)
-    return LSTMCarry(h, c), h
+    return LSTMCarry((o * jnp.tanh(c)).astype(carry.h.dtype), c)
 
 
-def lstm_step(blocks: tuple[Array, ...], local: LSTMLocal, dcarry: LSTMCarry) -> tuple[LSTMCarry, tuple[Array, ...]]:
+def lstm_step(local: LSTMLocal, dcarry: LSTMCarry) -> tuple[LSTMCarry, tuple[Array, ...], tuple[Array, ...]]:
     """`rnn_jax.bptt.lstm.step`."""
     i, f, g, o, c_before, tanh_c = local
     dh, dc = dcarry
@@ -89,21 +108,22 @@ def lstm_step(blocks: tuple[Array, ...], local: LSTMLocal, dcarry: LSTMCarry) ->
     dc = dc + dh * o * (1 - tanh_c * tanh_c)
     di, df, dg = dc * g, dc * c_before, dc * i
     dz = (di * i * (1 - i), df * f * (1 - f), dg * (1 - g * g), do * o * (1 - o))
-    return LSTMCarry(back_through(dz, blocks), dc * f), dz
+    return LSTMCarry(jnp.zeros_like(dh), dc * f), dz, dz
 
 
-def gru_recur(weights: OnChip, carry: GRUCarry, projected: tuple[Array, ...]) -> tuple[GRUCarry, Array]:
+def gru_recur(
+    products: tuple[Array, ...], b_hn: Array | None, carry: GRUCarry, projected: tuple[Array, ...]
+) -> GRUCarry:
     """`rnn_jax.cells.gru.recur`."""
     x_r, x_z, x_n = projected
-    assert weights.b_hn is not None
-    h_r, h_z, h_n = (matmul(carry.h, w) for w in weights.w_hh)
+    h_r, h_z, h_n = products
+    assert b_hn is not None
     r, z = jax.nn.sigmoid(x_r + h_r), jax.nn.sigmoid(x_z + h_z)
-    n = jnp.tanh(x_n + r * (h_n + weights.b_hn))
-    h = ((1 - z) * n + z * carry.h).astype(carry.h.dtype)
-    return GRUCarry(h), h
+    n = jnp.tanh(x_n + r * (h_n + b_hn))
+    return GRUCarry(((1 - z) * n + z * carry.h).astype(carry.h.dtype))
 
 
-def gru_step(blocks: tuple[Array, ...], local: GRULocal, dcarry: GRUCarry) -> tuple[GRUCarry, tuple[Array, ...]]:
+def gru_step(local: GRULocal, dcarry: GRUCarry) -> tuple[GRUCarry, tuple[Array, ...], tuple[Array, ...]]:
     """`rnn_jax.bptt.gru.step`."""
     r, z, n, a_n, h_before = local
     dh = dcarry.h
@@ -111,7 +131,7 @@ def gru_step(blocks: tuple[Array, ...], local: GRULocal, dcarry: GRUCarry) -> tu
     dz_n = dn * (1 - n * n)
     dr = dz_n * a_n
     dz_r, dz_z = dr * r * (1 - r), dz_gate * z * (1 - z)
-    return GRUCarry(dh * z + back_through((dz_r, dz_z, dz_n * r), blocks)), (dz_r, dz_z, dz_n)
+    return GRUCarry(dh * z), (dz_r, dz_z, dz_n), (dz_r, dz_z, dz_n * r)
 
 
 STEPS: dict[str, Steps[Carry, Any]] = {
