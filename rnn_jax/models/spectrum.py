@@ -10,6 +10,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import nnx
 
 from rnn_jax import compose
@@ -28,7 +29,7 @@ def make_spectrum(model: nnx.Module, num_exponents: int, num_sequences: int) -> 
     Args:
         model: a module with its recurrent layers in `recurrent`, called as `model(*inputs)`.
         num_exponents: K, or the size of a layer's carry where that is smaller.
-        num_sequences: so many of the batch are looked at, the first ones.
+        num_sequences: so many of the batch are looked at, spread evenly.
 
     The function returns, for each layer and direction by name, the K largest Lyapunov exponents, descending, in nats
     per step: means over the steps of all sequences, padding apart, from a carry of zeros on. Of sequences of T steps
@@ -46,7 +47,10 @@ def make_spectrum(model: nnx.Module, num_exponents: int, num_sequences: int) -> 
 
     def spectrum(params: Params, *inputs: Any) -> dict[str, Array]:
         recurrent: Recurrent = with_params(params).recurrent
-        call = tree_map(lambda leaf: leaf[:, :num_sequences], record_call(with_params, params, inputs))
+        call = record_call(with_params, params, inputs)
+        batch = call.xs.shape[1]
+        some = np.linspace(0, batch - 1, min(num_sequences, batch)).astype(int)
+        call = tree_map(lambda leaf: leaf[:, some], call)
         params, reads = _layers(recurrent, call)
         carries = compose.zero_carries(recurrent.cell, params, (), recurrent.hidden_size)
         found = {}

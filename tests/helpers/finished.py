@@ -63,7 +63,7 @@ RUNS = {
         "vanishing",
         (
             "--cells=rnn,lstm", "--inits=pytorch,forget_1,chrono", "--gains=1,2", "--lengths=3,12", "--hidden_size=5",
-            "--batch_size=2",
+            "--batch_size=2", "--num_exponents=8",
         ),
     ),
     # Two seeds that learn.

@@ -30,7 +30,7 @@ def test_of_two_layers_each_has_the_exponents_of_its_cell_along_what_it_reads():
     run = jax.jit(lambda weights, read, b: lyapunov_spectrum(cell_step(lstm, weights), start, read[:, b]).growth)
     for number, exponents in enumerate(found.values()):
         weights = cells.LSTMParams(**params["recurrent"]["layers"][number])
-        each = [run(weights, read, b).mean(axis=0) for b in (0, 1)]
+        each = [run(weights, read, b).mean(axis=0) for b in (0, B - 1)]
         assert_allclose(exponents, np.sort(np.mean(each, axis=0))[::-1], rtol=1e-9)
         read = unroll(lstm, weights, read)[1]
 
