@@ -8,6 +8,8 @@ from importlib.metadata import version
 from pathlib import Path
 
 os.environ["MPLBACKEND"] = "Agg"  # before anything imports matplotlib
+# As in the experiments: where the cores are busy, threads of a small QR decomposition take fifty times as long as one.
+os.environ["OPENBLAS_NUM_THREADS"] = "1"
 # Compiling is most of the time of these tests, and what it makes is run once: unoptimized, in one module, and where XLA
 # still has them by its old emitters of fused operations, it takes a quarter of the default. Before JAX starts.
 os.environ["XLA_FLAGS"] = (

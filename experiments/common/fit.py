@@ -21,11 +21,16 @@ from rnn_jax.training.optimizers import learning_rate_schedule, make_optimizer
 from rnn_jax.training.step import Task, make_functions, map_over_seeds
 from rnn_jax.types import Array, Params
 
+EXPONENTS = 16
+"""Lyapunov exponents of each layer, the largest, at a look of `--spectrum_every`."""
+SEQUENCES = 8
+"""Over how many sequences they are taken."""
+
 WrapOptimizer = Callable[[optax.GradientTransformation], optax.GradientTransformation]
 
 
 class Look(NamedTuple):
-    """Where the gradient through time is looked at.
+    """Where the gradient through time and the exponents are looked at.
 
     Attributes:
         take: `data -> (inputs of the model, lengths [B] or None)`: some examples of the validation split.
@@ -101,7 +106,7 @@ def fit(
         data: a pytree of arrays, put on the device once.
         workdir: the run's folder.
         fingerprint: of the data; a run that goes on has to find the same.
-        look: what `--gradient_flow_every` looks at; None where the model has no recurrent layer.
+        look: what `--gradient_flow_every` and `--spectrum_every` look at; None where the model has no recurrent layer.
         average_decay: of averaged parameters, see `rnn_jax.training.step.make_functions`.
         wrap_optimizer: what else happens around a step of the optimizer.
         finish: `(params, data) -> params`, what is done to the best parameters of each seed when training is over.
@@ -134,8 +139,8 @@ def fit(
     dispatch = steps_per_dispatch(steps_per_epoch, config.steps_per_dispatch)
     schedule = Schedule(steps_per_epoch, config.epochs, dispatch, config.keep)
     begun.note(workdir, fingerprint, backend)
-    probe = make_probe(config, model, look)
-    trained = train(functions, config.seeds, data, schedule, workdir, learning_rate, probe, feed)
+    probes = make_probes(config, model, look)
+    trained = train(functions, config.seeds, data, schedule, workdir, learning_rate, probes, feed)
     fitted = Fitted(
         trained.states.best_params,
         {
@@ -159,17 +164,25 @@ def fit(
     return fitted
 
 
-def make_probe(config: TrainConfig, model: nnx.Module, look: Look | None) -> Probe | None:
-    """The gradient through time at every so many steps, where the flags ask for it."""
-    if look is None or config.gradient_flow_every is None:
-        return None
-    gradient_flow = models.make_gradient_flow(model, look.score)
+def make_probes(config: TrainConfig, model: nnx.Module, look: Look | None) -> list[Probe]:
+    """What is looked at every so many steps, where the flags ask for it: the gradient through time, the exponents."""
+    probes: list[Probe] = []
+    if look is None:
+        return probes
+    if config.gradient_flow_every is not None:
+        gradient_flow = models.make_gradient_flow(model, look.score)
 
-    def of(params: Params, data: Any) -> dict[str, Array]:
-        inputs, lengths = look.take(data)
-        return gradient_flow(params, *inputs, lengths=lengths)
+        def flow(params: Params, data: Any) -> dict[str, Array]:
+            inputs, lengths = look.take(data)
+            return gradient_flow(params, *inputs, lengths=lengths)
 
-    return Probe("gradient_flow", config.gradient_flow_every, of)
+        probes.append(Probe("gradient_flow", config.gradient_flow_every, flow))
+    if config.spectrum_every is not None:
+        spectrum = models.make_spectrum(model, EXPONENTS, SEQUENCES)
+        probes.append(
+            Probe("spectrum", config.spectrum_every, lambda params, data: spectrum(params, *look.take(data)[0]))
+        )
+    return probes
 
 
 def float_data(config: TrainConfig, array: np.ndarray) -> np.ndarray:

@@ -74,6 +74,9 @@ class TrainConfig(RunConfig):
     gradient_flow_every: int | None = flag(
         None, "log the gradient through time every so many steps, for a heat map", minimum=1, maximum=MANY
     )
+    spectrum_every: int | None = flag(
+        None, "log the largest Lyapunov exponents every so many steps, for a picture", minimum=1, maximum=MANY
+    )
     steps_per_dispatch: int = flag(200, "steps in one call of the device, at most", minimum=1, maximum=MANY)
     num_devices: int | None = flag(
         None,

@@ -164,6 +164,7 @@ def plot(
     records = read_log(workdir / "metrics.jsonl")
     draw(training.loss_curves, folder / "loss.png", [record for record in records if "loss" in record])
     draw(gradients.flow_from_log, folder / "gradient_flow.png", records)
+    draw(gradients.spectrum_from_log, folder / "spectrum.png", records)
 
 
 def fan(path: Path, trained: "Trained", forecast: np.ndarray, ends: tuple[np.ndarray, np.ndarray], unit: str) -> None:

@@ -78,6 +78,7 @@ def write(
     results.write(workdir, found)
     folder, unit = workdir / "plots", "nats per token of the test split"
     draw(gradients.flow_from_log, folder / "gradient_flow.png", records)
+    draw(gradients.spectrum_from_log, folder / "spectrum.png", records)
     draw(training.loss_curves, folder / "loss.png", [record for record in records if "loss" in record])
     draw(language.ladder, folder / "ladder.png", losses, unit, known.get("limit"))
 

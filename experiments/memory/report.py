@@ -63,6 +63,7 @@ def write(
     results.write(workdir, found)
     draw(memory_tasks.learning_curve, folder / "learning.png", losses, problem.loss, level)
     draw(gradients.flow_from_log, folder / "gradient_flow.png", records)
+    draw(gradients.spectrum_from_log, folder / "spectrum.png", records)
     draw(memory_tasks.metric_by_length, folder / "lengths.png", by_length, problem.loss, name, problem.length)
 
 

@@ -84,6 +84,7 @@ def _plot(
     folder, labels = workdir / "plots", corpus.data.test.labels
     records = read_log(workdir / "metrics.jsonl")
     draw(gradients.flow_from_log, folder / "gradient_flow.png", records)
+    draw(gradients.spectrum_from_log, folder / "spectrum.png", records)
     records = [record for record in records if "loss" in record]
     draw(training.loss_curves, folder / "loss.png", records)
     levels = {f"{name}, test": figure["accuracy"]["mean"] for name, figure in figures.items()}

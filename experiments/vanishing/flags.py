@@ -37,13 +37,19 @@ class Config(RunConfig):
     )
     hidden_size: int = flag(64, "hidden features", minimum=1, maximum=1024)
     input_size: int = flag(4, "input features, standard normal and independent in time", minimum=1, maximum=1024)
+    num_exponents: int = flag(
+        16,
+        "Lyapunov exponents, the largest; with too few of them dimension and entropy are bounds",
+        minimum=1,
+        maximum=1024,
+    )
     batch_size: int = flag(8, "sequences over which logarithms are averaged", minimum=1, maximum=1024)
     seed: int = flag(0, "draws parameters, inputs and the direction of the loss", minimum=0, below=2**31)
 
     def check(self, given: frozenset[str]) -> None:
         """See `RunConfig.check`."""
         if self.run:
-            if more := sorted(given - {"run", "workdir", "data_dir"}):
+            if more := sorted(given - {"run", "workdir", "data_dir", "num_exponents"}):
                 raise UsageError(f"--{more[0]} is for cells at their initialization, and goes without --run")
         elif not list(self.settings()):
             raise UsageError("--cells, --inits: no cell of the list has one of these initializations")

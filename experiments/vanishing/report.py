@@ -9,6 +9,7 @@ from tabulate import tabulate
 
 from experiments.common import results
 from experiments.common.plots import draw
+from experiments.vanishing import attractor
 from experiments.vanishing.flags import Config
 from rnn_jax.plotting import gradients
 
@@ -45,12 +46,20 @@ def plot(workdir: Path, rows: Sequence[Mapping[str, Any]], faulty: Mapping[str, 
 def table(found: Mapping[str, Any]) -> str:
     """The rows of a sweep as Markdown."""
     lengths = list(found["rows"][0]["log10_gradient"])
-    head = ["cell", "initialization", "gain", *(f"T {int(n):,}" for n in lengths), "exponent", "horizon e", "1,000"]
+    head = [
+        "cell",
+        "initialization",
+        "gain",
+        *(f"T {int(n):,}" for n in lengths),
+        *attractor.HEAD,
+        "horizon e",
+        "1,000",
+    ]
     body = []
     for row in found["rows"]:
         falls = [f"{value:+.1f}" if value is not None else "-inf" for value in row["log10_gradient"].values()]
         spans = [f"{row[k]:,.0f}" if row[k] is not None else "beyond" for k in ("horizon_e", "horizon_1000")]
-        body.append([row["cell"], row["init"], f"{row['gain']:g}", *falls, f"{row['lyapunov_exponent']:+.4f}", *spans])
+        body.append([row["cell"], row["init"], f"{row['gain']:g}", *falls, *attractor.cells(row), *spans])
     return tabulate(body, headers=head, tablefmt="pipe", disable_numparse=True)
 
 
@@ -71,7 +80,8 @@ def write(
     """Writes `results.json`: at its top the first setting beside the others, in `rows` all that was measured."""
 
     def metrics(row: Mapping[str, Any]) -> dict[str, Any]:
-        found = {key: row[key] for key in ("lyapunov_exponent", "horizon_e", "horizon_1000")}
+        keys = ("lyapunov_exponent", "kaplan_yorke_dimension", "entropy_rate", "horizon_e", "horizon_1000")
+        found = {key: row[key] for key in keys}
         found |= {f"log10_gradient_{length}": value for length, value in row["log10_gradient"].items()}
         return {key: results.spread([value]) for key, value in found.items()}
 
@@ -100,7 +110,7 @@ def show(workdir: Path) -> None:
     found = results.read(workdir)
     assert found is not None
     print(f"\nlog10 of ||dL/dh_0|| / ||dL/dh_T||, by length T (-3.0: a thousandth is left):\n\n{table(found)}")
-    print("\nexponent: the largest Lyapunov exponent, nats per step; horizon: lag from which on that factor is lost")
+    print(f"\n{attractor.LEGEND}; horizon: lag from which on that factor is lost")
     print("\nthe lecture's backward pass without dc, share of the true gradient that is left:")
     for bias, both in found["without_dc"].items():
         left = [

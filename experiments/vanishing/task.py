@@ -13,6 +13,7 @@ import numpy as np
 
 from experiments.common import results
 from experiments.vanishing import report, trained
+from experiments.vanishing.attractor import attractor
 from experiments.vanishing.flags import Config
 from rnn_jax import cells, unroll
 from rnn_jax.diagnostics import (
@@ -28,7 +29,7 @@ from rnn_jax.types import Array, Carry, Params
 
 GATE_STEPS = 1000
 LONGEST_EXPONENT = 10_000
-"""Steps over which the largest Lyapunov exponent is taken; its error falls as one over the root of that."""
+"""Steps over which Lyapunov exponents are taken; their error falls as one over the root of that."""
 
 
 class Looks(NamedTuple):
@@ -37,7 +38,7 @@ class Looks(NamedTuple):
     Attributes:
         flow: for each length T, log ||dL/dh_t|| by lag `[T + 1]`, of an LSTM over h and c: the mean over sequences. The
             loss is the last output along a random direction; where outputs do not follow from the carry, the carry.
-        state: the largest Lyapunov exponent, and the activations of the gates.
+        state: the largest Lyapunov exponents, and the activations of the gates.
     """
 
     flow: dict[int, Any]
@@ -67,10 +68,14 @@ def make_looks(config: Config, cell_name: str, lengths: Sequence[int]) -> Looks:
 
     def state(params: Params) -> tuple[Array, Any]:
         first = jax.tree.map(lambda leaf: leaf[0], carry)
-        spectrum = lyapunov_spectrum(cell_step(cell, params), first, xs[:some, 0], num_exponents=1, warmup=some // 10)
+        size = sum(leaf.size for leaf in jax.tree.leaves(first))
+        exponents = lyapunov_spectrum(
+            cell_step(cell, params), first, xs[:some, 0], num_exponents=min(config.num_exponents, size),
+            warmup=some // 10,
+        ).exponents  # fmt: skip
         if cell.activations is None:
-            return spectrum.exponents[0], None
-        return spectrum.exponents[0], gate_activations(cell, params, carry, xs[: min(some, GATE_STEPS)])
+            return exponents, None
+        return exponents, gate_activations(cell, params, carry, xs[: min(some, GATE_STEPS)])
 
     return Looks({length: jax.jit(partial(flow, length)) for length in lengths}, jax.jit(state))
 
@@ -104,7 +109,7 @@ def sweep(config: Config, workdir: Path) -> tuple[list[dict[str, Any]], float]:
             looks = {cell_name: compiled(make_looks(config, cell_name, lengths), params)}  # the last cell's may go
             compile_seconds += time.perf_counter() - started
         flows = {length: np.asarray(look(params), np.float64) for length, look in looks[cell_name].flow.items()}
-        exponent, shown = looks[cell_name].state(params)
+        exponents, shown = looks[cell_name].state(params)
         flow = flows[longest]
         label = f"{cell_name}, {init}" + (f", gain {gain:g}" if gain != 1 else "")
         curves[label] = flow / math.log(10)
@@ -115,11 +120,11 @@ def sweep(config: Config, workdir: Path) -> tuple[list[dict[str, Any]], float]:
             "gain": gain,
             "num_params": sum(leaf.size for leaf in jax.tree.leaves(params)),
             "log10_gradient": {str(n): float((each[-1] - each[0]) / math.log(10)) for n, each in flows.items()},
-            "lyapunov_exponent": float(exponent),
+            **attractor(exponents, config.num_exponents),
             "horizon_e": float(memory_horizon(flow)),
             "horizon_1000": horizon,
             "gates": {} if shown is None else gate_statistics(shown),
-            "verdict": verdict(horizon, float(exponent), longest),
+            "verdict": verdict(horizon, float(exponents[0]), longest),
         }
         rows.append(row)
         print(f"{label}: {row['verdict']}", flush=True)

@@ -1,4 +1,5 @@
-"""How far back does a trained network look? The gradient through time of a finished run, on its own validation data.
+"""How far back does a trained network look? The gradient through time of a finished run, on its own validation data,
+and the Lyapunov exponents of its layers there.
 
 Of a language model also, by how far it has to look: what its loss is with less context than it could have.
 """
@@ -15,14 +16,16 @@ from experiments.common import digests, results
 from experiments.common.flags import UsageError
 from experiments.common.plots import draw
 from experiments.common.restore import restore
-from experiments.vanishing import context
+from experiments.vanishing import attractor, context
 from experiments.vanishing.flags import Config
+from rnn_jax import models
 from rnn_jax.cells import CELLS
 from rnn_jax.diagnostics import memory_horizon
-from rnn_jax.models import make_gradient_flow
 from rnn_jax.plotting import gradients
 
 BATCH = 256
+SEQUENCES = 32
+"""Over how many of them exponents are taken."""
 LANGUAGE = "language_model"
 """The experiment of whose runs it is also asked what a longer context is worth."""
 
@@ -54,8 +57,10 @@ def run(name: str, config: Config, workdir: Path) -> None:
     look, data = restored.task.look_at(restored.config, BATCH)
     inputs, lengths = look.take(data)
     started = time.perf_counter()
-    of_layers = jax.jit(make_gradient_flow(restored.model, look.score))
+    of_layers = jax.jit(models.make_gradient_flow(restored.model, look.score))
     found = jax.block_until_ready(of_layers(jax.device_put(restored.params), *inputs, lengths=lengths))
+    of_layers = jax.jit(models.make_spectrum(restored.model, config.num_exponents, SEQUENCES))
+    spectra = jax.block_until_ready(of_layers(jax.device_put(restored.params), *inputs))
     seconds = time.perf_counter() - started
     rows, curves = [], {}
     for layer, values in ((layer, np.asarray(values, np.float64)) for layer, values in found.items()):
@@ -63,11 +68,19 @@ def run(name: str, config: Config, workdir: Path) -> None:
         lags = [lag for lag in (1, 10, 100, 1000) if lag < values.size and np.isfinite(values[lag])]
         falls = {str(lag): float(values[lag] - values[0]) for lag in lags}
         rows.append(
-            {"layer": layer, "log10_gradient": falls, "horizon_e": by_e, "horizon_1000": by_1000, "verdict": text}
+            {
+                "layer": layer,
+                "log10_gradient": falls,
+                **attractor.attractor(spectra[layer], config.num_exponents),
+                "horizon_e": by_e,
+                "horizon_1000": by_1000,
+                "verdict": text,
+            }
         )
         curves[layer] = (np.arange(1, values.size), values[1:] - values[0])
     title = f"How far back does it look? Gradient of {look.what}"
-    measures = [{key: results.spread([row[key]]) for key in ("horizon_e", "horizon_1000")} for row in rows]
+    measured = ("lyapunov_exponent", "kaplan_yorke_dimension", "entropy_rate", "horizon_e", "horizon_1000")
+    measures = [{key: results.spread([row[key]]) for key in measured} for row in rows]
     keys = ("dataset", "protocol", "cell", "num_params", "seeds", "steps")
     of_run: dict[str, Any] = {key: restored.result(key, object) for key in keys}
     whole: dict[str, Any] = {
@@ -85,10 +98,14 @@ def run(name: str, config: Config, workdir: Path) -> None:
     draw(gradients.by_lag, workdir / "plots" / "run.png", title, curves, "log10 of dy/dh_t against lag 0")
     if "context" in whole:
         draw(context.plot, workdir / "plots" / "context.png", whole["context"])
-    body = [[row["layer"], *(f"{v:+.1f}" for v in row["log10_gradient"].values()), row["verdict"]] for row in rows]
-    lags = list(rows[0]["log10_gradient"])
+    body = [
+        [row["layer"], *(f"{v:+.1f}" for v in row["log10_gradient"].values()), *attractor.cells(row), row["verdict"]]
+        for row in rows
+    ]
+    head = ["layer", *(f"lag {lag}" for lag in rows[0]["log10_gradient"]), *attractor.HEAD, "verdict"]
     print(f"\nlog10 of the gradient of {look.what} with respect to h_t, against its value at lag 0:\n")
-    print(tabulate(body, headers=["layer", *(f"lag {lag}" for lag in lags), "verdict"], tablefmt="pipe"))
+    print(tabulate(body, headers=head, tablefmt="pipe", disable_numparse=True))
+    print(f"\n{attractor.LEGEND}")
     if "context" in whole:
         context.show(whole["context"])
     print(f"\nplots: {workdir / 'plots'}")

@@ -11,6 +11,8 @@ Of any function `step(carry, x) -> carry`, a `Step`, a cell's (`cell_step`) or y
 | `jacobian_singular_values` | all singular values of dh_T/dh_k, as logarithms |
 | `log_singular_values`, `effective_rank` | of a matrix whose rows differ by any number of orders of magnitude |
 | `lyapunov_spectrum` | mean rates at which small differences grow: `LyapunovSpectrum` |
+| `kaplan_yorke_dimension`, `entropy_rate` | what a spectrum says of an attractor |
+| `covariant_vectors` | the directions that grow by one exponent each: `CovariantVectors` |
 | `largest_exponents`, `flossing_loss`, `floss` | the largest of those rates, differentiable, and pushed to zero |
 | `log_norm` | log of a norm that neither under- nor overflows |
 
@@ -25,6 +27,8 @@ Of a cell and its parameters:
 """
 
 from rnn_jax.diagnostics import gradcheck
+from rnn_jax.diagnostics.covariant import CovariantVectors, covariant_vectors
+from rnn_jax.diagnostics.dimension import entropy_rate, kaplan_yorke_dimension
 from rnn_jax.diagnostics.flossing import floss, flossing_loss, largest_exponents
 from rnn_jax.diagnostics.gates import gate_activations, gate_statistics
 from rnn_jax.diagnostics.gradients import gradient_flow, gradient_terms
@@ -36,14 +40,17 @@ from rnn_jax.diagnostics.steps import Step, cell_step, log_norm
 from rnn_jax.diagnostics.truncation import TruncationBias, echo_loss, echo_task, truncation_bias
 
 __all__ = [
+    "CovariantVectors",
     "JacobianNorms",
     "LyapunovSpectrum",
     "Step",
     "TruncationBias",
     "cell_step",
+    "covariant_vectors",
     "echo_loss",
     "echo_task",
     "effective_rank",
+    "entropy_rate",
     "floss",
     "flossing_loss",
     "gate_activations",
@@ -53,6 +60,7 @@ __all__ = [
     "gradient_terms",
     "jacobian_norms",
     "jacobian_singular_values",
+    "kaplan_yorke_dimension",
     "largest_exponents",
     "log_norm",
     "log_singular_values",

@@ -14,7 +14,7 @@ from typing import Generic, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from rnn_jax.diagnostics.steps import Step, X, flat_step, num_steps
+from rnn_jax.diagnostics.steps import Step, X, flat_step, general_directions, num_steps, push
 from rnn_jax.types import Array, C, tree_map
 
 
@@ -70,9 +70,7 @@ def lyapunov_spectrum(
         )
 
     def tangents(state: tuple[Array, Array], x: X) -> tuple[tuple[Array, Array], None]:
-        vector, columns = state
-        after, push = jax.linearize(lambda vector: flat(vector, x), vector)
-        return (after, jax.vmap(push, in_axes=1, out_axes=1)(columns)), None
+        return push(flat, *state, x), None
 
     def block(state: tuple[Array, Array], xs: X) -> tuple[tuple[Array, Array], Array]:
         (vector, columns), _ = jax.lax.scan(tangents, state, xs)
@@ -80,8 +78,7 @@ def lyapunov_spectrum(
         return (vector, q), jnp.log(jnp.abs(jnp.diag(r)))
 
     blocks = tree_map(lambda leaf: leaf.reshape(steps // qr_every, qr_every, *leaf.shape[1:]), xs)
-    # Directions in general position: an axis may be an eigenvector, and would never turn to where growth is largest.
-    start = jnp.linalg.qr(jax.random.normal(jax.random.key(0), (size, wanted), vector.dtype))[0]
+    start = general_directions(size, wanted, vector.dtype)
     (vector, _), growth = jax.lax.scan(block, (vector, start), blocks)
     exponents = growth[warmup // qr_every :].mean(axis=0) / qr_every
     return LyapunovSpectrum(jnp.sort(exponents, descending=True), growth, unravel(vector))

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
 
 from rnn_jax.cells.cell import Cell
-from rnn_jax.types import Array, C, P
+from rnn_jax.types import Array, C, DType, P
 
 X = TypeVar("X")
 """The input of a step, a pytree of arrays, or the inputs of all of them, arrays `[T, ...]`."""
@@ -57,6 +57,20 @@ def flat_step(step: Step[C, X], carry: C) -> tuple[Step[Array, X], Array, Callab
         return ravel_pytree(step(unravel(vector), x))[0]
 
     return flat, vector, unravel
+
+
+def push(flat: Step[Array, X], vector: Array, columns: Array, x: X) -> tuple[Array, Array]:
+    """One step of `flat_step` with differences beside it: `[N]` to the vector after it, `[N, K]` to J times each."""
+    after, tangent = jax.linearize(lambda vector: flat(vector, x), vector)
+    return after, jax.vmap(tangent, in_axes=1, out_axes=1)(columns)
+
+
+def general_directions(size: int, count: int, dtype: DType) -> Array:
+    """Orthonormal columns `[size, count]` in general position, the same at every call.
+
+    An axis may be an eigenvector, and would never turn to where growth is largest.
+    """
+    return jnp.linalg.qr(jax.random.normal(jax.random.key(0), (size, count), dtype))[0]
 
 
 def num_steps(xs: object) -> int:

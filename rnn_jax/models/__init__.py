@@ -17,6 +17,7 @@
 | `make_writer`, `Written` | a language model that writes |
 | `make_context_losses` | what a longer context is worth to a language model |
 | `make_gradient_flow` | the gradient through time of a whole model |
+| `make_spectrum` | the Lyapunov exponents of each of its layers |
 """
 
 from rnn_jax.models.context import make_context_losses
@@ -30,6 +31,7 @@ from rnn_jax.models.pooling import pool_steps
 from rnn_jax.models.reading import text_losses
 from rnn_jax.models.recurrent import GRU, LSTM, RNN, FlaxCell, Recurrent
 from rnn_jax.models.sequence import SequenceModel, last_output
+from rnn_jax.models.spectrum import make_spectrum
 from rnn_jax.models.text import BagClassifier, FlattenClassifier, TextClassifier
 from rnn_jax.models.writing import Written, make_writer
 
@@ -57,6 +59,7 @@ __all__ = [
     "last_output",
     "make_context_losses",
     "make_gradient_flow",
+    "make_spectrum",
     "make_writer",
     "num_params",
     "pool_steps",

@@ -16,6 +16,7 @@ from flax import nnx
 from rnn_jax import compose
 from rnn_jax.compose import Directions
 from rnn_jax.diagnostics.steps import log_norm
+from rnn_jax.models.calls import read_shape
 from rnn_jax.models.parameters import bind
 from rnn_jax.models.recurrent import Recurrent
 from rnn_jax.types import Array, Params
@@ -72,42 +73,6 @@ def make_gradient_flow(model: nnx.Module, score: Callable[[Array], Array]) -> Fl
         return found
 
     return flow
-
-
-class _Shape:
-    """In place of `Recurrent`: notes B and T of what it is called with."""
-
-    def __init__(self, recurrent: Recurrent):
-        self._recurrent = recurrent
-        self.shape = (0, 0)
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._recurrent, name)
-
-    def __call__(self, xs: Array, *arguments: Any, **options: Any) -> Any:
-        num_steps, batch = xs.shape[:2] if options.get("time_major") else xs.shape[1::-1]
-        self.shape = (batch, num_steps)
-        return self._recurrent(xs, *arguments, **options)
-
-
-def read_shape(with_params: Callable[[Params], Any], params: Params, inputs: tuple[Any, ...]) -> tuple[int, int]:
-    """B and T of what the recurrent layers of a model read, which need not be those of its inputs; nothing is computed.
-
-    Args:
-        with_params: of `bind`.
-        params: its parameters.
-        inputs: what the model is called with.
-    """
-    found: list[_Shape] = []
-
-    def call(params: Params, inputs: tuple[Any, ...]) -> Any:
-        bound = with_params(params)
-        found.append(_Shape(bound.recurrent))
-        bound.recurrent = nnx.static(found[-1])
-        return bound(*inputs)
-
-    jax.eval_shape(call, params, inputs)
-    return found[-1].shape
 
 
 def by_lag(slopes: Any, lengths: Array, reverse: bool = False) -> Array:

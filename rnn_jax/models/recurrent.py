@@ -215,7 +215,7 @@ class Recurrent(nnx.Module):
             variational=self.variational,
             zoneout_rate=self.zoneout,
             key=key,
-            between=self._between,
+            between=self.between,
             perturbations=self.perturbations,
             backend=self.backend,
             checkpoint_every=self.checkpoint_every,
@@ -247,7 +247,8 @@ class Recurrent(nnx.Module):
                 dropped.append(drop_weights(keys[0], layer, self.weight_drop))
         return tuple(dropped)
 
-    def _between(self, layer: int, read: Array, ys: Array) -> Array:
+    def between(self, layer: int, read: Array, ys: Array) -> Array:
+        """What becomes of the outputs `ys` of a layer that has read `read`: a residual sum, a norm, a projection."""
         if self.residual and layer > 0:
             ys = ys + read
         if layer == len(self.layers) - 1:
@@ -291,7 +292,7 @@ class Recurrent(nnx.Module):
         x = x if self.dtype is None else x.astype(self.dtype)
         carry, ys = compose.unroll_stack(
             self.cell, self.params(), x[None], carry=carry, hidden_size=self.hidden_size, zoneout_rate=self.zoneout,
-            between=self._between,
+            between=self.between,
         )  # fmt: skip
         return carry, ys[0]
 

@@ -1,6 +1,6 @@
-"""Plots of gradients through time."""
+"""Plots of gradients through time and of Lyapunov exponents."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -65,8 +65,46 @@ def flow_from_log(path: Path, records: Sequence[Mapping[str, Any]], name: str = 
         records: of `metrics.jsonl`; in some of them `name` gives for each layer log10 norms `[T]` by lag, None for NaN.
         name: under which they were logged.
     """
-    logged = [record for record in records if name in record]
-    for layer in logged[0][name] if logged else ():
-        rows = [[np.nan if x is None else x for x in record[name][layer]] for record in logged]
-        file = path.with_name(f"{path.stem}_{layer.replace(' ', '_')}.png")
-        heat_map(file, f"Gradient through time, {layer}", [r["step"] for r in logged], np.asarray(rows))
+    for layer, steps, flow in _logged(records, name):
+        heat_map(_of_layer(path, layer), f"Gradient through time, {layer}", steps, flow)
+
+
+def exponents_by_step(path: Path, title: str, steps: Sequence[int], exponents: np.ndarray) -> None:
+    """Lyapunov exponents by training step, a line for each, the largest darkest; chaos begins at the dashed zero.
+
+    Args:
+        path: the PNG to write.
+        title: of the picture.
+        steps: `[N]`, ascending.
+        exponents: `[N, K]`, nats per step; NaN leaves a hole.
+    """
+    from matplotlib import colormaps
+
+    with rc_context(STYLE):
+        figure, axes = subplots(figsize=(9, 4.5))
+        count = exponents.shape[1]
+        for number, values in reversed(list(enumerate(exponents.T))):
+            label = f"exponent {number + 1}" if number in (0, count - 1) else None
+            axes.plot(steps, values, color=colormaps["viridis"](0.9 * number / count), linewidth=1.4, label=label)
+        axes.axhline(0, color="black", linestyle="--", linewidth=1)
+        axes.set(xlabel="training step", ylabel="Lyapunov exponents, nats per step", title=title)
+        axes.legend(fontsize=8, reverse=True)
+        save(figure, path)
+
+
+def spectrum_from_log(path: Path, records: Sequence[Mapping[str, Any]], name: str = "spectrum") -> None:
+    """`exponents_by_step` for each layer and direction of what a run logged; files and arguments of `flow_from_log`."""
+    for layer, steps, exponents in _logged(records, name):
+        exponents_by_step(_of_layer(path, layer), f"Lyapunov exponents in training, {layer}", steps, exponents)
+
+
+def _logged(records: Sequence[Mapping[str, Any]], name: str) -> Iterator[tuple[str, list[int], np.ndarray]]:
+    """Of each layer that was looked at: its name, the training steps, and what was seen, NaN for None."""
+    looks = [record for record in records if name in record]
+    for layer in looks[0][name] if looks else ():
+        rows = [[np.nan if x is None else x for x in record[name][layer]] for record in looks]
+        yield layer, [record["step"] for record in looks], np.asarray(rows)
+
+
+def _of_layer(path: Path, layer: str) -> Path:
+    return path.with_name(f"{path.stem}_{layer.replace(' ', '_')}.png")

@@ -96,7 +96,7 @@ def train(
     schedule: Schedule,
     workdir: Path,
     learning_rate: Callable[[int], SupportsFloat] | None = None,
-    probe: Probe | None = None,
+    probes: Sequence[Probe] = (),
     feed: Feed | None = None,
 ) -> Trained:
     """Trains one replica per seed until the last epoch or until early stopping has ended all of them.
@@ -118,7 +118,7 @@ def train(
         workdir: the run's folder; receives `metrics.jsonl`, `events/` and `checkpoints/`. Of several processes each
             has its own log in a folder of its own, and the checkpoints are in that of the first.
         learning_rate: `step -> rate`, for the log; None: not logged.
-        probe: what to look at every so many steps; None: nothing.
+        probes: what to look at every so many steps.
         feed: the part of the data that each dispatch takes, where it is not all on the device; None: `data` alone.
 
     Returns: `Trained`.
@@ -161,21 +161,28 @@ def train(
     for what, program in (("a step of training", run_steps), ("an evaluation", evaluate)):
         memory.check(what, {"arrays": memory.of_program(program)}, devices)
 
-    look = None if probe is None else jax.jit(lambda params, data: probe.look(params, functions.seen(data)))
+    def compiled(probe: Probe) -> Any:
+        return jax.jit(lambda params, data: probe.look(params, functions.seen(data)))
+
+    looks = [(probe, compiled(probe)) for probe in probes]
+
+    def looked(step: int) -> dict[str, Any]:
+        due = [(probe.name, look) for probe, look in looks if step % probe.every == 0]
+        return {name: _lists(look(_first(states.params), data)) for name, look in due}
+
     log = TrainingLog(workdir, step)
     total = schedule.epochs * per_epoch
     bar = tqdm(total=total, initial=step, unit="step", mininterval=0.5, dynamic_ncols=True, disable=not is_first())
     try:
         with InterruptRequest() as interrupt:
-            if probe is not None and look is not None and step == 0:
-                log.write({"step": 0, probe.name: _lists(look(_first(states.params), data))})
+            if step == 0 and looks:
+                log.write({"step": 0, **looked(0)})
             while step < total and fetch(states.active).any():
                 epoch, first = divmod(step, per_epoch)
                 if first == 0:
                     order = order_of(states.seed, epoch)
-                count = min(schedule.steps_per_dispatch, per_epoch - first)
-                if probe is not None:
-                    count = min(count, probe.every - step % probe.every)
+                until_looks = [probe.every - step % probe.every for probe in probes]
+                count = min(schedule.steps_per_dispatch, per_epoch - first, *until_looks)
 
                 started = time.perf_counter()
                 states, summary = run_steps(states, order, fed(epoch, first), epoch, first, count)
@@ -194,9 +201,7 @@ def train(
                     _check_finite(measures, f"after step {step}", seeds, checkpoints)
                     record |= _validation_record(states, measures)
                     validation_loss = record["validation_loss"]
-                if probe is not None and look is not None and step % probe.every == 0:
-                    record[probe.name] = _lists(look(_first(states.params), data))
-                log.write(record)
+                log.write(record | looked(step))
                 signal_number = largest(interrupt.signal_number or 0)  # all stop where one is asked to
                 if step % per_epoch == 0 or signal_number:
                     checkpoints.save(step, states, clocks, validation_loss)

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from helpers.maps import LORENZ_STEP, henon, lorenz
 from numpy.testing import assert_allclose
 
 from rnn_jax import cells
@@ -35,10 +36,6 @@ def test_henon_map():
     Over 20,000 steps the largest has a standard error of about 0.005.
     """
 
-    def henon(state, _):
-        x, y = state
-        return 1 - 1.4 * x**2 + y, 0.3 * x
-
     run = jax.jit(lambda: lyapunov_spectrum(henon, (0.1, 0.1), jnp.zeros((20_000, 0)), warmup=100))
     exponents = run().exponents
     assert_allclose(exponents, [0.419, -1.623], atol=0.015)
@@ -50,22 +47,9 @@ def test_lorenz_system():
 
     Fourth-order Runge-Kutta with steps of 0.01 over 500 units: a standard error of about 0.02 in the largest.
     """
-    dt = 0.01
-
-    def velocity(state):
-        x, y, z = state
-        return jnp.stack([10 * (y - x), x * (28 - z) - y, x * y - 8 / 3 * z])
-
-    def runge_kutta(state, _):
-        k1 = velocity(state)
-        k2 = velocity(state + dt / 2 * k1)
-        k3 = velocity(state + dt / 2 * k2)
-        k4 = velocity(state + dt * k3)
-        return state + dt / 6 * (k1 + 2 * k2 + 2 * k3 + k4)
-
     start = jnp.array([1.0, 1.0, 20.0])
-    run = jax.jit(lambda: lyapunov_spectrum(runge_kutta, start, jnp.zeros((50_000, 0)), warmup=1_000, qr_every=10))
-    exponents = run().exponents / dt
+    run = jax.jit(lambda: lyapunov_spectrum(lorenz, start, jnp.zeros((50_000, 0)), warmup=1_000, qr_every=10))
+    exponents = run().exponents / LORENZ_STEP
     assert_allclose(exponents, [0.906, 0.0, -14.57], atol=0.05)
     assert_allclose(exponents.sum(), -(10 + 1 + 8 / 3), rtol=1e-4)
 

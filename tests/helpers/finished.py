@@ -63,21 +63,21 @@ RUNS = {
         "vanishing",
         (
             "--cells=rnn,lstm", "--inits=pytorch,forget_1,chrono", "--gains=1,2", "--lengths=3,12", "--hidden_size=5",
-            "--batch_size=2",
+            "--batch_size=2", "--num_exponents=8",
         ),
     ),
     # Two seeds that learn.
     "memory": Run(
         "memory", (*SUMS, "--num_evaluation=300", "--learning_rate=0.02", "--num_seeds=2", "--evaluate_lengths=4")
     ),
-    # An answer at every step, the gradient through time, and flossing before and during training.
+    # An answer at every step, the gradient through time and exponents, and flossing before and during training.
     "memory_copying": Run(
         "memory",
         (
             "--task=copying", "--length=10", "--num_examples=32", "--epochs=1", "--evaluate_lengths=12",
             "--num_evaluation=20", "--backend=scan", "--cell=lstm", "--hidden_size=6", "--batch_size=16",
-            "--zoneout=0.1", "--chrono=10", "--gradient_flow_every=1", "--flossing=2", "--flossing_steps=2",
-            "--flossing_every=1",
+            "--zoneout=0.1", "--chrono=10", "--gradient_flow_every=1", "--spectrum_every=2", "--flossing=2",
+            "--flossing_steps=2", "--flossing_every=1",
         ),
     ),
     # The last seeds that are allowed.

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from rnn_jax.plotting.gradients import by_lag, flow_from_log, heat_map
+from rnn_jax.plotting.gradients import by_lag, flow_from_log, heat_map, spectrum_from_log
 
 LAGS = np.arange(1, 101)
 
@@ -54,6 +54,24 @@ def test_a_picture_for_each_layer(tmp_path, figures):
     np.testing.assert_array_equal(mesh.get_array().reshape(2, 2).filled(np.nan), [[0, np.nan], [-1, 2]])
 
 
+def test_exponents_by_training_step(tmp_path, figures):
+    records = [
+        {"step": 0, "spectrum": {"layer 0": [0.5, -1.0, None]}},
+        {"step": 5, "loss": 2.0},
+        {"step": 10, "spectrum": {"layer 0": [0.1, -2.0, -3.0]}},
+    ]
+    spectrum_from_log(tmp_path / "spectrum.png", records)
+    assert [path.name for path in tmp_path.iterdir()] == ["spectrum_layer_0.png"]
+    (axes,) = figures[0].axes
+    *lines, zero = axes.lines
+    drawn = np.array([line.get_ydata() for line in lines])
+    np.testing.assert_array_equal(drawn, [[np.nan, -3], [-1, -2], [0.5, 0.1]])
+    assert all(list(line.get_xdata()) == [0, 10] for line in lines)
+    assert list(zero.get_ydata()) == [0, 0]
+    assert [text.get_text() for text in axes.get_legend().get_texts()] == ["exponent 1", "exponent 3"]
+
+
 def test_nothing_logged(tmp_path, figures):
     flow_from_log(tmp_path / "flow.png", [{"step": 1, "loss": 2.0}])
+    spectrum_from_log(tmp_path / "flow.png", [{"step": 1, "loss": 2.0}])
     assert not figures

@@ -12,7 +12,7 @@ from helpers.running import as_in_a_new_process, contents
 
 from experiments.common import fit as fitting
 from experiments.common import results
-from experiments.common.fit import Look, fit, float_data, initializer, make_probe
+from experiments.common.fit import Look, fit, float_data, initializer, make_probes
 from experiments.common.flags import UsageError
 from experiments.common.training import TrainConfig, recurrent_options
 from rnn_jax import models
@@ -214,8 +214,8 @@ def arrived(monkeypatch):
         seen.update(options, optimizer=optimizer)
         return make_functions(task, optimizer, **options)
 
-    def train(functions, seeds, data, schedule, workdir, learning_rate, probe, feed):
-        seen.update(seeds=seeds, schedule=schedule, learning_rate=learning_rate, probe=probe)
+    def train(functions, seeds, data, schedule, workdir, learning_rate, probes, feed):
+        seen.update(seeds=seeds, schedule=schedule, learning_rate=learning_rate, probes=probes)
         raise Enough
 
     monkeypatch.setattr(fitting, "make_functions", noting)
@@ -268,10 +268,11 @@ class TestFlagsArrive:
         assert seen["optimizer"] is none
 
     def test_where_to_look(self, arrived, tmp_path):
-        assert arrived(tmp_path / "a", look=LOOK)["probe"] is None
-        assert arrived(tmp_path / "b", flags={"gradient_flow_every": 7})["probe"] is None
-        probe = arrived(tmp_path / "c", look=LOOK, flags={"gradient_flow_every": 7})["probe"]
-        assert (probe.name, probe.every) == ("gradient_flow", 7)
+        flags = {"gradient_flow_every": 7, "spectrum_every": 5}
+        assert arrived(tmp_path / "a", look=LOOK)["probes"] == []
+        assert arrived(tmp_path / "b", flags=flags)["probes"] == []
+        probes = arrived(tmp_path / "c", look=LOOK, flags=flags)["probes"]
+        assert [(probe.name, probe.every) for probe in probes] == [("gradient_flow", 7), ("spectrum", 5)]
 
 
 def test_the_gradient_that_is_looked_at():
@@ -279,7 +280,7 @@ def test_the_gradient_that_is_looked_at():
     config = TrainConfig(**SMALL, gradient_flow_every=1)
     with as_in_a_new_process():
         model = make_model(config, nnx.Rngs(0))
-        probe = make_probe(config, model, LOOK)
+        (probe,) = make_probes(config, model, LOOK)
         params = models.pure(model)[1]
         found = probe.look(params, jax.tree.map(jnp.asarray, make_data()))
         head = np.asarray(params["head"]["kernel"])[:, 0]

@@ -125,7 +125,7 @@ class TestRunFolder:
     def test_the_best_parameters_are_evaluated_not_the_last(self, tmp_path, monkeypatch):
         """The best ones here predict "no change", which is persistence to the digit; the last ones anything else."""
 
-        def train(functions, seeds, data, schedule, workdir, learning_rate, probe, feed):
+        def train(functions, seeds, data, schedule, workdir, learning_rate, probes, feed):
             states = functions.init(jnp.asarray(seeds, jnp.uint32))
             params = states.params | {"decoder": jax.tree.map(jnp.zeros_like, states.params["decoder"])}
             record = {"step": 1, "loss": 1.0, "grad_norm": 1.0, "update_norm": 1.0}

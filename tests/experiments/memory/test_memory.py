@@ -107,6 +107,18 @@ class TestCopying:
         assert logged[0] != logged[1] != logged[2]
         assert (copying.folder / "plots" / "gradient_flow_layer_0.png").is_file()
 
+    def test_the_spectrum_is_logged(self, copying):
+        """Of h and c of 6 units; zoneout and long memories keep the largest near zero."""
+        records = read_log(copying.folder / "metrics.jsonl")
+        logged = {record["step"]: record["spectrum"]["layer 0"] for record in records if "spectrum" in record}
+        assert list(logged) == [0, 2]
+        for exponents in logged.values():
+            assert len(exponents) == 12
+            assert exponents == sorted(exponents, reverse=True)
+            assert -0.2 < exponents[0] < 0.05
+        assert logged[0] != logged[2]
+        assert (copying.folder / "plots" / "spectrum_layer_0.png").is_file()
+
 
 class TestImages:
     def test_run(self, tmp_path):

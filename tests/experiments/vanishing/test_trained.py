@@ -6,6 +6,7 @@ from helpers.finished import finished
 from helpers.running import contents, results_of, run
 
 from experiments.vanishing.__main__ import EXPERIMENT
+from experiments.vanishing.attractor import cells
 from experiments.vanishing.trained import verdict
 from rnn_jax.training.log import read_log
 
@@ -34,7 +35,7 @@ class TestRun:
         """The end of the log, on other examples: what was trained, not what training began with."""
         trained = finished(tmp_path_factory, name)
         before = contents(trained.folder)
-        ran = run(EXPERIMENT.main, f"--workdir={tmp_path}", f"--run={trained.folder}")
+        ran = run(EXPERIMENT.main, f"--workdir={tmp_path}", f"--run={trained.folder}", "--num_exponents=8")
         assert ran.status == 0, ran.err
         assert f"gradient of {answer} with respect to h_t" in ran.out
         found = results_of(tmp_path)
@@ -45,7 +46,15 @@ class TestRun:
         for row in found["rows"]:
             assert f"| {row['layer']} " in ran.out
             assert row["verdict"] in ran.out
-        assert set(found["metrics"]) == {"horizon_e", "horizon_1000"}
+            (line,) = (line for line in ran.out.splitlines() if line.startswith(f"| {row['layer']} "))
+            assert [cell.strip() for cell in line.split("|")[-5:-2]] == cells(row)
+            # Driven by its inputs: of what it does nothing is of its own making.
+            assert (row["kaplan_yorke_dimension"], row["entropy_rate"]) == (0, 0)
+            assert row["lyapunov_exponent"] == row["lyapunov_exponents"][0] < 0
+            assert len(row["lyapunov_exponents"]) == 8
+        assert list(found["metrics"]) == [
+            "lyapunov_exponent", "kaplan_yorke_dimension", "entropy_rate", "horizon_e", "horizon_1000",
+        ]  # fmt: skip
         assert list(found["baselines"]) == layers[:-1]
         assert (tmp_path / "plots" / "run.png").read_bytes().startswith(b"\x89PNG")
         assert contents(trained.folder) == before

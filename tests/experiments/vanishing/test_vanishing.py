@@ -43,6 +43,22 @@ def test_a_forget_bias_keeps_the_gradient_and_dc_carries_it(swept):
         assert both["lstm_without_dc"][10] < both["lstm"][10] - 2
 
 
+def test_exponents_dimension_and_entropy(swept):
+    """The simple network has 5 of them, the LSTM 8 of its 10; a stable one has neither dimension nor entropy."""
+    out = swept.ran.out
+    for row in swept.results["rows"]:
+        exponents = row["lyapunov_exponents"]
+        assert len(exponents) == (5 if row["cell"] == "rnn" else 8)
+        assert exponents == sorted(exponents, reverse=True)
+        assert row["lyapunov_exponent"] == exponents[0]
+        assert row["entropy_rate"] == pytest.approx(sum(max(e, 0) for e in exponents))
+        assert (row["kaplan_yorke_dimension"] > 0) == (exponents[0] >= 0)
+        assert f"| {exponents[0]:+.4f} " in out
+    assert {row["kaplan_yorke_dimension"] for row in swept.results["rows"] if row["init"] == "pytorch"} == {0.0}
+    names = list(swept.results["metrics"])
+    assert names[:3] == ["lyapunov_exponent", "kaplan_yorke_dimension", "entropy_rate"]
+
+
 def test_the_first_setting_stands_at_the_top(swept):
     results = swept.results
     first = results["rows"][0]
