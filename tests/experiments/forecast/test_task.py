@@ -246,7 +246,7 @@ def test_the_loss_of_a_batch_is_the_mean_of_its_parts():
             return made.loss(params, made.batch(data, indices), jax.random.key(0))[0]
 
         parts = [jnp.arange(2), jnp.arange(2, 7)]
-        weights = [made.weight(data, part) for part in parts]
+        weights = [made.weight(made.batch(data, part)) for part in parts]
         mean = sum(weight * of(part) for weight, part in zip(weights, parts, strict=True)) / sum(weights)
         assert weights[0] * 5 != weights[1] * 2
         np.testing.assert_allclose(mean, of(jnp.arange(7)), rtol=1e-12)
