@@ -22,12 +22,20 @@ class Training:
         task: what is trained.
         data: a pytree of arrays, put on the devices once.
         num_seeds: S, with the seeds 0 ... S - 1.
-        parallel: how replicas run, see `rnn_jax.training.step.make_functions`.
+        parallel, average_decay: of `rnn_jax.training.step.make_functions`.
 
     Raises: `experiments.common.flags.UsageError` where there are fewer devices than the flags ask for.
     """
 
-    def __init__(self, config: TrainConfig, task: Task, data: Any, num_seeds: int = 1, parallel: bool | None = None):
+    def __init__(
+        self,
+        config: TrainConfig,
+        task: Task,
+        data: Any,
+        num_seeds: int = 1,
+        parallel: bool | None = None,
+        average_decay: float | None = None,
+    ):
         self.config = config
         self.functions = make_functions(
             task,
@@ -35,6 +43,7 @@ class Training:
             batch_size=config.batch_size,
             parallel=parallel,
             devices=devices(config),
+            average_decay=average_decay,
         )
         self.data = jax.device_put(data, self.functions.devices.everywhere())
         seeds = jax.device_put(jnp.arange(num_seeds, dtype=jnp.uint32), self.functions.devices.everywhere())

@@ -199,6 +199,18 @@ def epochs(files: Files) -> str:
     )
 
 
+def profile_step(files: Files) -> str:
+    """Where the time of a training step goes."""
+    rows = []
+    for name, times in files["profile_step"]["milliseconds"].items():
+        whole = times["whole"]
+        parts = [times.get(part) for part in ("recurrent", "embedding", "optimizer", "norms", "rest")]
+        shares = ["" if part is None else f"{100 * part / whole:.0f} %" for part in parts]
+        rows.append([f"`{name}`", f"{whole:.2f}", *shares, f"{times['dispatch']:.1f}"])
+    head = ["", "ms per step", "recurrent", "embedding", "optimizer", "of it norms", "rest", "ms per dispatch"]
+    return table(head, rows)
+
+
 def seeds(files: Files) -> str:
     """S replicas in one program."""
     times = files["seeds"]["times_one_replica"]
@@ -219,6 +231,7 @@ TABLES = {
     "forecast_epoch": forecast_epoch,
     "imdb_epoch": imdb_epoch,
     "epochs": epochs,
+    "profile_step": profile_step,
     "seeds": seeds,
     "data_parallel": data_parallel,
     "cluster": lambda files: scaling.cluster_table(),
