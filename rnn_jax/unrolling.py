@@ -62,6 +62,8 @@ def unroll(
             `manual`: the hand-derived backward pass, which stores the carries alone and recomputes the gates.
             `native`: both passes in C++, for a CPU and float32, compiled once, at the first use.
             `associative`: all steps at once, in rounds that join neighbours, for `mingru`, `minlstm` and `lru`.
+            `newton`: all steps at once for any cell, as a fixed point that Newton's method finds, and the scan where
+                that takes too long: `rnn_jax.diagnostics.newton_iterations` says how long it takes.
             `cudnn`, `pallas`, `mosaic`: for an NVIDIA GPU, tested without one and not yet measured: its library's LSTM,
             one kernel for all steps with W_hh on chip (a CPU interprets it, slowly), and the same for Hopper's tensor
             cores.

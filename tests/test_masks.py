@@ -45,7 +45,7 @@ def test_any_lengths_and_resets(reverse, lengths, resets):
     options = {"lengths": of_lengths, "resets": of_resets, "reverse": reverse}
     run, leaves = by_reference(NAME, (PARAMS, XS, CARRY), options)
     wanted = [*run(*leaves), *reference.gradient(run, leaves, flat(COTANGENTS))]
-    for backend in ("scan", "manual"):
+    for backend in ("scan", "manual", "newton"):
         found = flat(program(backend, reverse)(of_lengths, of_resets))
         for each, right in zip(found, wanted, strict=True):
             assert_allclose(each, right, rtol=1e-11, atol=1e-12, err_msg=backend)

@@ -10,7 +10,7 @@ import pytest
 
 from rnn_jax.backends import native
 
-BACKENDS = ["scan", "manual", *(["native"] if native.vector_width() else [])]
+BACKENDS = ["scan", "manual", "newton", *(["native"] if native.vector_width() else [])]
 WAYS = ["shard_map", "shard_map_plain", "grad_in_shard_map", "automatic", "explicit", "explicit_plain"]
 BY_NATIVE_ALONE = ["vmapped", "spread_where_vmapped", "two_axes", "uneven"]
 

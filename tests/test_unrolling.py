@@ -49,6 +49,9 @@ TABLE += [(name, case, "scan") for name in THOROUGH if name != "lstm" for case i
 TABLE += [(name, "everything", "scan") for name in FURTHER]
 TABLE += [(name, "reverse_lengths_resets", "associative") for name in ("mingru", "minlstm", "lru")]
 TABLE += [("mingru", "checkpoint_not_dividing", "associative")]
+# The states by Newton's method, the gradient by a prefix: every control is a part of the step and of its Jacobian.
+TABLE += [("lstm", case, "newton") for case in CASES]
+TABLE += [(name, "everything", "newton") for name in (*THOROUGH, *FURTHER) if name != "lstm"]
 # Here the gradient passes every control by hand, and each rule says what it keeps.
 TABLE += [("lstm", case, "manual") for case in CASES]
 TABLE += [(name, case, "manual") for name in ("rnn", "gru") for case in (*STEP, "lengths_resets", "two_batch_axes")]
@@ -510,7 +513,7 @@ def test_the_gradient_is_a_sum_over_time(name):
 ERRORS = {
     "backend": (
         {"backend": "fast"},
-        "unknown backend 'fast': take one of auto, scan, manual, native, associative, cudnn, pallas, mosaic",
+        "unknown backend 'fast': take one of auto, scan, manual, native, associative, newton, cudnn, pallas, mosaic",
     ),
     "checkpoint_every": ({"checkpoint_every": 0}, "checkpoint_every must be at least 1, got 0"),
     "truncate_every": ({"truncate_every": -2}, "truncate_every must be at least 1, got -2"),

@@ -6,6 +6,7 @@
 | `manual` | cells with a rule in `rnn_jax.bptt` | hand-derived |
 | `native` | those cells on a CPU, float32 | hand-derived, in C++ |
 | `associative` | `mingru`, `minlstm` and `lru`, all steps at once | by JAX |
+| `newton` | any cell, all steps at once, as a fixed point | by the transposed recurrence |
 | `cudnn` | the LSTM on an NVIDIA GPU, float32 | by NVIDIA |
 | `pallas` | those cells on an NVIDIA GPU, while W_hh fits on chip | hand-derived |
 | `mosaic` | the same on a Hopper GPU, by its tensor cores | hand-derived |
@@ -20,7 +21,7 @@ from collections.abc import Callable
 from functools import cache
 from typing import NamedTuple
 
-from rnn_jax.backends import associative, cudnn, manual, mosaic, native, pallas, scan
+from rnn_jax.backends import associative, cudnn, manual, mosaic, native, newton, pallas, scan
 from rnn_jax.backends.refusals import Refusal
 from rnn_jax.cells.cell import Cell
 from rnn_jax.controls import StepMasks
@@ -47,6 +48,7 @@ BACKENDS: dict[str, Backend] = {
     "manual": Backend(manual.run, manual.refusal),
     "native": Backend(native.run, native.refusal),
     "associative": Backend(associative.run, associative.refusal),
+    "newton": Backend(newton.run, newton.refusal),
     "cudnn": Backend(cudnn.run, cudnn.refusal, vmap=False),
     "pallas": Backend(pallas.run, pallas.refusal),
     "mosaic": Backend(mosaic.run, mosaic.refusal),
@@ -59,7 +61,8 @@ CHOICES = ("auto", *BACKENDS)
 AUTO = ("native", "manual", "scan")
 """What `auto` tries, in this order: the fastest first at every shape measured on a CPU (benchmarks/README.md).
 `cudnn`, `pallas` and `mosaic` are not measured on a GPU yet, so it does not take them. `associative` is no faster than
-`scan` on two cores, and for `lru`, whose numbers are complex, mostly slower."""
+`scan` on two cores, and for `lru`, whose numbers are complex, mostly slower. `newton` multiplies the work by the number
+of its iterations and, up to 64 numbers in a carry, by the size of their Jacobians: slower on every CPU."""
 
 FALL_BACK = ("native", "cudnn", "pallas", "mosaic")
 """Back ends for some machines and shapes: what they cannot compute is left to `auto`, with a warning."""

@@ -13,7 +13,8 @@ from rnn_jax import cells, unroll
 from rnn_jax.backends import derivatives, manual, native, scan
 from rnn_jax.controls import StepMasks
 
-BACKENDS = ["manual", pytest.param("native", marks=pytest.mark.skipif(not native.vector_width(), reason="no compiler"))]
+NATIVE = pytest.param("native", marks=pytest.mark.skipif(not native.vector_width(), reason="no compiler"))
+BACKENDS = ["manual", "newton", NATIVE]
 LENGTHS = jnp.array([7, 3])
 
 

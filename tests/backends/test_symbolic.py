@@ -76,16 +76,18 @@ def test_who_refuses_symbols():
     b, t = export.symbolic_shape("b, t")
     said = Refusal("xs", "needs numbers for sizes, and has t and b in xs [t, b, 3]")
     in_time = Refusal("xs", "needs numbers for sizes, and has t in xs [t, b, 3]")
-    others = ("native", "cudnn", "pallas", "mosaic")
-    assert refusals((t, b, 3)) == {"scan": None, "manual": in_time} | dict.fromkeys(others, said)
+    needing = dict.fromkeys(("native", "cudnn", "pallas", "mosaic"), said)
+    assert refusals((t, b, 3)) == {"scan": None, "manual": in_time, "newton": in_time, **needing}
     said = Refusal("xs", "needs numbers for sizes, and has b in xs [9, b, 3]")
-    assert refusals((9, b, 3)) == {"scan": None, "manual": None} | dict.fromkeys(others, said)
+    needing = dict.fromkeys(("native", "cudnn", "pallas", "mosaic"), said)
+    assert refusals((9, b, 3)) == {"scan": None, "manual": None, "newton": None, **needing}
 
 
-def test_the_batch_alone():
-    """`manual`, whose chunks are cut from the steps."""
+@pytest.mark.parametrize(("backend", "num_steps"), [("manual", 70), ("newton", 7)])
+def test_the_batch_alone(backend, num_steps):
+    """`manual`, whose chunks are cut from the steps, and `newton`, which halves them."""
     (b,) = export.symbolic_shape("b")
-    agrees(jax.grad(lambda xs: (unroll(LSTM, PARAMS, xs, backend="manual")[1] ** 2).sum()), shaped((70, b, 3)))
+    agrees(jax.grad(lambda xs: (unroll(LSTM, PARAMS, xs, backend=backend)[1] ** 2).sum()), shaped((num_steps, b, 3)))
 
 
 def test_a_refusal_is_said():

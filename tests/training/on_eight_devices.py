@@ -98,7 +98,7 @@ def carried(keep=False, batch_size=8):
     )
 
 
-LAYERS = {"scan": "gru", "manual": "lstm", "associative": "mingru"}
+LAYERS = {"scan": "gru", "manual": "lstm", "associative": "mingru", "newton": "rnn"}
 """Back ends that compute in float64, and a cell for each."""
 
 
