@@ -51,8 +51,8 @@ class TrainConfig(RunConfig):
         "auto",
         "how values and gradients are computed; auto: on a CPU native, compiled at its first "
         "use where there is a C++ compiler, else manual where the cell has a rule; associative: all steps at once, "
-        "for mingru, minlstm and lru; newton: all steps at once, for any cell; cudnn, pallas and mosaic: for a GPU, auto "
-        "where they cannot",
+        "for mingru, minlstm and lru; newton: all steps at once, for any cell; cudnn, pallas and mosaic: for a GPU, "
+        "auto where they cannot",
         choices=CHOICES,
     )
     checkpoint_every: int | None = flag(
