@@ -1,8 +1,8 @@
 """`launch.py benchmark --preset=gpu`: every contest of `benchmarks.presets` on one accelerator, within some minutes.
 
-Processes take seconds to start there, so there are three for all contests, each a `benchmarks.host`: PyTorch, our
-kernels, whose errors would take everything else on the device with them, and the rest of JAX. In a contest all peers
-compile at once, one process beside the other; then nothing else runs: values are compared with those of `scan` in
+Processes take seconds to start there, so there are four for all contests, each a `benchmarks.host`: PyTorch, either of
+our kernels, whose errors would take everything else in their process with them, and the rest of JAX. In a contest all
+peers compile at once, one process beside the other; then nothing else runs: values are compared with those of `scan` in
 float32, and the peers take turns, as in `benchmarks.contest`. One that ends, or hangs, is started again for the next.
 
 Contests are kept as they come. What time does not suffice for is a row that says so, and the same command goes on with
@@ -12,6 +12,7 @@ it.
 import os
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -33,8 +34,10 @@ from experiments.common.flags import UsageError
 REFERENCE = "scan float32"
 """With whose values all are compared."""
 KERNELS = ("pallas", "mosaic")
-PATIENCE = 90.0
-"""Seconds that any answer may take."""
+PATIENCE, PATIENCE_WITH_CALLS = 90.0, 20.0
+"""Seconds that any answer may take, and that calls may: a kernel that hangs would use up all the time."""
+MOST_FAILURES = 2
+"""Of a peer that take its process with them; then it is not asked any more."""
 RESERVE = 15.0
 """Seconds of the given time for what comes after the last contest."""
 LONGEST = 4.0
@@ -49,10 +52,10 @@ class TimeIsUp(Exception):
 
 
 def process_of(peer: str) -> str:
-    """Which of the processes a peer is in: `torch`, `kernels` or `jax`."""
+    """Which of the processes a peer is in: `torch`, one of `KERNELS` or `jax`."""
     if "torch" in PEERS[peer].packages:
         return "torch"
-    return "kernels" if PEERS[peer].variant in KERNELS else "jax"
+    return PEERS[peer].variant if PEERS[peer].variant in KERNELS else "jax"
 
 
 class Hosts:
@@ -66,6 +69,7 @@ class Hosts:
         self.deadline = deadline
         self.running: dict[str, Child] = {}
         self.starting: set[str] = set()
+        self.failures: Counter[str] = Counter()
 
     def start(self, *names: str) -> None:
         """Those of these that do not run: they come up side by side."""
@@ -124,10 +128,11 @@ class Seat:
         if self.child is None or self.hosts.running.get(self.process) is not self.child:
             raise Refused("failed", "its process ended with another peer")
         try:
-            return self.hosts.ask(self.process, question, min(limit, PATIENCE), peer=self.peer, **asked)
+            return self.hosts.ask(self.process, question, min(limit, PATIENCE_WITH_CALLS), peer=self.peer, **asked)
         except Refused as refused:
             if refused.status == "failed":
                 self.hosts.end(self.process)
+            self.hosts.failures[self.peer] += self.process not in self.hosts.running
             raise
 
     def first(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
@@ -162,6 +167,9 @@ def hold(trial: Trial, hosts: Hosts, limits: Limits) -> list[dict[str, Any]]:
     """
     _, cell, shape, dtype, names = trial
     rows: dict[str, dict[str, Any]] = {name: {"peer": name, **absent(name, cell, shape, limits)} for name in names}
+    for name in names:
+        if hosts.failures[name] >= MOST_FAILURES:
+            rows[name] |= {"status": "failed", "reason": "took its process with it twice, and is not asked any more"}
     reference = prepare(trial, rows, hosts, limits)
     seats = {name: Seat(hosts, process_of(name), name) for name, row in rows.items() if "status" not in row}
     for name, seat in list(seats.items()):

@@ -168,7 +168,7 @@ def machine_of_jax(sizes: Mapping[str, int]) -> dict[str, Any]:
     plus_one, one = jax.jit(lambda x: x + 1), jnp.zeros(1)
     return {
         "device": device.device_kind,
-        "platform": device.platform,
+        "platform": f"{device.platform} {device.client.platform_version}",
         "jax": jax.__version__,
         "compute_capability": getattr(device, "compute_capability", None),
         "memory_bytes": (device.memory_stats() or {}).get("bytes_limit"),

@@ -142,9 +142,23 @@ def test_a_peer_that_fails_takes_its_process_with_it(hosts, question):
     for row in (scan, graphs):
         assert (row["status"], row["reason"]) == ("failed", "its process ended with another peer")
     assert [each.closed for each in InThisProcess.started] == [True]
+    assert hosts.failures == {"manual": 1}
     InThisProcess.broken = {}
     assert all(row["status"] == "ran" for row in accelerator.hold(trial("scan", "manual"), hosts, LIMITS))
     assert [each.closed for each in InThisProcess.started] == [True, False]
+
+
+def test_a_peer_that_fails_again_and_again(hosts):
+    """Is not asked the third time, and the others in its process have their turns."""
+    hosts.failures["manual"] = accelerator.MOST_FAILURES
+    scan, manual = accelerator.hold(trial("scan", "manual"), hosts, LIMITS)
+    assert (scan["status"], manual["status"]) == ("ran", "failed")
+    assert manual["reason"] == "took its process with it twice, and is not asked any more"
+
+
+def test_kernels_have_processes_of_their_own():
+    found = {name: accelerator.process_of(name) for name in ("scan", "cudnn", "pallas", "mosaic", "torch_padded")}
+    assert found == {"scan": "jax", "cudnn": "jax", "pallas": "pallas", "mosaic": "mosaic", "torch_padded": "torch"}
 
 
 def test_an_option_that_the_compiler_does_not_know(hosts, monkeypatch):

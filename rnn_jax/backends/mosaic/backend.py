@@ -176,4 +176,7 @@ def back(
 
 
 run = partial(persistent.run, persistent.Kernels(forward, back))
-"""`(cell, reverse, params, carry, xs [T, *batch, I], masks) -> (final carry, ys [T, *batch, H])`; asked `refusal`."""
+"""Runs the cell over xs `[T, *batch, I]`: the final carry and ys `[T, *batch, H]`, with the hand-derived gradient.
+
+Args, in this order: cell, reverse, params, carry, xs, masks. The caller has asked `refusal`.
+"""
