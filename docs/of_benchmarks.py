@@ -86,6 +86,12 @@ def pair(row: Mapping[str, Any] | None) -> str:
     return "" if row is None else " / ".join(f"{1000 * row[what]['median']:.3g}" for what in (BOTH, FORWARD))
 
 
+def ahead(contest: Contest) -> list[str]:
+    """How many times as long the best peer takes as the native back end, and who it is: a gradient, a forward pass."""
+    best = {what: best_peer(contest, what) for what in (BOTH, FORWARD)}
+    return [f"{row[what]['ratio']:.2f} ({row['peer']})" for what, row in best.items()]
+
+
 def layer(files: Files) -> str:
     """Every cell and shape, and how far ahead the native back end is."""
     rows: list[list[str]] = []
@@ -93,19 +99,73 @@ def layer(files: Files) -> str:
     for (cell, shape), contest in contests(files["layer_lstm"], files["layer_gru_rnn"]).items():
         ours = [pair(contest[name]) for name in OURS]
         peers = [pair(fastest(contest, names)) for names in PEERS.values()]
-        ahead = []
         for what in (BOTH, FORWARD):
-            best = best_peer(contest, what)
-            ratios[what].append(best[what]["ratio"])
-            ahead.append(f"{best[what]['ratio']:.2f} ({best['peer']})")
+            ratios[what].append(best_peer(contest, what)[what]["ratio"])
         share = f"{100 * contest['native']['share_of_matmul_rate']:.0f} %"
-        rows.append([cell, shape, bold(ours[0]), *ours[1:], *peers, *ahead, share])
+        rows.append([cell, shape, bold(ours[0]), *ours[1:], *peers, *ahead(contest), share])
     head = ["cell", "shape", *OURS, *PEERS, "best peer / native", "forward alone", "of matmul rate"]
     forward, both = (
         f"{min(of):.2f} to {max(of):.1f} times as fast, median {statistics.median(of):.2f}"
         for of in (ratios[FORWARD], ratios[BOTH])
     )
     return f"{table(head, rows)}\n\n`native` against the best peer: forward {forward}; forward and backward {both}."
+
+
+INSTRUCTION_SETS = (("layer_avx512_lstm", "layer_avx512_gru_rnn"), ("layer_avx2",))
+"""The files measured with each instruction set."""
+
+
+def instruction_sets(files: Files) -> str:
+    """The native back end compiled for either instruction set, beside the peers that come closest, held to it too."""
+    rows: dict[tuple[str, str], list[str]] = {}
+    head, notes = ["cell", "shape"], []
+    for names in INSTRUCTION_SETS:
+        found = contests(*(files[name] for name in names))
+        compiled_for = files[names[0]]["machine"]["instruction_sets"]["native"]
+        head += [f"{compiled_for}: native", "PyTorch", "Flax", "best peer / native", "forward alone"]
+        for (cell, shape), contest in found.items():
+            peers = [pair(fastest(contest, PEERS[name])) for name in ("PyTorch", "Flax")]
+            rows.setdefault((cell, shape), [cell, shape]).extend(
+                [bold(pair(contest["native"])), *peers, *ahead(contest)]
+            )
+        ratios = {
+            what: [best_peer(contest, what)[what]["ratio"] for contest in found.values()] for what in (BOTH, FORWARD)
+        }
+        both, forward = (
+            f"{min(of):.2f} to {max(of):.1f}, median {statistics.median(of):.2f}" for of in ratios.values()
+        )
+        notes.append(f"{compiled_for}: forward and backward {both}; forward alone {forward}.")
+    return f"{table(head, list(rows.values()))}\n\n{' '.join(notes)}"
+
+
+def small_batches(files: Files) -> str:
+    """An LSTM over few sequences at once."""
+    file = files["small_batches"]
+    sizes = {row["shape"]: dict((part[0], int(part[1:])) for part in split_sizes(row["sizes"])) for row in file["rows"]}
+    rows = []
+    for (_, shape), contest in contests(file).items():
+        ours, theirs = pair(contest["native"]), pair(fastest(contest, PEERS["PyTorch"]))
+        rows.append([f"{sizes[shape]['H']:,}", str(sizes[shape]["B"]), bold(ours), theirs, *ahead(contest)])
+    return table(["H", "B", "native", "PyTorch", "PyTorch / native", "forward alone"], rows)
+
+
+STREAMING = {
+    "rnn_jax, `auto`": ("rnn_jax",),
+    "rnn_jax, `native`": ("rnn_jax_native",),
+    "PyTorch": ("pytorch_lstm_1", "pytorch_lstm_all", "pytorch_cell_1", "pytorch_cell_all"),
+    "ONNX Runtime": ("onnxruntime_1", "onnxruntime_all"),
+}
+"""The contenders of each column, of which the one with the least median counts."""
+
+
+def streaming(files: Files) -> str:
+    """One step at a time: the median step and the slowest of a hundred."""
+    rows = []
+    for row in files["streaming"]["rows"]:
+        best = [min((name for name in names if name in row["p50"]), key=row["p50"].get) for names in STREAMING.values()]
+        times = [f"{1e6 * row['p50'][name]:,.0f} / {1e6 * row['p99'][name]:,.0f}" for name in best]
+        rows.append([f"{row['hidden_size']:,}", str(row["batch_size"]), *times])
+    return table(["H", "B", *STREAMING], rows)
 
 
 SWEEPS = (("T", "125", "2000"), ("B", "16", "256"), ("H", "16", "256"))
@@ -227,6 +287,9 @@ def data_parallel(files: Files) -> str:
 TABLES = {
     "speed": speed,
     "layer": layer,
+    "instruction_sets": instruction_sets,
+    "small_batches": small_batches,
+    "streaming": streaming,
     "sweep": sweep,
     "forecast_epoch": forecast_epoch,
     "imdb_epoch": imdb_epoch,

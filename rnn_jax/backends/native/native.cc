@@ -50,7 +50,11 @@ Plan plan(const Array& lengths, const Sizes& sizes, int gates, int64_t units_per
   std::iota(order.begin(), order.end(), 0);
   std::stable_sort(order.begin(), order.end(), [&](int a, int b) { return of[a] > of[b]; });  // dealt longest first
   found.groups.assign(found.by_units ? 1 : by_sequences, Group{{}, of});
-  for (size_t i = 0; i < order.size(); ++i) found.groups[i % found.groups.size()].rows.push_back(order[i]);
+  // Those of one length in turn, neighbours to one thread: else every line of memory between two is shared.
+  int64_t groups = found.groups.size();
+  bool equal = sizes.batch > 0 && of[order.front()] == of[order.back()];
+  for (int64_t i = 0; i < sizes.batch; ++i)
+    found.groups[equal ? i * groups / sizes.batch : i % groups].rows.push_back(order[i]);
   return found;
 }
 
