@@ -1,5 +1,6 @@
 """A preset: what it measures in which order, within its time, whatever goes wrong. No test looks at times."""
 
+import importlib.util
 import itertools
 import json
 import os
@@ -10,7 +11,7 @@ import numpy as np
 import pytest
 from helpers.running import run
 
-from benchmarks import accelerator, layer, presets, shapes
+from benchmarks import accelerator, compile_for_hopper, layer, presets, shapes
 from benchmarks.child import Refused
 from benchmarks.contest import Limits
 from benchmarks.host import Host
@@ -292,3 +293,10 @@ def test_errors(tmp_path, arguments, message):
     folder = tmp_path / "run"
     assert run(MAIN, f"--workdir={folder}", *arguments).one_error() == message
     assert not folder.exists()
+
+
+@pytest.mark.skipif(importlib.util.find_spec("jax_cuda13_plugin") is not None, reason="here it compiles")
+def test_to_compile_for_a_hopper_takes_its_compiler(capsys):
+    assert compile_for_hopper.main(["lstm,S1,tf32,mosaic"]) == 2
+    needed = "jax-cuda13-plugin, jax-cuda13-pjrt, nvidia-cuda-nvcc and nvidia-nvvm"
+    assert capsys.readouterr() == ("", f"error: needs {needed}\n")

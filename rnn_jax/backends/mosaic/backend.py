@@ -15,10 +15,11 @@ nonlinearities are the GPU's own approximations, with errors below those of bflo
 
 Tests compare values and gradients with those of the other back ends in interpret mode, in which a CPU simulates the
 threads, the memories and the barriers of a GPU, too slowly for anything else, and all threads in step: what a missing
-barrier does would not show. They lower the kernels, and ptxas has compiled them for compute capability 9.0, without a
-spilled register up to H = 64. They have not run on a GPU yet, so `auto` does not choose them: `launch.py benchmark
---preset=gpu` is to say. `wgmma` is Hopper's alone: elsewhere the call gives way to `auto`, and so it does in JAX 0.10,
-whose Mosaic cannot do this.
+barrier does would not show. They lower the kernels, and ptxas has compiled them for compute capability 9.0: up to
+H = 64 without a spilled register, but for the LSTM's backward pass in float32, and above with up to 1 KiB of them per
+thread (`python -m benchmarks.compile_for_hopper`). They have not run on a GPU yet, so `auto` does not choose them:
+`launch.py benchmark --preset=gpu` is to say. `wgmma` is Hopper's alone: elsewhere the call gives way to `auto`, and so
+it does in JAX 0.10, whose Mosaic cannot do this.
 """
 
 from collections.abc import Callable
