@@ -12,6 +12,8 @@ Of any function `step(carry, x) -> carry`, a `Step`, a cell's (`cell_step`) or y
 | `log_singular_values`, `effective_rank` | of a matrix whose rows differ by any number of orders of magnitude |
 | `lyapunov_spectrum` | mean rates at which small differences grow: `LyapunovSpectrum` |
 | `largest_exponents`, `flossing_loss`, `floss` | the largest of those rates, differentiable, and pushed to zero |
+| `newton_iterations` | how many iterations Newton's method over time takes for all states, and which they are |
+| `predictability`, `predicted_iterations` | the same number beforehand, from a `Predictability` |
 | `log_norm` | log of a norm that neither under- nor overflows |
 
 Of a cell and its parameters:
@@ -31,6 +33,7 @@ from rnn_jax.diagnostics.gradients import gradient_flow, gradient_terms
 from rnn_jax.diagnostics.horizon import memory_horizon
 from rnn_jax.diagnostics.jacobians import JacobianNorms, jacobian_norms, jacobian_singular_values
 from rnn_jax.diagnostics.lyapunov import LyapunovSpectrum, lyapunov_spectrum
+from rnn_jax.diagnostics.parallel import Predictability, newton_iterations, predictability, predicted_iterations
 from rnn_jax.diagnostics.singular_values import effective_rank, log_singular_values
 from rnn_jax.diagnostics.steps import Step, cell_step, log_norm
 from rnn_jax.diagnostics.truncation import TruncationBias, echo_loss, echo_task, truncation_bias
@@ -38,6 +41,7 @@ from rnn_jax.diagnostics.truncation import TruncationBias, echo_loss, echo_task,
 __all__ = [
     "JacobianNorms",
     "LyapunovSpectrum",
+    "Predictability",
     "Step",
     "TruncationBias",
     "cell_step",
@@ -58,5 +62,8 @@ __all__ = [
     "log_singular_values",
     "lyapunov_spectrum",
     "memory_horizon",
+    "newton_iterations",
+    "predictability",
+    "predicted_iterations",
     "truncation_bias",
 ]
