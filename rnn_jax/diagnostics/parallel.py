@@ -98,8 +98,8 @@ def predicted_iterations(found: Predictability, *, tolerance: float = TOLERANCE,
     Args:
         found: of one trajectory.
         tolerance: the residual to stop at, in units of eps.
-        max_iterations: how many are simulated; if they do not suffice, the speed at which the part that is right has
-            grown until then is taken for the rest.
+        max_iterations: how many are simulated; if they do not suffice, the longest stretch that is still wrong is taken
+            to shrink as fast as the beginning has become right.
 
     Example: where nothing is curved, one.
 
@@ -131,9 +131,10 @@ def predicted_iterations(found: Predictability, *, tolerance: float = TOLERANCE,
 
     start = jnp.minimum(distance, cap)
     count, _, newton = lax.while_loop(unfinished, iterate, (jnp.int32(0), start, jnp.full_like(start, jnp.inf)))
-    wrong = newton > enough
-    right = jnp.maximum(jnp.where(wrong.any(), jnp.argmax(wrong), length), 1)
-    return jnp.minimum(count * (length / right), float(length))
+    wrong, steps = newton > enough, jnp.arange(length)
+    right = jnp.maximum(jnp.argmax(wrong), 1)
+    longest = (steps - lax.cummax(jnp.where(wrong, -1, steps))).max()
+    return jnp.minimum(count * (1 + longest / right), float(length))
 
 
 def newton_iterations(

@@ -60,6 +60,14 @@ def test_what_is_not_simulated_is_extrapolated():
     assert float(predicted_iterations(of(0.3, 2000), max_iterations=100)) == pytest.approx(whole, rel=0.1)
 
 
+def test_a_chaotic_beginning_is_all_that_takes_long():
+    """What follows it is right as soon as it is."""
+    long = of(0.3, 300)
+    longer = Predictability(jnp.concatenate((long.growth, jnp.full(5000, -0.5))), long.curvature, jnp.ones(5300))
+    found = float(predicted_iterations(longer, max_iterations=50))
+    assert found == pytest.approx(float(predicted_iterations(long, max_iterations=50)), rel=0.3)
+
+
 def test_the_growth_is_that_of_the_largest_exponent():
     cell = cells.get("gru")
     step = cell_step(cell, cell.init_params(jax.random.key(0), 2, 6, jnp.float64, init="gaussian", gain=2.0))
