@@ -127,6 +127,29 @@ def truncation(files: Files) -> str:
     return table(["k", *(f"`{cell}`" for cell in found)], rows)
 
 
+def parallel(files: Files) -> str:
+    """Iterations of Newton's method over all steps, predicted and measured, by network and T."""
+    found = files["parallel"]
+    lengths = sorted({row["length"] for row in found["rows"]})
+    networks = list(dict.fromkeys(row["network"] for row in found["rows"]))
+    by = {(row["network"], row["length"]): row for row in found["rows"]}
+
+    def counts(row: Mapping[str, Any]) -> str:
+        most = min(found["max_iterations"], row["length"])
+        ended = "not run" if row["seconds"] is None else f"more than {most:,}"
+        return f"{row['predicted']:,.0f} / {ended if row['measured'] is None else row['measured']}"
+
+    rows = [
+        [
+            f"`{network.split(',')[0]}`{network[network.index(',') :]}",
+            f"{by[network, lengths[-1]]['lyapunov_exponent']:+.3f}",
+            *(counts(by[network, length]) for length in lengths),
+        ]
+        for network in networks
+    ]
+    return table(["network", "largest exponent", *(f"T {length:,}" for length in lengths)], rows)
+
+
 class Memory(NamedTuple):
     """A row of `memory`: command, file, what stands behind the command and the time."""
 
@@ -247,6 +270,7 @@ TABLES = {
     "long_sequences": long_sequences,
     "truncation": truncation,
     "memory": memory,
+    "parallel": parallel,
     "remedies": remedies,
     "long_memory": long_memory,
 }

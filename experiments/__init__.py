@@ -40,6 +40,7 @@ EXPERIMENTS = {
     "spelled_out": Entry("experiments.spelled_out", "train with nothing but the hand-derived gradient"),
     "gradcheck": Entry("experiments.gradcheck", "hand-derived, automatic and finite-difference gradients, every cell"),
     "long_sequences": Entry("experiments.long_sequences.__main__", "what gradients through a million steps cost"),
+    "parallel": Entry("experiments.parallel.__main__", "whether all steps of a recurrence at once would pay"),
     "sweep": Entry("experiments.sweep.__main__", "run one of these at many points: a grid, random or Optuna's search"),
     "report": Entry("experiments.report.__main__", "compare many runs: tables with tests, plots, a page"),
     "benchmark": Entry("benchmarks.layer", "time a layer against PyTorch, Flax, Equinox, Haiku and Keras"),

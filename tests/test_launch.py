@@ -79,7 +79,7 @@ def test_lists_the_experiments(arguments):
 def test_unknown(name):
     message = run(launch.main, name).one_error()
     known = "forecast, imdb, ntc_scv, language_model, vanishing, memory, spelled_out, gradcheck, long_sequences"
-    assert message == f"no experiment called {name!r}: take one of {known}, sweep, report, benchmark"
+    assert message == f"no experiment called {name!r}: take one of {known}, parallel, sweep, report, benchmark"
 
 
 def test_hands_the_arguments_on():

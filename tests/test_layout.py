@@ -31,7 +31,7 @@ CORE = {
     "sampling": BASE,
     "neural_cache": BASE,
     "dynamic_evaluation": BASE,
-    "diagnostics": BASE | {"cells", "controls", "segments", "bptt", "unrolling", "compose"},
+    "diagnostics": BASE | {"cells", "controls", "segments", "bptt", "backends", "unrolling", "compose"},
 }
 # What the parts around the core may import from rnn_jax.
 AROUND = {

@@ -14,6 +14,8 @@ Of any function `step(carry, x) -> carry`, a `Step`, a cell's (`cell_step`) or y
 | `kaplan_yorke_dimension`, `entropy_rate` | what a spectrum says of an attractor |
 | `covariant_vectors` | the directions that grow by one exponent each: `CovariantVectors` |
 | `largest_exponents`, `flossing_loss`, `floss` | the largest of those rates, differentiable, and pushed to zero |
+| `newton_iterations` | how many iterations Newton's method over time takes for all states, and which they are |
+| `predictability`, `predicted_iterations` | the same number beforehand, from a `Predictability` |
 | `log_norm` | log of a norm that neither under- nor overflows |
 
 Of a cell and its parameters:
@@ -35,6 +37,7 @@ from rnn_jax.diagnostics.gradients import gradient_flow, gradient_terms
 from rnn_jax.diagnostics.horizon import memory_horizon
 from rnn_jax.diagnostics.jacobians import JacobianNorms, jacobian_norms, jacobian_singular_values
 from rnn_jax.diagnostics.lyapunov import LyapunovSpectrum, lyapunov_spectrum
+from rnn_jax.diagnostics.parallel import Predictability, newton_iterations, predictability, predicted_iterations
 from rnn_jax.diagnostics.singular_values import effective_rank, log_singular_values
 from rnn_jax.diagnostics.steps import Step, cell_step, log_norm
 from rnn_jax.diagnostics.truncation import TruncationBias, echo_loss, echo_task, truncation_bias
@@ -43,6 +46,7 @@ __all__ = [
     "CovariantVectors",
     "JacobianNorms",
     "LyapunovSpectrum",
+    "Predictability",
     "Step",
     "TruncationBias",
     "cell_step",
@@ -66,5 +70,8 @@ __all__ = [
     "log_singular_values",
     "lyapunov_spectrum",
     "memory_horizon",
+    "newton_iterations",
+    "predictability",
+    "predicted_iterations",
     "truncation_bias",
 ]

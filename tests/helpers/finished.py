@@ -66,6 +66,10 @@ RUNS = {
             "--batch_size=2", "--num_exponents=8",
         ),
     ),
+    # One that forgets and one that is chaotic.
+    "parallel": Run(
+        "parallel", ("--cells=rnn", "--gains=0.5,3", "--lengths=20,60", "--hidden_size=8", "--max_iterations=12")
+    ),
     # Two seeds that learn.
     "memory": Run(
         "memory", (*SUMS, "--num_evaluation=300", "--learning_rate=0.02", "--num_seeds=2", "--evaluate_lengths=4")

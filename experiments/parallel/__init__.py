@@ -1,0 +1,1 @@
+"""`parallel`: whether all steps of a recurrence at once would pay."""
