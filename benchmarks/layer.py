@@ -130,9 +130,12 @@ def run(name: str, config: Config, workdir: Path) -> int:
             print(f"warning: the machine is busy (load {load[0]} on {cores} cores): times will be too long", flush=True)
         with held_to(config.instruction_set):
             rows, rate = measure(config, workdir)
-        machine = {"cores": cores, "load_before": load, "load_after": _load(), "matmul_rate": rate}
-        machine["instruction_sets"] = {
-            row["peer"]: row["instruction_set"] for row in rows if row.get("instruction_set") is not None
+        machine = {
+            "cores": cores,
+            "load_before": load,
+            "load_after": _load(),
+            "matmul_rate": rate,
+            "instruction_sets": {row["peer"]: row["instruction_set"] for row in rows if row.get("instruction_set")},
         }
         found = {"experiment": name, **summarize(config, rows, machine)}
         if config.sweep is not None:
