@@ -35,8 +35,8 @@ def held_to(name: str) -> Iterator[None]:
     try:
         yield
     finally:
-        for variable, value in before.items():
-            if value is None:
+        for variable, earlier in before.items():
+            if earlier is None:
                 del os.environ[variable]
             else:
-                os.environ[variable] = value
+                os.environ[variable] = earlier

@@ -149,7 +149,7 @@ def run(name: str, config: Config, workdir: Path) -> int:
         if config.preset is None:
             with held_to(config.instruction_set):
                 rows, rate = measure(config, workdir)
-            built_for = {row["peer"]: row["instruction_set"] for row in rows if row.get("instruction_set") is not None}
+            built_for = {row["peer"]: row["instruction_set"] for row in rows if row.get("instruction_set")}
             machine: dict[str, Any] = {"matmul_rate": rate, "instruction_sets": built_for}
         else:
             from benchmarks import accelerator

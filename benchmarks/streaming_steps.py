@@ -5,6 +5,7 @@
 Each imports its own library and no other. PyTorch and ONNX Runtime are there with one thread and with all cores.
 """
 
+import importlib
 import json
 import sys
 from collections.abc import Callable, Sequence
@@ -90,12 +91,11 @@ def pytorch(kind: str, one_thread: bool, folder: str, batch_size: int, hidden_si
 
 def onnxruntime(one_thread: bool, folder: str, batch_size: int, hidden_size: int) -> Step:
     """The model of a file that `rnn_jax.convert.to_onnx` made, called with sequences of one step."""
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
+    runtime: Any = importlib.import_module("onnxruntime")
+    options = runtime.SessionOptions()
     if one_thread:
         options.intra_op_num_threads = options.inter_op_num_threads = 1
-    session = onnxruntime.InferenceSession(f"{folder}/{hidden_size}.onnx", options, ["CPUExecutionProvider"])
+    session = runtime.InferenceSession(f"{folder}/{hidden_size}.onnx", options, ["CPUExecutionProvider"])
     h = c = np.zeros((1, batch_size, hidden_size), np.float32)
 
     def step(x: np.ndarray) -> np.ndarray:

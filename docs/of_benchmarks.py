@@ -111,7 +111,7 @@ def layer(files: Files) -> str:
     return f"{table(head, rows)}\n\n`native` against the best peer: forward {forward}; forward and backward {both}."
 
 
-INSTRUCTION_SETS = (("layer_avx512_lstm", "layer_avx512_gru_rnn"), ("layer_avx2",))
+INSTRUCTION_SETS = ("layer_avx512", "layer_avx2")
 """The files measured with each instruction set."""
 
 
@@ -119,9 +119,9 @@ def instruction_sets(files: Files) -> str:
     """The native back end compiled for either instruction set, beside the peers that come closest, held to it too."""
     rows: dict[tuple[str, str], list[str]] = {}
     head, notes = ["cell", "shape"], []
-    for names in INSTRUCTION_SETS:
-        found = contests(*(files[name] for name in names))
-        compiled_for = files[names[0]]["machine"]["instruction_sets"]["native"]
+    for name in INSTRUCTION_SETS:
+        found = contests(files[name])
+        compiled_for = files[name]["machine"]["instruction_sets"]["native"]
         head += [f"{compiled_for}: native", "PyTorch", "Flax", "best peer / native", "forward alone"]
         for (cell, shape), contest in found.items():
             peers = [pair(fastest(contest, PEERS[name])) for name in ("PyTorch", "Flax")]

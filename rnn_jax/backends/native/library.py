@@ -4,9 +4,13 @@ At the first use, or ahead of it by `python -m rnn_jax.backends.native`.
 
 XLA runs a loop over time a step at a time: each step is several operations, each of which reads and writes whole arrays
 and, if it is large, waits for all threads. Here a thread takes some sequences of the batch from the first step to the
-last. The weights are packed in the order in which the innermost loop reads them and stay in the thread's cache, the
-nonlinearities are applied to sums that are still in registers, the padding of short sequences is not computed, and the
-backward pass forms the gradients of weights and inputs from derivatives that have not left the cache yet.
+last, or, where sequences are few and the state is wide, some units of all sequences. The weights are packed in the
+order in which the innermost loop reads them and stay in the thread's cache, the nonlinearities are applied to sums that
+have not left it, the padding of short sequences is not computed, and the backward pass forms the gradients of weights
+and inputs from derivatives that are still there.
+
+A sequence that begins at zero has no recurrent product in its first step: a weight that is not finite shows from the
+second step on.
 
 Sources: Goto and van de Geijn, "Anatomy of high-performance matrix multiplication", 2008, for the packed product;
 Diamos et al., "Persistent RNNs: stashing recurrent weights on-chip", 2016, for a worker that owns its sequences.

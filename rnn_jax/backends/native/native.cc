@@ -1,4 +1,4 @@
-// The loops as functions that XLA calls, see rnn_jax/backends/native/run.py for what they are given.
+// The loops as functions that XLA calls, see rnn_jax/backends/native/backend.py for what they are given.
 
 #include <algorithm>
 #include <functional>

@@ -8,29 +8,47 @@
 #pragma once
 
 #include <atomic>
+#include <condition_variable>
 #include <memory>
-#include <thread>
+#include <mutex>
 #include <utility>
 
 #include "product.h"
 
 namespace rnn_jax {
 
-// Waits, first awake: a phase takes microseconds, and to wake a thread takes as long. Then it gives way to others.
-template <class Condition>
-inline void wait_until(Condition&& condition) {
-  for (int spins = 0; !condition(); ++spins) {
-    if (spins > 2000) {
-      std::this_thread::yield();
-      continue;
-    }
+// Waits, first awake: a phase takes microseconds, and to wake a thread takes as long. Then it sleeps, until it is told
+// that something has changed.
+class Waiting {
+ public:
+  template <class Condition>
+  void until(Condition&& condition) {
+    for (int spins = 0; spins < 2000; ++spins) {
+      if (condition()) return;
 #if defined(__x86_64__)
-    __builtin_ia32_pause();
+      __builtin_ia32_pause();
 #elif defined(__aarch64__)
-    asm volatile("yield");
+      asm volatile("yield");
 #endif
+    }
+    std::unique_lock<std::mutex> lock(mutex_);
+    ++asleep_;
+    changed_.wait(lock, condition);
+    --asleep_;
   }
-}
+
+  // What `condition` reads has been written before, by an atomic in sequential order.
+  void tell() {
+    if (asleep_ == 0) return;
+    std::lock_guard<std::mutex> lock(mutex_);
+    changed_.notify_all();
+  }
+
+ private:
+  std::atomic<int> asleep_{0};
+  std::mutex mutex_;
+  std::condition_variable changed_;
+};
 
 class Team {
  public:
@@ -48,13 +66,14 @@ class Team {
           !states_[index].begun.compare_exchange_strong(begun, number + 1))
         continue;
       work(Share{index, shares_});
-      states_[index].done.store(number + 1, std::memory_order_release);
+      states_[index].done = number + 1;
+      waiting_.tell();
     }
   }
 
   void wait_for(int64_t number) {
     for (int i = 0; i < shares_; ++i)
-      wait_until([&] { return states_[i].done.load(std::memory_order_acquire) > number; });
+      waiting_.until([&] { return states_[i].done > number; });
   }
 
  private:
@@ -64,6 +83,7 @@ class Team {
 
   int shares_;
   std::unique_ptr<State[]> states_;
+  Waiting waiting_;
 };
 
 // A thread in a team, or on its own.
@@ -100,8 +120,11 @@ void together(int shares, Schedule&& schedule, Program program) {
     Team team;
     Program program;
     std::atomic<int> inside{1};  // once it is 0 nobody comes in any more
+    Waiting waiting{};
+
+    Shared(int shares, Program&& program) : team(shares), program(std::move(program)) {}
   };
-  std::shared_ptr<Shared> shared(new Shared{Team(shares), std::move(program)});
+  auto shared = std::make_shared<Shared>(shares, std::move(program));
   for (int home = 1; home < shares; ++home)
     schedule([shared, home] {
       int inside = shared->inside;
@@ -110,13 +133,14 @@ void together(int shares, Schedule&& schedule, Program program) {
           Member member(&shared->team, home);
           shared->program(member);
           --shared->inside;
+          shared->waiting.tell();
           return;
         }
     });
   Member member(&shared->team, 0);
   shared->program(member);
   --shared->inside;
-  wait_until([&] { return shared->inside == 0; });
+  shared->waiting.until([&] { return shared->inside == 0; });
 }
 
 }  // namespace rnn_jax
