@@ -60,7 +60,8 @@ AUTO = ("native", "manual", "scan")
 """What `auto` tries, in this order: the fastest first at every shape measured on a CPU (benchmarks/README.md).
 `cudnn` and `pallas` are not measured on a GPU yet, so it does not take them. `associative` is no faster than `scan` on
 two cores, and for `lru`, whose numbers are complex, mostly slower. `newton` multiplies the work by the number of its
-iterations and, up to 64 numbers in a carry, by the size of their Jacobians: slower than `scan` in all that `launch.py parallel` has measured on a CPU."""
+iterations and, up to 64 numbers in a carry, by the size of their Jacobians: slower than `scan` in all that
+`launch.py parallel` has measured on a CPU."""
 
 FALL_BACK = ("native", "cudnn", "pallas")
 """Back ends for some machines and shapes: what they cannot compute is left to `auto`, with a warning."""
