@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from helpers.unrolls import FULL, B, H, I, T, assert_trees_close, case, draw, problem, value_and_vjp
+from helpers.unrolls import FULL, B, H, I, T, assert_trees_close, case, draw, draw_like, problem, value_and_vjp
 from jax.extend.core import Literal
 
 from rnn_jax import Cell, cells, unroll
@@ -60,6 +60,26 @@ class TestIterations:
         assert solution.converged
         assert float(solution.residual) <= solver.TOLERANCE * 1.2e-7
         assert_trees_close(found, expected, atol=1e-4)
+
+
+@pytest.mark.parametrize("reverse", [False, True])
+def test_the_gradient_takes_one_prefix(monkeypatch, reverse):
+    """The transposed recurrence is linear; with other matrices than the transposed ones it would take more."""
+    seen = []
+
+    def noted(*arguments, **options):
+        solution = solver.solve(*arguments, **options)
+        seen.append(int(solution.iterations))
+        return solution
+
+    monkeypatch.setattr(backend, "solve", noted)
+    cell = cells.get("gru")
+    params, xs, carry = draw(cell, 20, (B,))
+    args = backend.Arguments(params, carry, xs, None, None)
+    outputs, solution = backend.forward(cell, reverse, args, StepMasks(), True)
+    backend.backward(cell, reverse, args, StepMasks(), solution, draw_like(outputs, 3))
+    assert seen[0] > 2
+    assert seen[1] == 1
 
 
 @pytest.fixture
