@@ -62,8 +62,8 @@ AUTO = ("native", "manual", "scan")
 """What `auto` tries, in this order: the fastest first at every shape measured on a CPU (benchmarks/README.md).
 `cudnn`, `pallas` and `mosaic` are not measured on a GPU yet, so it does not take them. `associative` is no faster than
 `scan` on two cores, and for `lru`, whose numbers are complex, mostly slower. `newton` multiplies the work by the number
-of its iterations and, up to 64 numbers in a carry, by the size of their Jacobians: slower than `scan` in nearly all that
-`launch.py parallel` has measured on a CPU."""
+of its iterations and, up to 64 numbers in a carry, by the size of their Jacobians: slower than `scan` in nearly all
+that `launch.py parallel` has measured on a CPU."""
 
 FALL_BACK = ("native", "cudnn", "pallas", "mosaic")
 """Back ends for some machines and shapes: what they cannot compute is left to `auto`, with a warning."""
