@@ -23,7 +23,7 @@ from benchmarks.child import Refused
 from benchmarks.streaming_steps import COMPARED, INPUT_SIZE, MAKERS, draw
 from benchmarks.training import parser, save
 from benchmarks.turns import closing_all, start, take_turns
-from rnn_jax.backends import native
+from rnn_jax.backends.native import library
 from rnn_jax.cells.lstm import LSTMParams
 from rnn_jax.convert import to_onnx
 
@@ -40,7 +40,7 @@ NEEDS = {"rnn_jax": (), "pytorch": ("torch",), "onnxruntime": ("onnx", "onnxrunt
 def contenders() -> list[str]:
     """Those of `MAKERS` that can run here."""
     there = tuple(name for name, packages in NEEDS.items() if all(map(importlib.util.find_spec, packages)))
-    have_native = native.vector_width() is not None
+    have_native = library.vector_width() is not None
     return [name for name in MAKERS if name.startswith(there) and (have_native or name != "rnn_jax_native")]
 
 
@@ -146,7 +146,7 @@ def main() -> None:
         "steps_per_turn": STEPS,
         "turns": arguments.repeats,
         "largest_relative_difference": error,
-        "instruction_set": native.instruction_set(),
+        "instruction_set": library.instruction_set(),
         "rows": rows,
     }
     save(arguments.raw_dir, "streaming", about, {})

@@ -6,7 +6,8 @@ import jax.numpy as jnp
 from benchmarks.peers.runner import JaxRunner, NotHere, products
 from benchmarks.problem import Problem
 from rnn_jax import cells, unroll
-from rnn_jax.backends import BACKENDS, FALL_BACK, device, native
+from rnn_jax.backends import BACKENDS, FALL_BACK, device
+from rnn_jax.backends.native import library
 from rnn_jax.controls import StepMasks
 
 
@@ -32,5 +33,5 @@ def make(problem: Problem, backend: str) -> JaxRunner:
 
     runner = JaxRunner(problem, apply, params, lambda gradient: gradient._asdict())
     if backend == "native":
-        runner.instruction_set = native.instruction_set()
+        runner.instruction_set = library.instruction_set()
     return runner

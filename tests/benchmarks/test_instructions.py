@@ -9,7 +9,7 @@ from benchmarks import shapes
 from benchmarks.instructions import HELD_TO, held_to
 from benchmarks.turns import start
 from benchmarks.worker import Task
-from rnn_jax.backends import native
+from rnn_jax.backends.native import library
 
 
 def test_the_environment_comes_back(monkeypatch):
@@ -25,7 +25,7 @@ def test_the_environment_comes_back(monkeypatch):
 
 
 @pytest.mark.skipif(platform.machine() != "x86_64", reason="instructions of x86-64")
-@pytest.mark.skipif(native.instruction_set() not in ("AVX-512", "AVX2"), reason="no AVX2, or no compiler")
+@pytest.mark.skipif(library.instruction_set() not in ("AVX-512", "AVX2"), reason="no AVX2, or no compiler")
 @pytest.mark.parametrize("peer", ["native", "torch"])
 def test_who_starts_then_is_held_to_it(peer):
     if peer == "torch":

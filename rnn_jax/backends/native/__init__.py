@@ -13,6 +13,6 @@ native.cc                 threads, and the functions that XLA calls
 """
 
 from rnn_jax.backends.native.backend import refusal, run
-from rnn_jax.backends.native.library import build, instruction_set, library_path, vector_width
+from rnn_jax.backends.native.library import build, library_path, vector_width
 
-__all__ = ["build", "instruction_set", "library_path", "refusal", "run", "vector_width"]
+__all__ = ["build", "library_path", "refusal", "run", "vector_width"]

@@ -62,9 +62,9 @@ def flags() -> tuple[str, ...]:
 
 
 def library_path() -> Path:
-    """Where the library of these sources, flags, JAX and processor is, or would be: `~/.cache/rnn_jax`.
+    """Where the library of these sources, this JAX and this processor is, or would be: `~/.cache/rnn_jax`.
 
-    Raises: `RuntimeError`, as `flags`.
+    One for each instruction set that is asked for. Raises: `RuntimeError`, as `flags`.
     """
     parts = [path.read_bytes() for path in sorted(SOURCES.iterdir()) if path.suffix in (".h", ".cc")]
     parts += [text.encode() for text in (jax.__version__, _processor(), *flags())]
@@ -143,7 +143,7 @@ def _loaded() -> ctypes.CDLL | None:
 
 @functools.cache
 def vector_width() -> int | None:
-    """How many floats the library's vectors have; None where there is no library."""
+    """Makes the library known to JAX and returns how many floats its vectors have; None where there is none."""
     library = _loaded()
     return None if library is None else int(library.rnn_jax_width())
 
