@@ -246,7 +246,7 @@ def measure(config: Any, workdir: Path, started: float) -> tuple[list[dict[str, 
     Args:
         config: flags, see `benchmarks.layer.Config`.
         workdir: the run's folder.
-        started: when `config.minutes` began, by `time.monotonic`.
+        started: when `config.time_limit_minutes` began, by `time.monotonic`.
 
     Raises: `UsageError` where JAX does not start.
     """
@@ -254,7 +254,7 @@ def measure(config: Any, workdir: Path, started: float) -> tuple[list[dict[str, 
     file = workdir / "measurements.jsonl"
     done = {entry["key"]: entry for entry in measured.read(file)}
     due = trials(config)
-    hosts = Hosts(started + 60 * config.minutes - RESERVE)
+    hosts = Hosts(started + 60 * config.time_limit_minutes - RESERVE)
 
     def keep(key: str, **found: Any) -> None:
         done[key] = {"key": key, **found}

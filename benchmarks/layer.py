@@ -55,7 +55,7 @@ class Config(RunConfig):
     preset: str | None = flag(
         None, "everything worth measuring on one such device, in processes that all share", choices=tuple(PRESETS)
     )
-    minutes: float = flag(
+    time_limit_minutes: float = flag(
         8.0, "of a --preset: what they do not suffice for is measured by the same command again", above=0.0, local=True
     )
     rehearsal: bool = flag(False, f"with --preset: sizes divided by {REHEARSED}, to see on any machine that it runs")

@@ -22,7 +22,7 @@ PAGE = ROOT / "docs" / "api.md"
 
 PARTS = {
     "Cells over time": ("", "cells", "unrolling", "compose", "dropout", "generate", "initializers", "controls"),
-    "Gradients": ("bptt", "backends", "backends.native", "backends.pallas", "backends.mosaic"),
+    "Gradients": ("bptt", "backends", "backends.native", "backends.newton", "backends.pallas", "backends.mosaic"),
     "Diagnostics": ("diagnostics", "diagnostics.gradcheck"),
     "Modules": ("models", "convert"),
     "Language models": ("losses", "sampling", "ngrams", "neural_cache", "dynamic_evaluation"),

@@ -219,7 +219,7 @@ def test_time_that_is_up(tmp_path, hosts, monkeypatch):
     )
     assert all(each.closed for each in InThisProcess.started)
     monkeypatch.setattr(accelerator, "hold", hold)
-    again = run(MAIN, f"--workdir={tmp_path}", *FLAGS, "--minutes=3")
+    again = run(MAIN, f"--workdir={tmp_path}", *FLAGS, "--time_limit_minutes=3")
     assert (again.status, again.err) == (0, "")
     lines = [json.loads(line)["key"] for line in (tmp_path / "measurements.jsonl").read_text().splitlines()]
     assert lines == ["machine", "gru S1 bfloat16", "rnn S1 bfloat16"]
@@ -228,7 +228,7 @@ def test_time_that_is_up(tmp_path, hosts, monkeypatch):
 
 def test_no_time_at_all(tmp_path, hosts):
     """The reserve is more than was given: nothing ran, and the folder says so."""
-    ran = run(MAIN, f"--workdir={tmp_path}", *FLAGS, "--minutes=0.01")
+    ran = run(MAIN, f"--workdir={tmp_path}", *FLAGS, "--time_limit_minutes=0.01")
     assert (ran.status, ran.err) == (1, "")
     results = json.loads((tmp_path / "results.json").read_text())
     assert set(results) >= set(KEYS)
@@ -286,7 +286,7 @@ def test_a_rehearsal_with_processes(tmp_path):
         (("--preset=tpu", "--profile=traces"), "--preset=tpu: has no --profile"),
         (("--rehearsal=true",), "--rehearsal: is of a --preset, name one"),
         (("--preset=gpu", "--shapes=B2T3I4H5"), "--preset=gpu: the flags leave nothing of it; give fewer"),
-        (("--preset=gpu", "--minutes=0"), "--minutes=0.0: must be above 0.0"),
+        (("--preset=gpu", "--time_limit_minutes=0"), "--time_limit_minutes=0.0: must be above 0.0"),
     ],
 )
 def test_errors(tmp_path, arguments, message):

@@ -31,7 +31,7 @@ def test_nothing_is_switched(tmp_path):
     command = [sys.executable, "-c", PROGRAM, str(tmp_path / "errors.png")]
     ran = subprocess.run(command, check=True, capture_output=True, text=True, env={**os.environ, "MPLBACKEND": "svg"})
     imported, drawn = ran.stdout.splitlines()
-    files = "forecast forecast_errors gradients language long_sequences memory_tasks runs style text training"
+    files = "forecast forecast_errors gradients language long_sequences memory_tasks parallel runs style text training"
     assert imported == f"{files} False"
     assert drawn == "False svg"
     assert (tmp_path / "errors.png").read_bytes()[:4] == b"\x89PNG"

@@ -203,7 +203,7 @@ class TestBackEnds:
             model = importlib.import_module(experiment.module).make_model(config, **sizes, rngs=nnx.Rngs(0))
             apply, params = models.pure(model)
             if name == "imdb":
-                inputs = (jnp.ones((3, 7), jnp.int32), jnp.full(3, 7), jnp.ones((2, 3, 7)))
+                inputs = (jnp.ones((3, 7), jnp.int32), jnp.full(3, 7), jnp.ones((3, 7, 2)))
             else:
                 inputs = (jnp.ones((3, 7, sizes["input_size"]), "float64" if dtype == "float64" else "float32"),)
             if name == "forecast":
