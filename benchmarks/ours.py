@@ -11,7 +11,8 @@ from experiments.common.training import TrainConfig, devices
 from rnn_jax.cells import LSTMParams
 from rnn_jax.compose import Directions
 from rnn_jax.convert.torch import to_torch
-from rnn_jax.training.step import Task, make_functions
+from rnn_jax.training.functions import make_functions
+from rnn_jax.training.step import Task
 
 
 class Training:
@@ -22,7 +23,7 @@ class Training:
         task: what is trained.
         data: a pytree of arrays, put on the devices once.
         num_seeds: S, with the seeds 0 ... S - 1.
-        parallel, average_decay: of `rnn_jax.training.step.make_functions`.
+        parallel, average_decay: of `rnn_jax.training.functions.make_functions`.
 
     Raises: `experiments.common.flags.UsageError` where there are fewer devices than the flags ask for.
     """

@@ -38,7 +38,8 @@ from benchmarks.training import save
 from rnn_jax.cells import CELLS
 from rnn_jax.training import processes
 from rnn_jax.training.devices import BATCH, EVERYWHERE, Devices, choose, put
-from rnn_jax.training.step import Task, make_functions
+from rnn_jax.training.functions import make_functions
+from rnn_jax.training.step import Task
 from rnn_jax.unrolling import unroll
 
 STEPS, INPUTS, HIDDEN, CLASSES = 32, 32, 128, 10

@@ -3,7 +3,7 @@
     python -m benchmarks.seeds
 
 B 64, T 64, H 32, Adam, on one device. The figure is seconds per step of all replicas together.
-`rnn_jax.training.step.map_over_seeds` chooses by it: one after another on a CPU, at once elsewhere.
+`rnn_jax.training.functions.map_over_seeds` chooses by it: one after another on a CPU, at once elsewhere.
 """
 
 import dataclasses

@@ -16,9 +16,10 @@ from experiments.common.flags import UsageError
 from experiments.common.training import TrainConfig, backend_in_use, devices
 from rnn_jax import models
 from rnn_jax.training.checkpoints import save_params
+from rnn_jax.training.functions import make_functions, map_over_seeds
 from rnn_jax.training.loop import Feed, Probe, Schedule, steps_per_dispatch, train
 from rnn_jax.training.optimizers import learning_rate_schedule, make_optimizer
-from rnn_jax.training.step import Task, make_functions, map_over_seeds
+from rnn_jax.training.step import Task
 from rnn_jax.types import Array, Params
 
 EXPONENTS = 16
@@ -107,7 +108,7 @@ def fit(
         workdir: the run's folder.
         fingerprint: of the data; a run that goes on has to find the same.
         look: what `--gradient_flow_every` and `--spectrum_every` look at; None where the model has no recurrent layer.
-        average_decay: of averaged parameters, see `rnn_jax.training.step.make_functions`.
+        average_decay: of averaged parameters, see `rnn_jax.training.functions.make_functions`.
         wrap_optimizer: what else happens around a step of the optimizer.
         finish: `(params, data) -> params`, what is done to the best parameters of each seed when training is over.
         feed: see `train`.

@@ -21,7 +21,7 @@ from orbax.checkpoint import checkpoint_managers
 from rnn_jax.training import digests
 from rnn_jax.training.errors import TrainingError
 from rnn_jax.training.orbax_calls import alone, as_arrays, reader, reason, saving
-from rnn_jax.training.parts import Move, Written
+from rnn_jax.training.parts import BESIDE, Move, Written
 from rnn_jax.training.plain_path import PlainPath
 from rnn_jax.training.restoring import (
     OF_OLD,
@@ -99,13 +99,8 @@ class Checkpoints:
         self.keep = keep
         self.damaged: list[int] = []
         self._set_aside_without_loss()
-        shutil.rmtree(self.beside, ignore_errors=True)
+        shutil.rmtree(self._plain.path / BESIDE, ignore_errors=True)
         self.manager = self._open()
-
-    @property
-    def beside(self) -> Path:
-        """Where several processes write a state before it is moved into its checkpoint."""
-        return self._plain.path / "checkpoints.partial"
 
     def _open(self) -> ocp.CheckpointManager:
         policy = checkpoint_managers.AnyPreservationPolicy(

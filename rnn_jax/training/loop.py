@@ -14,12 +14,13 @@ from tqdm import tqdm
 from rnn_jax.training import memory
 from rnn_jax.training.devices import fetch, put
 from rnn_jax.training.errors import Interrupted, TrainingError
+from rnn_jax.training.functions import Functions
 from rnn_jax.training.interrupt import InterruptRequest
 from rnn_jax.training.log import TrainingLog
 from rnn_jax.training.processes import is_first, largest, of_all
 from rnn_jax.training.shared_checkpoints import SharedCheckpoints
 from rnn_jax.training.state import TrainState
-from rnn_jax.training.step import Functions, StepSummary
+from rnn_jax.training.step import StepSummary
 from rnn_jax.types import Array, Params
 
 

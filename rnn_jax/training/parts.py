@@ -16,6 +16,9 @@ from etils import epath  # type: ignore[import-untyped]
 
 from rnn_jax.training import digests
 
+BESIDE = "checkpoints.partial"
+"""The folder of what is being written, in that of the run."""
+
 
 class Written(NamedTuple):
     """A state on its way to a checkpoint.
@@ -46,10 +49,19 @@ def types_of(tree: Any) -> list[str]:
     return [f"{leaf.dtype}{tuple(leaf.shape)}" for leaf in jax.tree.leaves(tree)]
 
 
+def beside(workdir: Path, step: int) -> Path:
+    """Where the state of a step is written before it is moved into its checkpoint.
+
+    No two have the same name: to other machines of a network file system a name may for a while stand for the folder
+    that has been moved, and they would write into a checkpoint.
+    """
+    return workdir / BESIDE / str(step)
+
+
 def begin(folder: Path) -> None:
-    """An empty folder, by one process, before all write."""
+    """An empty folder, by one process, before all write. Raises `OSError`."""
     shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir()
+    folder.mkdir(parents=True)
 
 
 def write(folder: Path, states: Any) -> None:
@@ -57,9 +69,13 @@ def write(folder: Path, states: Any) -> None:
     ocp.StandardCheckpointHandler().save(epath.Path(folder), args=ocp.args.StandardSave(states))
 
 
-def finish(folder: Path) -> None:
-    """Puts together what all have written, by the first process. Raises `OSError` or `ValueError`."""
+def finish(folder: Path) -> list[str]:
+    """Puts together what all have written, by the first process; the files that are there then, by their paths.
+
+    Raises: `OSError` or `ValueError`.
+    """
     ocp.StandardCheckpointHandler().finalize(epath.Path(folder))
+    return list(digests.files(folder))
 
 
 def of_member(paths: list[str], member: int, members: int) -> list[str]:
@@ -67,9 +83,9 @@ def of_member(paths: list[str], member: int, members: int) -> list[str]:
     return sorted(paths)[member::members]
 
 
-def digests_of(folder: Path, member: int, members: int) -> dict[str, str]:
-    """The SHA-256 of the files of one of several processes. Raises `OSError`."""
-    return {path: digests.of_file(folder / path) for path in of_member(list(digests.files(folder)), member, members)}
+def digests_of(folder: Path, paths: list[str], member: int, members: int) -> dict[str, str]:
+    """The SHA-256 of the files that, out of all, one of several processes looks after. Raises `OSError`."""
+    return {path: digests.of_file(folder / path) for path in of_member(paths, member, members)}
 
 
 class _Mover(ocp.CheckpointHandler):

@@ -6,6 +6,7 @@ Either way a run goes on with any number of processes and devices.
 """
 
 import secrets
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from rnn_jax.training.checkpoints import Checkpoints
 from rnn_jax.training.devices import fetch, put
 from rnn_jax.training.orbax_calls import saving
 from rnn_jax.training.plain_path import PlainPath
-from rnn_jax.training.processes import by_all, by_first, several
+from rnn_jax.training.processes import Value, by_all, by_first, several
 from rnn_jax.training.restoring import Restored, State, check_files, first_whole, read_checkpoint
 
 
@@ -40,24 +41,18 @@ class SharedCheckpoints:
             by_first(lambda: self._opened[0].save(step, written, clocks, loss))
 
     def _write(self, plain: PlainPath, step: int, states: Any) -> parts.Written:
-        folder = plain.path / "checkpoints.partial"
+        folder = parts.beside(plain.path, step)
 
-        def write() -> None:
+        def of_save(function: Callable[[], Value]) -> Value:
             with saving(f"step {step} in {plain.folder / 'checkpoints'}", plain.named):
-                parts.write(folder, states)
+                return function()
 
-        def begin() -> None:
-            with self._opened[0].saving(step):
-                parts.begin(folder)
-
-        def finish() -> None:
-            with self._opened[0].saving(step):
-                parts.finish(folder)
-
-        by_first(begin)
-        by_all(write)
-        by_first(finish)
-        found = by_all(lambda: parts.digests_of(folder, jax.process_index(), jax.process_count()))
+        by_first(lambda: of_save(lambda: parts.begin(folder)))
+        by_all(lambda: of_save(lambda: parts.write(folder, states)))
+        # One list for all: on a network file system that of another may be old.
+        paths = by_first(lambda: of_save(lambda: parts.finish(folder)))
+        own, count = jax.process_index(), jax.process_count()
+        found = by_all(lambda: of_save(lambda: parts.digests_of(folder, paths, own, count)))
         files = {path: digest for each in found for path, digest in each.items()}
         return parts.Written(folder, files, parts.types_of(states))
 

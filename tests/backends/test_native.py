@@ -7,6 +7,7 @@ import os
 import platform
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import jax
@@ -142,6 +143,38 @@ def test_a_state_that_is_not_zero_counts():
     for start in (cell.init_carry((3,), 5), ones):
         got, want = (unroll(cell, params, xs, carry=start, backend=b) for b in ("native", "scan"))
         assert_close(got, want)
+
+
+@pytest.mark.parametrize("num_steps", [1, 4])
+@pytest.mark.parametrize("name", ["rnn", "lstm", "gru"])
+def test_gradients_where_the_state_is_zero(name, num_steps):
+    """Also of the state itself, and of the weights that the first step has not read; -0.0 is zero."""
+    cell, params, carry, xs, weights = draw(name, (num_steps, 3, 2, 5))
+    start = jax.tree.map(lambda part: -0.0 * jnp.ones_like(part), carry)
+
+    def loss(params, carry, backend):
+        return (unroll(cell, params, xs, carry=carry, backend=backend)[1] * weights).sum()
+
+    got, want = (jax.grad(loss, argnums=(0, 1))(params, start, backend) for backend in ("native", "scan"))
+    assert np.abs(got[1].h).max() > 0.01
+    assert np.any(got[0].w_hh) == (num_steps > 1)
+    assert_close(got, want)
+
+
+@pytest.mark.parametrize("size", ["few", "uneven"])
+def test_calls_at_the_same_time(size):
+    """They share XLA's threads, and not all that a call asks for need come; what it computes does not depend on it."""
+    cell, params, carry, xs, weights = draw("lstm", SIZES[size])
+
+    def loss(params):
+        return (unroll(cell, params, xs, carry=carry, backend="native")[1] * weights).sum()
+
+    gradient = jax.jit(jax.grad(loss))
+    want = leaves(gradient(params))
+    with ThreadPoolExecutor(4) as callers:
+        for found in callers.map(lambda _: leaves(gradient(params)), range(40)):
+            for got, expected in zip(found, want, strict=True):
+                assert_array_equal(got, expected)
 
 
 def test_padding_may_hold_anything():

@@ -23,9 +23,9 @@ from rnn_jax.training import processes, shared_checkpoints
 from rnn_jax.training.checkpoints import load_params, save_params
 from rnn_jax.training.devices import choose, put
 from rnn_jax.training.errors import Interrupted, TrainingError
+from rnn_jax.training.functions import make_functions
 from rnn_jax.training.loop import Schedule, train
 from rnn_jax.training.shared_checkpoints import SharedCheckpoints
-from rnn_jax.training.step import make_functions
 
 BATCH, SEEDS, EPOCHS = 7, [3, 11], 4
 PER_EPOCH = EXAMPLES // BATCH

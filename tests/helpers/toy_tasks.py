@@ -7,7 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from rnn_jax.training.step import Task, make_functions
+from rnn_jax.training.functions import make_functions
+from rnn_jax.training.step import Task
 
 EXAMPLES, BATCH, FEATURES = 23, 3, 4
 PER_EPOCH = EXAMPLES // BATCH  # 7, and 2 examples are left over

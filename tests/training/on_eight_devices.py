@@ -17,7 +17,8 @@ from hypothesis import strategies as st
 
 from rnn_jax.cells import CELLS
 from rnn_jax.training.devices import choose, fetch
-from rnn_jax.training.step import Task, make_functions
+from rnn_jax.training.functions import make_functions
+from rnn_jax.training.step import Task
 from rnn_jax.unrolling import unroll
 
 SEEDS = [3, 11]

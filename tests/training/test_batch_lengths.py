@@ -6,7 +6,8 @@ import optax
 import pytest
 from helpers.toy_tasks import BATCH, EXAMPLES, PER_EPOCH, assert_same_bits, start
 
-from rnn_jax.training.step import Task, make_functions
+from rnn_jax.training.functions import make_functions
+from rnn_jax.training.step import Task
 
 LENGTHS = (4, 9, 25)
 INDEX = np.random.default_rng(0).choice(3, EXAMPLES, p=[0.5, 0.3, 0.2]).astype(np.int32)

@@ -15,9 +15,10 @@ import pytest
 from helpers.toy_tasks import assert_same_bits
 
 from rnn_jax.training.errors import Interrupted
+from rnn_jax.training.functions import make_functions
 from rnn_jax.training.log import read_log
 from rnn_jax.training.loop import Schedule, train
-from rnn_jax.training.step import Task, make_functions
+from rnn_jax.training.step import Task
 
 ROWS, CHUNKS, STEPS = 4, 5, 3
 SEEDS, EPOCHS = [3, 11], 2
@@ -187,7 +188,7 @@ jax.config.update("jax_num_cpu_devices", 2)
 from test_carry import ROWS, SCHEDULE, SEEDS, X, make_task
 from rnn_jax.training.loop import train
 from rnn_jax.training.devices import choose
-from rnn_jax.training.step import make_functions
+from rnn_jax.training.functions import make_functions
 
 found = []
 for num_devices in (1, 2):

@@ -18,7 +18,9 @@ from helpers.toy_tasks import PER_EPOCH, assert_same_bits, regression_data, regr
 from rnn_jax.training import parts
 from rnn_jax.training.checkpoints import Checkpoints, load_params, save_params
 from rnn_jax.training.errors import TrainingError
+from rnn_jax.training.plain_path import PlainPath
 from rnn_jax.training.restoring import check_files, read_checkpoint
+from rnn_jax.training.shared_checkpoints import SharedCheckpoints
 
 SEEDS = [3, 11]
 
@@ -451,13 +453,14 @@ class TestWrittenInParts:
         checkpoints = Checkpoints(folder)
         for step in steps:
             states = jax.tree.map(jnp.asarray, after_epochs()[step])
-            parts.begin(checkpoints.beside)
-            parts.write(checkpoints.beside, states)
-            parts.finish(checkpoints.beside)
-            shares = [parts.digests_of(checkpoints.beside, member, 3) for member in range(3)]
+            beside = parts.beside(folder, step)
+            parts.begin(beside)
+            parts.write(beside, states)
+            paths = parts.finish(beside)
+            shares = [parts.digests_of(beside, paths, member, 3) for member in range(3)]
             files = {path: digest for share in shares for path, digest in share.items()}
             assert len(files) == sum(map(len, shares))
-            written = parts.Written(checkpoints.beside, files, parts.types_of(states))
+            written = parts.Written(beside, files, parts.types_of(states))
             checkpoints.save(step, written, {"train_seconds": 1.5 * step}, 1.0 / step)
         checkpoints.close()
         return folder / "checkpoints" / str(steps[-1])
@@ -466,7 +469,6 @@ class TestWrittenInParts:
         newest = self.save(tmp_path, [2, 3])
         assert (newest / "parts").is_dir()
         assert not (newest / "state").exists()
-        assert not (tmp_path / "checkpoints.partial").exists()
         restored, _ = restore(tmp_path)
         assert restored.step == 3
         assert_same_bits(restored.state, after_epochs()[3])
@@ -501,6 +503,33 @@ class TestWrittenInParts:
             (newest / "about" / "metadata").write_text(json.dumps({**about, name: value}))
             with pytest.raises(ValueError, match=r"^(what is there is not what was saved|.* have other shapes)$"):
                 read_checkpoint(newest, after_epochs()[2])
+
+    def test_by_all_processes_and_never_twice_in_a_folder_of_the_same_name(self, tmp_path, monkeypatch):
+        """One process, which takes its state for one in parts: what comes late, under an old name, spoils nothing."""
+        folders, write = [], parts.write
+
+        def noted(folder, states):
+            folders.append(folder)
+            write(folder, states)
+
+        monkeypatch.setattr(parts, "write", noted)
+        monkeypatch.setattr(parts, "lies_in_parts", lambda states: True)
+        checkpoints = SharedCheckpoints(tmp_path)
+        checkpoints._plain = PlainPath(tmp_path)
+        for step in (1, 2, 2, 3):
+            checkpoints.save(step, jax.tree.map(jnp.asarray, after_epochs()[step]), {"train_seconds": 1.0}, 1.0 / step)
+        with (
+            no_file_above(0),
+            pytest.raises(TrainingError, match=r"^cannot save step 4 in .*checkpoints: File too large$"),
+        ):
+            checkpoints.save(4, jax.tree.map(jnp.asarray, after_epochs()[4]), {"train_seconds": 1.0}, 0.25)
+        checkpoints.close()
+        assert len(folders) == len(set(folders)) == 4
+        assert not any(folder.exists() for folder in folders[:3])
+        restored, left = restore(tmp_path)
+        assert left == [1, 2, 3]
+        assert_same_bits(restored.state, after_epochs()[3])
+        assert not (tmp_path / "checkpoints.partial").exists()
 
     def test_arrays_of_another_model(self, tmp_path):
         newest = self.save(tmp_path, [2])

@@ -10,8 +10,8 @@ import pytest
 from helpers.toy_tasks import regression_task
 
 from rnn_jax.training.devices import choose
+from rnn_jax.training.functions import make_functions
 from rnn_jax.training.optimizers import make_optimizer
-from rnn_jax.training.step import make_functions
 
 HERE = Path(__file__).parent
 

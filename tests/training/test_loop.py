@@ -27,10 +27,10 @@ from jax.experimental import io_callback
 
 from rnn_jax.training.checkpoints import Checkpoints
 from rnn_jax.training.errors import Interrupted, TrainingError
+from rnn_jax.training.functions import make_functions
 from rnn_jax.training.interrupt import InterruptRequest
 from rnn_jax.training.log import read_log
 from rnn_jax.training.loop import Schedule, steps_per_dispatch, train
-from rnn_jax.training.step import make_functions
 
 SEEDS = [3, 11]
 EPOCHS = 5

@@ -23,8 +23,9 @@ from helpers.toy_tasks import (
     start,
 )
 
+from rnn_jax.training.functions import make_functions
 from rnn_jax.training.order import shuffle
-from rnn_jax.training.step import Recipe, Task, init, make_functions, one_step
+from rnn_jax.training.step import Recipe, Task, init, one_step
 
 SEEDS = [3, 11, 5]
 
