@@ -82,6 +82,19 @@ def test_the_gradient_takes_one_prefix(monkeypatch, reverse):
     assert seen[1] == 1
 
 
+def test_no_sequences():
+    cell = cells.get("lstm")
+    params, xs, carry = draw(cell, T, (0,))
+
+    def outputs(params):
+        return unroll(cell, params, xs, carry=carry, backend="newton")
+
+    (final, ys), pull = jax.vjp(outputs, params)
+    assert ys.shape == (T, 0, H)
+    assert final.c.shape == (0, H)
+    assert not any(grad.any() for grad in jax.tree.leaves(pull((final, ys))))
+
+
 @pytest.fixture
 def diagonal(monkeypatch):
     monkeypatch.setattr(backend, "LARGEST_MATRIX", 0)
