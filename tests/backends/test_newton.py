@@ -181,6 +181,26 @@ def test_states_that_are_not_finite_begin_again_from_the_guess():
     assert solution.converged
 
 
+def test_a_residual_is_small_beside_the_states_of_its_own_step():
+    """Beside a state of 1e15 the others count as well: growth for 15 steps, chaos between -1 and 1 after a reset."""
+    length, growing = 40, 15
+    xs = jax.random.normal(jax.random.key(1), (length, 4))
+    weights = 2 * jax.random.normal(jax.random.key(0), (4, 4))
+    grows, again = ((jnp.arange(length) < growing)[:, None], (jnp.arange(length) == growing)[:, None])
+
+    def f(before, steps=slice(None)):
+        before = jnp.where(again[steps], 0.3, before)
+        return jnp.where(grows[steps], 10 * before, jnp.tanh(before @ weights + xs[steps]))
+
+    start = jnp.full(4, 0.3)
+    solution = solver.solve(f, partial(solver.jacobians, f, False), start, length, max_iterations=length)
+    state = start
+    for t, found in enumerate(solution.states):
+        state = f(state[None], slice(t, t + 1))[0]
+        np.testing.assert_allclose(found, state, rtol=1e-8)
+    assert solution.converged
+
+
 def depth(jaxpr, known=None) -> int:
     """The largest number of matrix products on any way through a program; of a loop one round counts."""
     depths = dict(known or {})
