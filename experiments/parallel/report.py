@@ -17,7 +17,7 @@ CRITICAL = (-0.1, 0.01)
 
 
 def counts(row: Mapping[str, Any], most: int) -> str:
-    """Predicted and measured iterations in words."""
+    """Predicted and measured iterations in words; most: how many may be taken."""
     if row["measured"] is not None:
         measured = f"{row['measured']:,}"
     else:
@@ -61,6 +61,11 @@ def summary(config: Config, rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]
     }
 
 
+def figure(value: float | None, form: str) -> str:
+    """A number in the form that is asked for; of a state that is lost or overflows there may be none."""
+    return "none" if value is None else format(value, form)
+
+
 def share(value: float | None) -> str:
     """A share of 1 in percent."""
     return "none" if value is None or math.isnan(value) else f"{value:.0%}"
@@ -75,7 +80,8 @@ def show(workdir: Path) -> None:
         off, run = ratio(row), row["seconds"] is not None
         measured = f"{row['measured']:,}" if off is not None else f"> {min(most, row['length']):,}" if run else ""
         times = [f"{row['seconds']:.3f}" if run else "", f"{row['scan_seconds']:.4f}"]
-        line = [row["network"], f"{row['length']:,}", f"{row['lyapunov_exponent']:+.3f}", f"{row['predicted']:,.0f}"]
+        line = [row["network"], f"{row['length']:,}"]
+        line += [figure(row["lyapunov_exponent"], "+.3f"), figure(row["predicted"], ",.0f")]
         line += [measured, "" if off is None else f"{off:.2f}", *times, f"{row['work']:.1e}", f"{row['depth']}"]
         body.append([*line, f"{row['gpu_pays_below']:.0f}"])
     head = ["network", "T", "exponent", "predicted", "measured", "off by", "seconds", "scan's", "work", "depth"]

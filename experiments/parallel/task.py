@@ -75,7 +75,7 @@ def look(config: Config, name: str, programs: Programs, params: Params, xs: Arra
         solution, first = timed(programs.measure, params, xs)
         row["seconds"] = first if first > BRIEF else min(first, timed(programs.measure, params, xs)[1])
         row["measured"] = int(solution.iterations) if solution.converged else None
-    print(f"{name}, T {length:,}: {report.counts(row, config.max_iterations)}", flush=True)
+    print(f"{name}, T {length:,}: {report.counts(row, min(config.max_iterations, length))}", flush=True)
     return row
 
 

@@ -72,6 +72,8 @@ def predictability(step: Step[C, X], carry: C, xs: X) -> Predictability:
         step: `(carry, x) -> carry`.
         carry: s_0, which is also the guess at every step; N numbers in all.
         xs: inputs, arrays `[T, ...]`.
+
+    From a step on that forgets its carry all growth is -inf.
     """
     flat, start, _ = flat_step(step, carry)
     first = jax.random.normal(jax.random.key(0), start.shape, start.dtype)
@@ -85,7 +87,7 @@ def predictability(step: Step[C, X], carry: C, xs: X) -> Predictability:
 
         pushed, bent, after = jax.jvp(along, (before,), (direction,), has_aux=True)
         norm = jnp.linalg.norm(pushed)
-        turned = pushed / norm
+        turned = pushed / jnp.where(norm > 0, norm, 1)
         return (after, turned), (jnp.log(norm), turned @ bent, jnp.linalg.norm(after - start))
 
     _, (growth, bends, distance) = lax.scan(body, (start, first / jnp.linalg.norm(first)), xs)
@@ -100,6 +102,8 @@ def predicted_iterations(found: Predictability, *, tolerance: float = TOLERANCE,
         tolerance: the residual to stop at, in units of eps.
         max_iterations: how many are simulated; if they do not suffice, the longest stretch that is still wrong is taken
             to shrink as fast as the beginning has become right.
+
+    NaN of states that overflow, which cannot be found.
 
     Example: where nothing is curved, one.
 
@@ -134,7 +138,7 @@ def predicted_iterations(found: Predictability, *, tolerance: float = TOLERANCE,
     wrong, steps = newton > enough, jnp.arange(length)
     right = jnp.maximum(jnp.argmax(wrong), 1)
     longest = (steps - lax.cummax(jnp.where(wrong, -1, steps))).max()
-    return jnp.minimum(count * (1 + longest / right), float(length))
+    return jnp.where(jnp.isfinite(newton).all(), jnp.minimum(count * (1 + longest / right), float(length)), jnp.nan)
 
 
 def newton_iterations(

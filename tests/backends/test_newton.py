@@ -82,6 +82,19 @@ def test_the_gradient_takes_one_prefix(monkeypatch, reverse):
     assert seen[1] == 1
 
 
+def test_no_sequences():
+    cell = cells.get("lstm")
+    params, xs, carry = draw(cell, T, (0,))
+
+    def outputs(params):
+        return unroll(cell, params, xs, carry=carry, backend="newton")
+
+    (final, ys), pull = jax.vjp(outputs, params)
+    assert ys.shape == (T, 0, H)
+    assert final.c.shape == (0, H)
+    assert not any(grad.any() for grad in jax.tree.leaves(pull((final, ys))))
+
+
 @pytest.fixture
 def diagonal(monkeypatch):
     monkeypatch.setattr(backend, "LARGEST_MATRIX", 0)
@@ -165,6 +178,26 @@ def test_states_that_are_not_finite_begin_again_from_the_guess():
     for found in solution.states[:, 0]:
         state = 1 / state - (0.5 if state > 0 else -0.5)
         assert float(found) == pytest.approx(state, rel=1e-8)
+    assert solution.converged
+
+
+def test_a_residual_is_small_beside_the_states_of_its_own_step():
+    """Beside a state of 1e15 the others count as well: growth for 15 steps, chaos between -1 and 1 after a reset."""
+    length, growing = 40, 15
+    xs = jax.random.normal(jax.random.key(1), (length, 4))
+    weights = 2 * jax.random.normal(jax.random.key(0), (4, 4))
+    grows, again = ((jnp.arange(length) < growing)[:, None], (jnp.arange(length) == growing)[:, None])
+
+    def f(before, steps=slice(None)):
+        before = jnp.where(again[steps], 0.3, before)
+        return jnp.where(grows[steps], 10 * before, jnp.tanh(before @ weights + xs[steps]))
+
+    start = jnp.full(4, 0.3)
+    solution = solver.solve(f, partial(solver.jacobians, f, False), start, length, max_iterations=length)
+    state = start
+    for t, found in enumerate(solution.states):
+        state = f(state[None], slice(t, t + 1))[0]
+        np.testing.assert_allclose(found, state, rtol=1e-8)
     assert solution.converged
 
 

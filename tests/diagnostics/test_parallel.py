@@ -88,3 +88,15 @@ def test_the_curvature_of_a_parabola():
     """f = s^2 in one unit: d^2 f(q, q) = 2 q^2."""
     found = predictability(lambda h, x: h**2 + x, jnp.full(1, 0.1), jnp.full((20, 1), 0.1))
     assert float(found.curvature) == pytest.approx(2)
+
+
+def test_a_step_that_forgets_everything():
+    found = predictability(lambda h, x: 0 * h + x, jnp.zeros(3), jnp.ones((20, 3)))
+    assert float(found.exponent()) == -math.inf
+    assert float(found.curvature) == 0
+    assert float(predicted_iterations(found)) == 1
+
+
+def test_no_prediction_of_states_that_overflow():
+    found = predictability(lambda h, x: 1e3 * h + x, jnp.zeros(3, jnp.float32), jnp.ones((50, 3), jnp.float32))
+    assert math.isnan(float(predicted_iterations(found)))

@@ -86,7 +86,7 @@ class Steps(Generic[P, C]):
 
     def pack(self, carry: C, rank: int) -> Array:
         """A carry, arrays with `rank` leading axes, as one vector for each of their entries."""
-        parts = [part.reshape(*part.shape[:rank], -1) for part in jax.tree.leaves(carry)]
+        parts = [part.reshape(*part.shape[:rank], math.prod(part.shape[rank:])) for part in jax.tree.leaves(carry)]
         return jnp.concatenate([part.astype(jnp.result_type(*parts)) for part in parts], axis=-1)
 
     def unpack(self, vectors: Array) -> C:

@@ -39,7 +39,8 @@ class Solution(NamedTuple):
     Attributes:
         states: `[T, ..., N]`.
         iterations: how many Newton steps were taken.
-        residual: max |f_t(s_{t-1}) - s_t| over max(1, max |s_t|) after the last of them, of the worst sequence.
+        residual: max |f_t(s_{t-1}) - s_t| over max(1, max |s_{t-1}|, max |s_t|) after the last of them, of the worst
+            step.
         converged: whether that is within the tolerance.
     """
 
@@ -138,9 +139,10 @@ def solve(
         plain, matrices = slopes(previous(start, state.states, reverse))
         plain = finite(plain, guess)
         newton = finite(state.states + all_states(finite(matrices, 0), plain - state.states, reverse), plain)
-        after = f(previous(start, newton, reverse))
-        size = jnp.maximum(1, jnp.abs(newton).max(axis=(0, -1)))
-        residual = (jnp.abs(after - newton).max(axis=(0, -1)) / size).max(initial=0)
+        before = previous(start, newton, reverse)
+        after = f(before)
+        size = jnp.maximum(1, jnp.maximum(jnp.abs(before), jnp.abs(newton)).max(axis=-1))
+        residual = (jnp.abs(after - newton).max(axis=-1) / size).max(initial=0)
         converged = residual <= enough
         lowest, highest = plain.min(axis=0), plain.max(axis=0)
         beyond = MARGIN * (highest - lowest)

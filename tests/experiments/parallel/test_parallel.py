@@ -71,6 +71,20 @@ def test_no_run(tmp_path):
     assert message == f"--run={tmp_path}: no finished run with a model there; train one to its end first"
 
 
+@pytest.mark.parametrize(
+    ("flags", "words", "cells"),
+    [
+        (["--cells=rnn", "--gains=0"], "exponent -inf, iterations predicted 1, measured 1", "none | 1 | 1 "),
+        (["--cells=rnn_relu", "--gains=1e4"], "iterations predicted nan, measured not run", "none | none | "),
+    ],
+)
+def test_states_that_are_forgotten_or_overflow(tmp_path, flags, words, cells):
+    ran = run(EXPERIMENT.main, f"--workdir={tmp_path}", *flags, "--lengths=60", "--hidden_size=3")
+    assert ran.status == 0, ran.err
+    assert words in ran.out
+    assert cells in " ".join(ran.out.split())
+
+
 def test_the_model_of_a_gpu():
     """Twice the steps: twice the work and bytes, two rounds more; at most bandwidth counts, at first latency."""
     short, long = (cost(length, 16, 3e12, 5e-6) for length in (1024, 2048))
