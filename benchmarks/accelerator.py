@@ -22,11 +22,10 @@ import numpy as np
 
 from benchmarks import report
 from benchmarks.child import Refused
-from benchmarks.contest import Limits, absent, compare, rank, times
+from benchmarks.contest import Limits, absent, compare, rank, time_in_turns
 from benchmarks.peers import PEERS, missing
 from benchmarks.presets import Trial, trials
-from benchmarks.problem import PASSES
-from benchmarks.turns import Child, calls_per_turn, take_turns
+from benchmarks.turns import Child
 from benchmarks.worker import Task
 from experiments.common import rows as measured
 from experiments.common.flags import UsageError
@@ -182,13 +181,7 @@ def hold(trial: Trial, hosts: Hosts, limits: Limits) -> list[dict[str, Any]]:
         except Refused as refused:
             rows[name] |= {"status": refused.status, "reason": str(refused)}
             del seats[name]
-    calls = {name: calls_per_turn(rows[name]["call_seconds"], limits.turns, limits.seconds) for name in seats}
-    seconds, ended = take_turns(seats, PASSES, calls, limits.turns, untimed=1, seconds=limits.seconds)
-    for name in seats:
-        if name in ended:
-            rows[name] |= {"status": ended[name].status, "reason": str(ended[name])}
-        else:
-            rows[name] |= {"status": "ran", **times(cell, shape, seconds[name], limits.rate)}
+    time_in_turns(cell, shape, rows, seats, limits)
     rank(rows)
     return described(trial, rows)
 

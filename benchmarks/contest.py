@@ -112,19 +112,27 @@ def hold(
         if reference is not None and not PEERS[reference[0]].ours:
             for name in workers:
                 rows[name] |= {"agrees": False, "remark": "none of ours ran to compare with"}
-        calls = {name: calls_per_turn(rows[name]["call_seconds"], limits.turns, limits.seconds) for name in workers}
-        seconds, ended = take_turns(workers, PASSES, calls, limits.turns, untimed=1, seconds=limits.seconds)
+        time_in_turns(cell, shape, rows, workers, limits)
         for name in workers:
-            if name in ended:
-                rows[name] |= {"status": ended[name].status, "reason": str(ended[name])}
-            else:
-                rows[name] |= {"status": "ran", **times(cell, shape, seconds[name], limits.rate)}
-                if trace is not None and PEERS[name].ours:
-                    _profile(workers[name], trace.resolve() / f"{cell}-{shape.name}-{dtype}-{name}")
+            if rows[name]["status"] == "ran" and trace is not None and PEERS[name].ours:
+                _profile(workers[name], trace.resolve() / f"{cell}-{shape.name}-{dtype}-{name}")
     rank(rows)
     return [
         {"cell": cell, "shape": shape.name, "sizes": shape.describe(), "dtype": dtype, **row} for row in rows.values()
     ]
+
+
+def time_in_turns(
+    cell: str, shape: Shape, rows: Mapping[str, dict[str, Any]], contenders: Mapping[str, Any], limits: Limits
+) -> None:
+    """Both passes of all contenders that `take_turns` can ask, into their rows: the times, or why there are none."""
+    calls = {name: calls_per_turn(rows[name]["call_seconds"], limits.turns, limits.seconds) for name in contenders}
+    seconds, ended = take_turns(contenders, PASSES, calls, limits.turns, untimed=1, seconds=limits.seconds)
+    for name in contenders:
+        if name in ended:
+            rows[name] |= {"status": ended[name].status, "reason": str(ended[name])}
+        else:
+            rows[name] |= {"status": "ran", **times(cell, shape, seconds[name], limits.rate)}
 
 
 def meet(task: Task, row: dict[str, Any], workers: dict[str, Child], limits: Limits) -> dict[str, np.ndarray]:

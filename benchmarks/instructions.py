@@ -7,6 +7,8 @@ import contextlib
 import os
 from collections.abc import Iterator
 
+from experiments.common import environment
+
 HELD_TO: dict[str, dict[str, str]] = {
     "native": {},
     "avx2": {
@@ -28,15 +30,8 @@ def held_to(name: str) -> Iterator[None]:
     ...     os.environ["RNN_JAX_NATIVE_ISA"]
     'avx2'
     """
-    before = {variable: os.environ.get(variable) for variable in HELD_TO[name]}
-    for variable, value in HELD_TO[name].items():
-        others = before[variable] if variable == "XLA_FLAGS" else None
-        os.environ[variable] = f"{others} {value}" if others else value
-    try:
+    values = dict(HELD_TO[name])
+    if "XLA_FLAGS" in values and (others := os.environ.get("XLA_FLAGS")):
+        values["XLA_FLAGS"] = f"{others} {values['XLA_FLAGS']}"
+    with environment.variables(values):
         yield
-    finally:
-        for variable, earlier in before.items():
-            if earlier is None:
-                del os.environ[variable]
-            else:
-                os.environ[variable] = earlier

@@ -16,6 +16,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
 
+from experiments.common import environment
 from experiments.common.flags import UsageError
 from experiments.sweep.flags import Config
 from experiments.sweep.point import OF_A_TERMINAL, Job, last_line
@@ -91,17 +92,11 @@ def shielded() -> Iterator[None]:
         "PYTHONPATH": os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH")))),
         "PYTHONSAFEPATH": "1",
     }
-    before = {name: os.environ.get(name) for name in names}
     signal.pthread_sigmask(signal.SIG_BLOCK, OF_A_TERMINAL)
-    os.environ.update(names)
     try:
-        yield
+        with environment.variables(names):
+            yield
     finally:
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value
         signal.pthread_sigmask(signal.SIG_UNBLOCK, OF_A_TERMINAL)
 
 

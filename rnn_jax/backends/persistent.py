@@ -6,7 +6,7 @@ gates again and the gradients of weights and inputs after, by the same rules of 
 Source: Diamos et al., "Persistent RNNs: stashing recurrent weights on-chip", 2016.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from functools import partial
 from typing import Any, NamedTuple, TypeVar
 
@@ -15,8 +15,9 @@ import jax.numpy as jnp
 
 from rnn_jax.backends import device, manual
 from rnn_jax.backends.derivatives import Passes, by_hand
-from rnn_jax.backends.refusals import Refusal
+from rnn_jax.backends.refusals import Refusal, of_nothing_to_run, of_options, of_symbolic_sizes
 from rnn_jax.bptt import RULES, backward
+from rnn_jax.cells import CELLS
 from rnn_jax.cells.cell import Cell, hidden
 from rnn_jax.controls import StepMasks, select
 from rnn_jax.segments import like
@@ -98,6 +99,20 @@ def whole(carry: C) -> C:
 def outputs(h: Array, masks: StepMasks) -> Array:
     """y_t = h_t, zero on padding."""
     return h if masks.valid is None else select(masks.valid, h, jnp.zeros_like(h))
+
+
+def of_the_call(
+    steps: Collection[str], cell: Cell[Params, Carry], params: Params, carry: Carry, xs: Array, masks: StepMasks
+) -> Refusal | None:
+    """Why no kernel computes this call on any machine, or None; `steps` are the names of the cells that have one."""
+    if cell.name not in steps or cell.name not in RULES or cell != CELLS[cell.name]:
+        return Refusal("cell", f"has no kernel for this cell, {cell.name!r}: only for {', '.join(steps)}")
+    return (
+        of_options(masks, ("zoneout", "perturbations"))
+        or of_symbolic_sizes(xs)
+        or of_nothing_to_run(params, xs)
+        or of_mixed_types(cell, params, carry, xs)
+    )
 
 
 def of_mixed_types(cell: Cell[Params, Carry], params: Params, carry: Carry, xs: Array) -> Refusal | None:

@@ -21,7 +21,7 @@ import jax
 import jax.numpy as jnp
 from jax.scipy.linalg import solve_triangular
 
-from rnn_jax.diagnostics.steps import Step, X, flat_step, general_directions, num_steps, push
+from rnn_jax.diagnostics.steps import Step, X, flat_step, general_directions, num_directions, num_steps, push
 from rnn_jax.types import Array, C, tree_map
 
 State = tuple[Array, Array]
@@ -73,9 +73,7 @@ def covariant_vectors(
     """
     flat, vector, unravel = flat_step(step, carry)
     steps, size = num_steps(xs), vector.size
-    wanted = size if num_vectors is None else num_vectors
-    if not 1 <= wanted <= size:
-        raise ValueError(f"num_vectors must be in 1..{size}, the size of the carry, got {wanted}")
+    wanted = num_directions("num_vectors", num_vectors, size)
     if warmup < 0 or cooldown < 0 or warmup + cooldown >= steps:
         raise ValueError(f"warmup={warmup} and cooldown={cooldown} must leave some of T={steps} steps")
 

@@ -14,7 +14,7 @@ from typing import Generic, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from rnn_jax.diagnostics.steps import Step, X, flat_step, general_directions, num_steps, push
+from rnn_jax.diagnostics.steps import Step, X, flat_step, general_directions, num_directions, num_steps, push
 from rnn_jax.types import Array, C, tree_map
 
 
@@ -61,9 +61,7 @@ def lyapunov_spectrum(
     """
     flat, vector, unravel = flat_step(step, carry)
     steps, size = num_steps(xs), vector.size
-    wanted = size if num_exponents is None else num_exponents
-    if not 1 <= wanted <= size:
-        raise ValueError(f"num_exponents must be in 1..{size}, the size of the carry, got {wanted}")
+    wanted = num_directions("num_exponents", num_exponents, size)
     if qr_every < 1 or steps % qr_every or warmup % qr_every or not 0 <= warmup < steps:
         raise ValueError(
             f"qr_every={qr_every} must divide T={steps} and warmup={warmup}, and warmup must be in 0..{steps - 1}"

@@ -65,6 +65,14 @@ def push(flat: Step[Array, X], vector: Array, columns: Array, x: X) -> tuple[Arr
     return after, jax.vmap(tangent, in_axes=1, out_axes=1)(columns)
 
 
+def num_directions(argument: str, count: int | None, size: int) -> int:
+    """How many directions are followed: what the argument says, or with None all. Raises `ValueError`."""
+    wanted = size if count is None else count
+    if not 1 <= wanted <= size:
+        raise ValueError(f"{argument} must be in 1..{size}, the size of the carry, got {wanted}")
+    return wanted
+
+
 def general_directions(size: int, count: int, dtype: DType) -> Array:
     """Orthonormal columns `[size, count]` in general position, the same at every call.
 

@@ -30,12 +30,11 @@ import jax.numpy as jnp
 from rnn_jax.backends import device, persistent
 from rnn_jax.backends.pallas.steps import STEPS, OnChip
 from rnn_jax.backends.pallas.tiles import blocks, pad, pad_masks, padded_size, unpad
-from rnn_jax.backends.persistent import interpreted, of_mixed_types, of_the_interpreter
-from rnn_jax.backends.refusals import Refusal, of_nothing_to_run, of_options, of_symbolic_sizes
-from rnn_jax.bptt import RULES, Rule
+from rnn_jax.backends.persistent import interpreted, of_the_call, of_the_interpreter
+from rnn_jax.backends.refusals import Refusal
+from rnn_jax.bptt import Rule
 from rnn_jax.bptt.products import join
 from rnn_jax.bptt.rule import Local
-from rnn_jax.cells import CELLS
 from rnn_jax.cells.cell import Cell
 from rnn_jax.controls import StepMasks
 from rnn_jax.types import Array, C, Carry, GateWeights, Params, Tree
@@ -51,13 +50,8 @@ def refusal(cell: Cell[Params, Carry], params: Params, carry: Carry, xs: Array, 
 
     Args: those of `run`, of which shapes and types alone count.
     """
-    if cell.name not in STEPS or cell.name not in RULES or cell != CELLS[cell.name]:
-        return Refusal("cell", f"has no kernel for this cell, {cell.name!r}: only for {', '.join(STEPS)}")
     return (
-        of_options(masks, ("zoneout", "perturbations"))
-        or of_symbolic_sizes(xs)
-        or of_nothing_to_run(params, xs)
-        or of_mixed_types(cell, params, carry, xs)
+        of_the_call(STEPS, cell, params, carry, xs, masks)
         or of_the_type(params)
         or of_the_room_on_chip(cell, params)
         or of_this_machine()
