@@ -1,4 +1,4 @@
-"""The pictures of the README, drawn by `python -m docs.tables`: a forecast, the gradient by lag, speed against peers.
+"""The pictures of the documentation, drawn by `python -m docs.tables`.
 
 A picture that is drawn from files of measured figures carries a fingerprint of what it shows, so that a picture of
 older figures is noticed.
@@ -26,6 +26,7 @@ from docs.of_gradients import row_of
 from rnn_jax import models
 from rnn_jax.data.series.baselines import persistence
 from rnn_jax.files import fingerprint
+from rnn_jax.plotting import parallel
 from rnn_jax.plotting.style import COLOURS, STYLE, rc_context, subplots
 
 FOLDER = Path(__file__).resolve().parent / "pictures"
@@ -144,7 +145,27 @@ def speed(ratios: Mapping[str, Mapping[str, Sequence[float | None]]]) -> Figure:
     return figure
 
 
-PICTURES = {"gradient_by_lag": Picture(gradient_curves, gradient_by_lag), "speed": Picture(speed_ratios, speed)}
+def iteration_counts(files: Files) -> dict[str, Any]:
+    """What `parallel` predicted and measured, without the times."""
+    names = ("network", "length", "lyapunov_exponent", "predicted", "measured")
+    rows = [{name: row[name] for name in names} for row in files["parallel"]["rows"]]
+    return {"rows": rows, "most": files["parallel"]["max_iterations"]}
+
+
+def iterations(found: Mapping[str, Any]) -> Figure:
+    """Iterations of Newton's method against the largest Lyapunov exponent."""
+    with rc_context(STYLE):
+        figure, axes = grid(4.0)
+        parallel.panel(axes, found["rows"], found["most"])
+        axes.set_title("All steps at once by Newton's method: where it pays", fontsize=11)
+    return figure
+
+
+PICTURES = {
+    "gradient_by_lag": Picture(gradient_curves, gradient_by_lag),
+    "speed": Picture(speed_ratios, speed),
+    "iterations": Picture(iteration_counts, iterations),
+}
 """Those that show measured figures."""
 
 
