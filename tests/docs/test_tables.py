@@ -102,7 +102,7 @@ def test_pictures_are_drawn(tmp_path_factory, tmp_path, monkeypatch):
     run = finished(tmp_path_factory, "forecast").folder
     with as_in_a_new_process():
         pictures.draw_all(FILES, run)
-    assert {path.name for path in tmp_path.iterdir()} == {"gradient_by_lag.png", "speed.png", "forecast.png"}
+    assert {path.stem for path in tmp_path.iterdir()} == {*pictures.PICTURES, "forecast"}
     assert pictures.differing(FILES) == []
 
 
