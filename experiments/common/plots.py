@@ -18,5 +18,6 @@ def draw(plot: Callable[..., None], path: Path, *arguments: Any, **options: Any)
         plot(path, *arguments, **options)
     except Exception as error:  # what Matplotlib cannot draw surfaces as almost any error
         path.unlink(missing_ok=True)
-        reason = " ".join(str(error).split())[:200] or type(error).__name__
+        words = f"there is no {error} to draw" if isinstance(error, KeyError) else str(error)
+        reason = " ".join(words.split())[:200] or type(error).__name__
         print(f"no plot {path}: {reason}; everything else of the run is there", file=sys.stderr)
