@@ -52,7 +52,11 @@ def _check_backend(folder: Path, backend: str) -> str:
             f"--workdir={folder}: no {BACKEND} there, as of an older version: it goes on on {backend}", file=sys.stderr
         )
     if found not in (None, backend):
-        wanted = "put its C++ compiler back" if found == "native" else f"go on on a machine with {found}"
+        wanted = (
+            "put its C++ compiler back, take RNN_JAX_NATIVE=0 away"
+            if found == "native"
+            else f"go on on a machine with {found}"
+        )
         raise UsageError(
             f"--workdir={folder} was begun on the back end {found} ({BACKEND}), here it would go on on {backend}; "
             f"{wanted}, or begin anew in another folder with --backend={backend}"

@@ -1,5 +1,6 @@
 """Drawing what a run has found: after its results are written, and never at their cost."""
 
+import contextlib
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -17,6 +18,8 @@ def draw(plot: Callable[..., None], path: Path, *arguments: Any, **options: Any)
     try:
         plot(path, *arguments, **options)
     except Exception as error:  # what Matplotlib cannot draw surfaces as almost any error
-        path.unlink(missing_ok=True)
-        reason = " ".join(str(error).split())[:200] or type(error).__name__
+        with contextlib.suppress(OSError):  # a folder of that name, a disk that takes nothing
+            path.unlink(missing_ok=True)
+        words = f"there is no {error} to draw" if isinstance(error, KeyError) else str(error)
+        reason = " ".join(words.split())[:200] or type(error).__name__
         print(f"no plot {path}: {reason}; everything else of the run is there", file=sys.stderr)

@@ -3,6 +3,7 @@
 import json
 import math
 import os
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -130,6 +131,8 @@ def run_or_show(
         remark = f", its data cannot be read any more ({error})"
     print(f"this run is finished{remark}; its results:")
     show_old(workdir, show)
+    if not (workdir / "plots").is_dir():  # which come after the results, and so does a kill, once in a while
+        print(f"no plots there: delete {workdir / FILE}, and the same command draws them", file=sys.stderr)
 
 
 def show_old(workdir: Path, show: Callable[[Path], Shown], file: str = FILE) -> Shown:

@@ -371,6 +371,11 @@ class TestFirstUse:
         assert native.found_or_built() is None
         assert capsys.readouterr().err == ""
 
+    def test_what_is_there_is_not_used_where_it_is_not_wanted(self, path, monkeypatch):
+        path.write_text("made")
+        monkeypatch.setenv("RNN_JAX_NATIVE", "0")
+        assert native.found_or_built() is None
+
     @pytest.mark.parametrize("error", [PermissionError(13, "Permission denied"), RuntimeError("no home directory")])
     def test_a_home_that_cannot_be_read(self, path, monkeypatch, error):
         def unreadable():

@@ -112,14 +112,16 @@ def build() -> Path:
 def found_or_built() -> Path | None:
     """The library's path; compiles it, and says so in a line, where it is not there; None where that cannot be.
 
-    Without a compiler, or with RNN_JAX_NATIVE=0 in the environment, nothing is said: the other back ends compute the
-    same. What cannot be compiled is a warning.
+    With RNN_JAX_NATIVE=0 in the environment it is not used though it be there; then, and without a compiler, nothing is
+    said: the other back ends compute the same. What cannot be compiled is a warning.
     """
+    if os.environ.get("RNN_JAX_NATIVE") == "0":
+        return None
     try:
         path = library_path()
         if path.exists():
             return path
-        if os.environ.get("RNN_JAX_NATIVE") == "0" or compiler() is None:
+        if compiler() is None:
             return None
         print(f"rnn_jax: compiling loops for this processor, once, to {path}", file=sys.stderr, flush=True)
         return build()

@@ -148,7 +148,10 @@ class TestBackend:
 
     @pytest.mark.parametrize(
         ("began", "goes_on", "advice"),
-        [("native", "manual", "put its C++ compiler back"), ("cudnn", "scan", "go on on a machine with cudnn")],
+        [
+            ("native", "manual", "put its C++ compiler back, take RNN_JAX_NATIVE=0 away"),
+            ("cudnn", "scan", "go on on a machine with cudnn"),
+        ],
     )
     def test_another_one_is_refused_before_anything_changes(self, tmp_path, began, goes_on, advice):
         self.begun_on(tmp_path, began)

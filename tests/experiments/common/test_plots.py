@@ -29,6 +29,16 @@ def test_what_fails_is_said_and_no_half_a_picture_left(tmp_path, capsys):
     assert not list(tmp_path.iterdir())
 
 
+def test_a_column_that_is_missing(tmp_path, capsys):
+    draw(lambda path, frame: frame["step"], tmp_path / "loss.png", {})
+    assert f"no plot {tmp_path / 'loss.png'}: there is no 'step' to draw; " in capsys.readouterr().err
+
+
+def test_a_folder_in_its_place(tmp_path, capsys):
+    draw(lambda path: path.write_text("picture"), tmp_path)
+    assert capsys.readouterr().err.startswith(f"no plot {tmp_path}: [Errno 21] Is a directory")
+
+
 def test_what_does_not_fail(tmp_path, capsys):
     draw(lambda path, *given, **options: path.write_text(f"{given} {options}"), tmp_path / "a.png", 1, b=2)
     assert (tmp_path / "a.png").read_text() == "(1,) {'b': 2}"

@@ -130,7 +130,16 @@ class TestRunOrShow:
         results.write(tmp_path, FOUND)
         self.call(tmp_path, done)
         assert done == ["show"]
-        assert capsys.readouterr().out == "this run is finished; its results:\n"
+        said = capsys.readouterr()
+        assert said.out == "this run is finished; its results:\n"
+        assert said.err == f"no plots there: delete {tmp_path / 'results.json'}, and the same command draws them\n"
+
+    def test_says_nothing_of_plots_that_are_there(self, tmp_path, done, capsys):
+        begun.note(tmp_path, "a")
+        results.write(tmp_path, FOUND)
+        (tmp_path / "plots").mkdir()
+        self.call(tmp_path, done)
+        assert capsys.readouterr().err == ""
 
     def test_not_of_other_data(self, tmp_path, done):
         begun.note(tmp_path, "b")
