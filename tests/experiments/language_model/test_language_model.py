@@ -79,7 +79,7 @@ class TestResults:
         v, d, h, n = 66, 6, 8, 5
         gates = d * h + h * h + h
         own = v * d + 4 * gates + h * d + v  # tied, with a projection
-        fixed = v * d + (n * d + 1) * h + v * (h + n * d + 1)
+        fixed = v * d + (n * d + 1) * h + (h + n * d) * d + v  # so is this one, reading x too
         want = {ROWS[0]: own, ROWS[3]: fixed, ROWS[4]: own - gates + h}  # its recurrent bias of one gate more
         assert {name: costs[name]["num_params"] for name in want} == want
         assert 0 < costs[ROWS[1]]["num_params"] < costs[ROWS[2]]["num_params"]
