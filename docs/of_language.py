@@ -61,7 +61,14 @@ def penn_treebank(files: Files) -> str:
         Row(math.log(float(perplexity)), [f"{name}, published", "", "", perplexity, "", ""], measured=False)
         for name, perplexity in PENN.items()
     ]
-    return written(HEAD, [*ladder(files["ptb"], "LSTM, 2 layers, H 512"), *published])
+    gru, rnn = ({**files[name], "baselines": {}} for name in ("ptb_gru", "ptb_rnn"))
+    own = [
+        *ladder(files["ptb"], "LSTM, 2 layers, H 512"),
+        *ladder(gru, "GRU, 2 layers, H 512"),
+        *ladder(rnn, "RNN, H 512"),
+        *ladder(files["ptb_feedforward"], "RNN, H 300"),
+    ]
+    return written(HEAD, [*own, *published])
 
 
 def grammar(files: Files) -> str:

@@ -25,6 +25,7 @@ WORDS = {
     "num_steps": 35,
     "epochs": 8,
     "learning_rate": 3e-3,
+    "rnn_learning_rate": 1e-3,
     "warmup_steps": 200,
     "sampled": 2048,
     "embedding_dropout": 0.1,

@@ -32,6 +32,9 @@ class LanguageConfig(TrainConfig):
     rungs: tuple[str, ...] = flag(
         ("ngrams",), "other models for the table: counts, a network of a fixed context, other cells", choices=RUNGS
     )
+    rnn_learning_rate: float | None = flag(
+        None, "of the rung rnn, which has no gates to hold its gradient; without it --learning_rate", above=0.0
+    )
     ngram_orders: tuple[int, ...] = flag((1, 2, 3, 5), "orders of the n-grams", minimum=1, maximum=20)
     ngram_tokens: int = flag(10_000_000, "tokens that n-grams are counted in, at most", minimum=1, maximum=10**9)
     context: int = flag(5, "tokens that the network of a fixed context reads", minimum=1, maximum=1000)

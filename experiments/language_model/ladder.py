@@ -45,6 +45,8 @@ def rungs(
     for cell in (each for each in CELLS if each in config.rungs and each != config.cell):
         print(f"{cell}:")
         other = dataclasses.replace(config, cell=cell)
+        if cell == "rnn" and config.rnn_learning_rate is not None:
+            other = dataclasses.replace(other, learning_rate=config.rnn_learning_rate)
         classes = documents.num_classes(config, corpus)
         make_cell = partial(task.make_model, other, vocab_size=corpus.vocabulary.size, num_classes=classes)
         yield cell, trained(name, other, corpus, make_cell, workdir / "rungs" / cell, fingerprint)

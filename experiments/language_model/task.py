@@ -102,7 +102,10 @@ def make_feedforward(config: LanguageConfig, rngs: nnx.Rngs, *, vocab_size: int)
         config.context,
         config.hidden_size,
         direct=config.direct,
-        dropout=config.output_dropout,
+        tied=config.tied,
+        embedding_dropout=config.embedding_dropout,
+        input_dropout=config.input_dropout,
+        output_dropout=config.output_dropout,
         embedding_scale=config.embedding_scale,
         rngs=rngs,
     )

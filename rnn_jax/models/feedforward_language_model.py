@@ -23,7 +23,9 @@ class FeedForwardLanguageModel(nnx.Module):
         context: n.
         hidden_size: of a.
         direct: whether there is W, the direct connections.
-        dropout: of x and a, in training.
+        tied: one table serves as E and makes the scores, of (a, x) projected to D numbers; without W and with a of D
+            numbers, of a itself.
+        embedding_dropout, input_dropout, output_dropout: in training, of whole rows of E, of x and of a.
         embedding_scale: standard deviation of E at the start.
         param_dtype: of the parameters.
         rngs: draws them.
@@ -43,21 +45,28 @@ class FeedForwardLanguageModel(nnx.Module):
         hidden_size: int,
         *,
         direct: bool = True,
-        dropout: float = 0.0,
+        tied: bool = False,
+        embedding_dropout: float = 0.0,
+        input_dropout: float = 0.0,
+        output_dropout: float = 0.0,
         embedding_scale: float = 0.1,
         param_dtype: DType = jnp.float32,
         rngs: nnx.Rngs,
     ):
         if context < 1:
             raise ValueError(f"context must be at least 1 token, got {context}")
-        check_rate("dropout", dropout)
+        rates = {"embedding": embedding_dropout, "input": input_dropout, "output": output_dropout}
+        for name, rate in rates.items():
+            check_rate(f"{name}_dropout", rate)
         inputs = context * embedding_size
         self.embedding = Embedding(vocab_size, embedding_size, embedding_scale, param_dtype, rngs)
         self.hidden = nnx.Linear(inputs, hidden_size, param_dtype=param_dtype, rngs=rngs)
-        self.head = Head(hidden_size + direct * inputs, vocab_size, None, param_dtype, rngs)
+        self.head = Head(hidden_size + direct * inputs, vocab_size, embedding_size if tied else None, param_dtype, rngs)
         self.context = context
         self.direct = direct
-        self.dropout = dropout
+        self.embedding_dropout = embedding_dropout
+        self.input_dropout = input_dropout
+        self.output_dropout = output_dropout
 
     def begin(self, batch_size: int) -> Array:
         """What stands before a text: `[B, n - 1]` times token 0."""
@@ -66,7 +75,7 @@ class FeedForwardLanguageModel(nnx.Module):
     def read(
         self, tokens: Array, carry: Array | None = None, *, resets: Array | None = None, rngs: nnx.Rngs | None = None
     ) -> tuple[Array, Array]:
-        """Tokens `[B, T]`: the carry after them and features `[B, T, F]`, of which `scores` is linear.
+        """Tokens `[B, T]`: the carry after them and features `[B, T, F]`, of which `scores` is linear; F is D if tied.
 
         `resets` is taken and not used: n tokens are soon past a border.
         """
@@ -75,13 +84,18 @@ class FeedForwardLanguageModel(nnx.Module):
         whole = jnp.concatenate((self.begin(len(tokens)) if carry is None else carry, tokens), axis=1)
         steps = tokens.shape[1]
         windows = jnp.stack([whole[:, i : i + steps] for i in range(self.context)], axis=-1)
-        xs = self.embedding(windows).reshape(*tokens.shape, self.hidden.in_features)
+        if rngs is not None and self.embedding_dropout:
+            xs = self.embedding.with_dropout(rngs.dropout(), windows, self.embedding_dropout)
+        else:
+            xs = self.embedding(windows)
+        xs = xs.reshape(*tokens.shape, self.hidden.in_features)
         if rngs is not None:
-            xs = dropout(rngs.dropout(), xs, self.dropout)
+            xs = dropout(rngs.dropout(), xs, self.input_dropout)
         hidden = jnp.tanh(self.hidden(xs))
         if rngs is not None:
-            hidden = dropout(rngs.dropout(), hidden, self.dropout)
-        return whole[:, steps:], jnp.concatenate((hidden, xs), axis=-1) if self.direct else hidden
+            hidden = dropout(rngs.dropout(), hidden, self.output_dropout)
+        features = jnp.concatenate((hidden, xs), axis=-1) if self.direct else hidden
+        return whole[:, steps:], self.head.states(features)
 
     def scores(self, states: Array) -> Array:
         """Features `[..., F]` to a score of each next token, `[..., V]`."""

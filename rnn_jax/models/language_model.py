@@ -10,7 +10,7 @@ from rnn_jax.dropout import check_rate, dropout
 from rnn_jax.models.head import Head
 from rnn_jax.models.recurrent import Recurrent
 from rnn_jax.models.text import Embedding
-from rnn_jax.types import Array, Carry, Key
+from rnn_jax.types import Array, Carry
 
 
 class Regularization(NamedTuple):
@@ -210,18 +210,13 @@ class LanguageModel(nnx.Module):
 
     def _embed(self, tokens: Array, rngs: nnx.Rngs | None) -> Array:
         """x `[T, B, D]`, with the dropouts below the layers."""
-        xs = self.embedding(tokens.T)
         if rngs is None:
-            return xs
+            return self.embedding(tokens.T)
         if self.embedding_dropout:
-            kept = _kept_tokens(rngs.dropout(), self.embedding.table.shape[0], self.embedding_dropout)
-            xs = xs * kept[tokens.T].astype(xs.dtype)
+            xs = self.embedding.with_dropout(rngs.dropout(), tokens.T, self.embedding_dropout)
+        else:
+            xs = self.embedding(tokens.T)
         return dropout(rngs.dropout(), xs, self.input_dropout, variational=True)
-
-
-def _kept_tokens(key: Key, vocab_size: int, rate: float) -> Array:
-    """`[V, 1]`: 1 / (1 - rate) for tokens that are there in this call, 0 for those that are absent."""
-    return dropout(key, jnp.ones((vocab_size, 1)), rate)
 
 
 def _mean_square(values: Array, valid: Array, count: Array) -> Array:

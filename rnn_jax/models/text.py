@@ -141,6 +141,16 @@ class Embedding(nnx.Module):
         """Tokens `[...]` to rows `[..., D]`. A token beyond the table is an error of the caller, not checked here."""
         return self.table[...][tokens]
 
+    def with_dropout(self, key: Key, tokens: Array, rate: float) -> Array:
+        """Rows `[..., D]`, zeros wherever a token stands that is absent in this call, the others by 1 / (1 - rate).
+
+        Source: Gal and Ghahramani, "A theoretically grounded application of dropout in recurrent neural networks",
+        2016.
+        """
+        kept = dropout(key, jnp.ones((self.table.shape[0], 1)), rate)
+        xs = self(tokens)
+        return xs * kept[tokens].astype(xs.dtype)
+
 
 class BagClassifier(nnx.Module):
     """The mean of a text's word vectors and a linear layer: no order, no recurrence.

@@ -30,16 +30,19 @@ def by_numpy(model, context, direct):
             before = [int(TOKENS[b, i]) if i >= 0 else 0 for i in range(t - context + 1, t + 1)]
             x = np.concatenate([params["embedding"]["table"][token] for token in before])
             a = np.tanh(x @ params["hidden"]["kernel"] + params["hidden"]["bias"])
-            scores[b, t] = params["head"]["table"][:, :H] @ a + params["head"]["bias"]
-            if direct:
-                scores[b, t] += params["head"]["table"][:, H:] @ x
+            features = np.concatenate((a, x)) if direct else a
+            if "projection" in params["head"]:
+                features = features @ params["head"]["projection"]["kernel"]
+            table = params["head"].get("table", params["embedding"]["table"])
+            scores[b, t] = table @ features + params["head"]["bias"]
             losses[b, t] = np.log(np.exp(scores[b, t]).sum()) - scores[b, t, TARGETS[b, t]]
     return scores, losses
 
 
+@pytest.mark.parametrize("tied", [False, True])
 @pytest.mark.parametrize(("context", "direct"), [(N, True), (N, False), (1, True), (T + 2, True)])
-def test_against_numpy(context, direct):
-    model = make(context, direct=direct)
+def test_against_numpy(context, direct, tied):
+    model = make(context, direct=direct, tied=tied)
     scores, losses = by_numpy(model, context, direct)
     np.testing.assert_allclose(model(TOKENS), scores, rtol=1e-9)
     np.testing.assert_allclose(model.token_losses(TOKENS, TARGETS)[1], losses, rtol=1e-9)
@@ -74,7 +77,7 @@ def test_gradient_reaches_every_parameter():
 
 
 def test_dropout_and_samples_are_for_training():
-    model, plain = make(dropout=0.5), make()
+    model, plain = make(input_dropout=0.5), make()
     exact = float(plain.loss(TOKENS, TARGETS)[0])
     assert model.loss(TOKENS, TARGETS)[0] == exact
     np.testing.assert_array_equal(model(TOKENS), plain(TOKENS))
@@ -93,7 +96,7 @@ def test_dropout_and_samples_are_for_training():
 
 def test_dropout_of_what_is_read_and_of_the_hidden_layer():
     """What is absent gives the scores of a single step no gradient."""
-    loss_of, params = pure(make(dropout=0.5), "loss")
+    loss_of, params = pure(make(input_dropout=0.5, output_dropout=0.5), "loss")
     gradient = jax.grad(lambda p: loss_of(p, TOKENS[:1, :1], TARGETS[:1, :1], rngs=nnx.Rngs(dropout=1))[0])(params)
     moved = np.asarray(gradient["head"]["table"]) != 0
     assert (moved == moved[0]).all()
@@ -101,9 +104,28 @@ def test_dropout_of_what_is_read_and_of_the_hidden_layer():
         assert 0 < part.sum() < len(part)
 
 
+def test_tokens_that_are_absent():
+    """Wherever one stands in a call, and in every place of the context: its row gets no gradient."""
+    loss_of, params = pure(make(embedding_dropout=0.5), "loss")
+    gradient = jax.grad(lambda p: loss_of(p, TOKENS, TARGETS, rngs=nnx.Rngs(dropout=1))[0])(params)
+    moved = np.asarray(gradient["embedding"]["table"]) != 0
+    read = np.unique(np.append(TOKENS, 0))  # 0 stands before a text
+    assert (moved == moved[:, :1]).all()
+    assert 0 < moved[read, 0].sum() < len(read)
+
+
+def test_one_table():
+    """Of the size of the hidden layer there is no projection."""
+    model = FeedForwardLanguageModel(V, H, 2, H, direct=False, tied=True, rngs=nnx.Rngs(0))
+    assert set(pure(model)[1]["head"]) == {"bias"}
+
+
 @pytest.mark.parametrize(
     ("context", "options", "message"),
-    [(0, {}, "context must be at least 1 token, got 0"), (2, {"dropout": 1.0}, r"dropout must be in \[0, 1\)")],
+    [
+        (0, {}, "context must be at least 1 token, got 0"),
+        (2, {"input_dropout": 1.0}, r"input_dropout must be in \[0, 1\)"),
+    ],
 )
 def test_bad_options(context, options, message):
     with pytest.raises(ValueError, match=message):

@@ -1,5 +1,6 @@
 """The experiment on little data, from a command to what it leaves, stopped and continued, and what it refuses."""
 
+import dataclasses
 import math
 import os
 import signal
@@ -15,6 +16,7 @@ from matplotlib import image
 
 from experiments.common.flags import parse
 from experiments.common.restore import restore
+from experiments.language_model import ladder
 from experiments.language_model.__main__ import EXPERIMENT
 from experiments.language_model.task import backwards, read_corpus
 from rnn_jax import models
@@ -77,7 +79,7 @@ class TestResults:
         v, d, h, n = 66, 6, 8, 5
         gates = d * h + h * h + h
         own = v * d + 4 * gates + h * d + v  # tied, with a projection
-        fixed = v * d + (n * d + 1) * h + v * (h + n * d + 1)
+        fixed = v * d + (n * d + 1) * h + (h + n * d) * d + v  # so is this one, reading x too
         want = {ROWS[0]: own, ROWS[3]: fixed, ROWS[4]: own - gates + h}  # its recurrent bias of one gate more
         assert {name: costs[name]["num_params"] for name in want} == want
         assert 0 < costs[ROWS[1]]["num_params"] < costs[ROWS[2]]["num_params"]
@@ -161,6 +163,18 @@ def test_stopped_it_goes_on_to_the_same_bits(learned, tmp_path, monkeypatch):
         assert jax.tree.structure(a) == jax.tree.structure(b)
         assert a["carry"] is not None
         jax.tree.map(np.testing.assert_array_equal, a, b)
+
+
+def test_the_rung_without_gates_has_a_learning_rate_of_its_own(learned, monkeypatch, tmp_path):
+    rates = {}
+    monkeypatch.setattr(ladder, "trained", lambda name, config, *_: rates.setdefault(config.cell, config.learning_rate))
+    config = restore(learned[0], "run").config
+    corpus = read_corpus(config, tmp_path)
+    for rate in (None, 1e-4):
+        rates.clear()
+        rungs = dataclasses.replace(config, cell="lstm", rungs=("rnn", "gru"), rnn_learning_rate=rate)
+        assert dict(ladder.rungs("language_model", rungs, corpus, tmp_path, "")) == rates
+        assert rates == {"rnn": rate or config.learning_rate, "gru": config.learning_rate}
 
 
 class TestRefused:
