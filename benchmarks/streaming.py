@@ -3,9 +3,10 @@
     python -m benchmarks.streaming
 
 An observation `[B, I]` is a NumPy array, and so is what comes back, `[B, H]`; the state stays where a library has it.
-The contenders are in `benchmarks.streaming_steps`: ours is `unroll` over a single step, which `auto` leaves to XLA and
-`native` does not. All have the same weights, and before anything is timed the outputs of the 20th step have to agree.
-Then they take turns, 200 steps each; of all steps the median and the slowest hundredth are shown.
+The contenders are in `benchmarks.streaming_steps`: ours is `unroll` over a single step, by `auto` and by `native`,
+which is what `auto` takes for so few sequences. All have the same weights, and before anything is timed the outputs of
+the 20th step have to agree. Then they take turns, 200 steps each; of all steps the median and the slowest hundredth are
+shown.
 """
 
 import importlib.util

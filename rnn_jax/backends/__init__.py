@@ -19,6 +19,7 @@ What a back end can compute, it alone says: by its `refusal`, a `Refusal` or Non
 import warnings
 from collections.abc import Callable
 from functools import cache
+from math import prod
 from typing import NamedTuple
 
 from rnn_jax.backends import associative, cudnn, manual, mosaic, native, newton, pallas, scan
@@ -84,7 +85,7 @@ def choose(backend: str, cell: Cell[Params, Carry], params: Params, carry: Carry
         raise ValueError(f"unknown backend {backend!r}: take one of {', '.join(CHOICES)}")
     arguments = (cell, params, carry, xs, masks)
     if backend == "auto":
-        return next(name for name in AUTO if pays(name, xs) and BACKENDS[name].refusal(*arguments) is None)
+        return next(name for name in AUTO if BACKENDS[name].refusal(*arguments) is None and pays(name, xs))
     refusal = BACKENDS[backend].refusal(*arguments)
     if refusal is None:
         return backend
@@ -96,8 +97,12 @@ def choose(backend: str, cell: Cell[Params, Carry], params: Params, carry: Carry
 
 
 def pays(backend: str, xs: Array) -> bool:
-    """Whether `auto` takes it for xs `[T, *batch, I]`: a single step is over before the loops of `native` begin."""
-    return backend != "native" or xs.shape[0] != 1
+    """Whether `auto` takes it for xs `[T, *batch, I]`.
+
+    Not `native` for a single step of more sequences than those for which it reads the weights as they lie: packing them
+    takes longer than the whole step by XLA.
+    """
+    return backend != "native" or xs.shape[0] > 1 or prod(xs.shape[1:-1]) <= native.FEW_SEQUENCES
 
 
 @cache

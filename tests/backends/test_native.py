@@ -2,7 +2,6 @@
 
 import ctypes
 import dataclasses
-import math
 import os
 import platform
 import subprocess
@@ -14,7 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from helpers.unrolls import draw_like
+from helpers.native_cases import SIZES, assert_close, draw
 from numpy.testing import assert_array_equal
 
 from rnn_jax import cells, unroll
@@ -24,27 +23,6 @@ from rnn_jax.backends.native import library as native
 from rnn_jax.controls import StepMasks
 
 pytestmark = pytest.mark.skipif(native.vector_width() is None, reason="no C++ compiler")
-
-# T, B, I, H. Vectors have 4 to 16 floats, tiles up to 6 rows, chunks 256 pairs of step and sequence; "few" are the
-# sequences and many the units that make several threads share a sequence.
-SIZES = {
-    "single": (1, 1, 1, 1),
-    "small": (7, 5, 3, 4),
-    "uneven": (9, 13, 11, 37),
-    "chunks": (300, 3, 2, 16),
-    "wide": (5, 40, 17, 80),
-    "few": (9, 2, 6, 263),
-}
-
-
-def draw(name, size, seed=0):
-    """Cell, params, carry, xs, weights of the loss; float32."""
-    num_steps, batch, inputs, hidden = size
-    cell, key = cells.get(name), jax.random.key(0)
-    shapes = jax.eval_shape(lambda: (cell.init_params(key, inputs, hidden), cell.init_carry((batch,), hidden)))
-    sequences = [jax.ShapeDtypeStruct((num_steps, batch, features), jnp.float32) for features in (inputs, hidden)]
-    (params, carry), (xs, weights) = draw_like((shapes, sequences), seed)
-    return cell, jax.tree.map(lambda p: 0.6 / math.sqrt(hidden) * p, params), carry, xs, weights
 
 
 def values_and_gradients(name, size, backend, seed=0, **options):
@@ -60,16 +38,6 @@ def values_and_gradients(name, size, backend, seed=0, **options):
 def leaves(tree):
     """As NumPy arrays."""
     return [np.asarray(leaf) for leaf in jax.tree.leaves(tree)]
-
-
-def assert_close(got, want, tolerance=3e-6):
-    """||got - want|| of every array, relative to the largest entry of the array."""
-
-    def error(a, b):
-        return float(abs(a - b).max() / (abs(b).max() + 1e-30)) if a.size else 0.0
-
-    errors = jax.tree.map(error, got, want)
-    assert max(jax.tree.leaves(errors)) < tolerance, errors
 
 
 TABLE = [(name, size) for name in ("rnn", "lstm", "gru") for size in SIZES]
@@ -143,6 +111,45 @@ def test_a_state_that_is_not_zero_counts():
     for start in (cell.init_carry((3,), 5), ones):
         got, want = (unroll(cell, params, xs, carry=start, backend=b) for b in ("native", "scan"))
         assert_close(got, want)
+
+
+@pytest.mark.parametrize("poison", [jnp.nan, jnp.inf])
+@pytest.mark.parametrize(("num_steps", "batch"), [(1, 2), (1, 9), (3, 2)])
+@pytest.mark.parametrize("name", ["rnn", "lstm", "gru"])
+def test_a_weight_that_is_not_finite(name, num_steps, batch, poison):
+    """Shows where the definition has it, from the first step on, although the state there is zero; so does a bias."""
+    cell, params, carry, xs, _ = draw(name, (num_steps, batch, 3, 37))
+    start = jax.tree.map(jnp.zeros_like, carry)
+    for broken in (
+        params._replace(w_hh=params.w_hh.at[4, 20].set(poison)),
+        params._replace(b=params.b.at[3].set(jnp.nan)),
+    ):
+        got, want = (np.isnan(unroll(cell, broken, xs, carry=start, backend=b)[1]) for b in ("native", "scan"))
+        assert want[0].any()
+        assert not want[0].all()
+        assert_array_equal(got, want)
+
+
+@pytest.mark.parametrize("name", ["rnn", "lstm", "gru"])
+def test_a_single_step_is_the_first_of_many(name):
+    """To the bit, gates and padding too: it reads the weights as they lie, and adds in the same order."""
+    cell, params, carry, xs, weights = draw(name, (2, 8, 11, 37))
+    lengths = jnp.array([2, 1, 0, 2, 1, 1, 0, 1], jnp.int32)
+
+    def outputs(num_steps):
+        args = (params, carry, xs[:num_steps])
+        (_, hs), (_, *gates) = backend.forward(cell, False, args, jnp.minimum(lengths, num_steps), True)
+        return hs[0], [gate[0, lengths > 0] for gate in gates]
+
+    jax.tree.map(assert_array_equal, outputs(1), outputs(2))
+    single, scan = (
+        jax.grad(
+            lambda params, carry, b: (unroll(cell, params, xs[:1], carry=carry, backend=b)[1] * weights[:1]).sum(),
+            (0, 1),
+        )(params, carry, b)
+        for b in ("native", "scan")
+    )
+    assert_close(single, scan)
 
 
 @pytest.mark.parametrize("num_steps", [1, 4])
@@ -261,9 +268,29 @@ def test_other_instruction_sets(instruction_set, width, compiled_for):
         assert_close(values_and_gradients(name, SIZES[size], "native", **options), expected)
 
 
+HERE = native.INSTRUCTION_SETS.get(platform.machine(), ("native",))
+
+
+@pytest.mark.parametrize(
+    ("machine", "flag", "others"),
+    [
+        ("x86_64", "-march=native", "avx2, x86-64"),
+        ("aarch64", "-mcpu=native", "neon"),
+        ("arm64", "-mcpu=native", "neon"),
+    ],
+)
+def test_instruction_sets_of_a_machine(machine, flag, others, monkeypatch):
+    monkeypatch.setattr(platform, "machine", lambda: machine)
+    monkeypatch.delenv("RNN_JAX_NATIVE_ISA", raising=False)
+    assert native.flags()[-1] == flag
+    monkeypatch.setenv("RNN_JAX_NATIVE_ISA", "sse")
+    with pytest.raises(RuntimeError, match=f"take one of native, {others}$"):
+        native.flags()
+
+
 def test_an_unknown_instruction_set(monkeypatch):
     monkeypatch.setenv("RNN_JAX_NATIVE_ISA", "avx3")
-    message = "RNN_JAX_NATIVE_ISA=avx3: take one of native, avx2, x86-64"
+    message = f"RNN_JAX_NATIVE_ISA=avx3: take one of {', '.join(HERE)}"
     with pytest.raises(RuntimeError, match=message):
         native.build()
     with pytest.warns(RuntimeWarning, match=f"goes on without backend 'native': {message}"):
@@ -272,10 +299,10 @@ def test_an_unknown_instruction_set(monkeypatch):
 
 def test_a_library_for_each_instruction_set(monkeypatch):
     paths = set()
-    for instruction_set in ("", *native.INSTRUCTION_SETS):
+    for instruction_set in ("", *HERE):
         monkeypatch.setenv("RNN_JAX_NATIVE_ISA", instruction_set)
         paths.add(native.library_path())
-    assert len(paths) == len(native.INSTRUCTION_SETS)
+    assert len(paths) == len(HERE)
 
 
 def activations(xs):
@@ -330,9 +357,19 @@ def test_not_compiled(monkeypatch):
     )
 
 
-def test_auto_takes_it():
-    cell, params, carry, xs, _ = draw("gru", SIZES["small"])
-    assert choose("auto", cell, params, carry, xs, StepMasks()) == "native"
+@pytest.mark.parametrize(
+    ("num_steps", "batch", "taken"),
+    [(7, 5, "native"), (7, 100, "native"), (1, 1, "native"), (1, 8, "native"), (1, 9, "manual")],
+)
+def test_auto_takes_it(num_steps, batch, taken):
+    """But for a single step of many sequences."""
+    cell, params, carry, xs, _ = draw("gru", (num_steps, batch, 3, 4))
+    assert choose("auto", cell, params, carry, xs, StepMasks()) == taken
+
+
+def test_few_sequences_are_as_many_in_the_library():
+    text = (native.SOURCES / "step.h").read_text()
+    assert f"kFewSequences = {backend.FEW_SEQUENCES};" in text
 
 
 @pytest.mark.parametrize("compiler", ["no-such-compiler", "false"])

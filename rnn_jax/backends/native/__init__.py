@@ -9,10 +9,11 @@ cells.h                   a step of each cell, forward and backward, for one vec
 batch.h                   what the loops are given; packing of weights
 team.h                    threads that go through the steps together
 forward.h, backward.h     a cell over time
+step.h                    a cell for a single step of few sequences, with weights as they lie
 native.cc                 threads, and the functions that XLA calls
 """
 
-from rnn_jax.backends.native.backend import refusal, run
+from rnn_jax.backends.native.backend import FEW_SEQUENCES, refusal, run
 from rnn_jax.backends.native.library import build, library_path, vector_width
 
-__all__ = ["build", "library_path", "refusal", "run", "vector_width"]
+__all__ = ["FEW_SEQUENCES", "build", "library_path", "refusal", "run", "vector_width"]

@@ -1,7 +1,8 @@
 """`backend="native"`: the loops of `rnn_jax.backends.native`, for a CPU and float32, forward and backward.
 
 Keeps the gates of every step for the backward pass, `[T, B, 5 H]` floats for an LSTM and `[T, B, 4 H]` for a GRU;
-`checkpoint_every` needs less memory, as everywhere.
+`checkpoint_every` needs less memory, as everywhere. The gradient of a single step is that of `manual`: nothing is worth
+packing for it.
 """
 
 from functools import cache, partial
@@ -45,6 +46,10 @@ class Kind(NamedTuple):
 KINDS = {"rnn": Kind(0, 1), "rnn_relu": Kind(0, 1), "rnn_identity": Kind(0, 1), "lstm": Kind(5, 4), "gru": Kind(4, 4)}
 
 
+FEW_SEQUENCES = 8
+"""Up to how many the weights are not packed for a single step: `kFewSequences` of step.h."""
+
+
 def refusal(cell: Cell[Params, Carry], params: Params, carry: Carry, xs: Array, masks: StepMasks) -> Refusal | None:
     """Why the loops cannot compute this, or None.
 
@@ -85,9 +90,8 @@ def run(
     if masks.valid is not None:
         lengths = masks.valid.reshape(num_steps, -1).sum(0, dtype=jnp.int32)
     flat_carry = tree_map(lambda a: a.reshape(-1, a.shape[-1]), carry)
-    passes = Passes(
-        partial(definition, cell, reverse), partial(forward, cell, reverse), partial(backward, cell, reverse)
-    )
+    there, back = (forward, backward) if num_steps > 1 else (step, step_back)
+    passes = Passes(partial(definition, cell, reverse), partial(there, cell, reverse), partial(back, cell, reverse))
     final, hs = by_hand(passes, (params, flat_carry, flat), lengths)
     ys = hs.reshape(num_steps, *batch_shape, -1)
     if masks.valid is not None:
@@ -142,6 +146,28 @@ def backward(
     if isinstance(params, GRUParams):
         return GRUParams(dw_ih, dw_hh, db[hidden_size:], db[:hidden_size]), type(carry)(*dcarry[: len(carry)]), dxs
     return type(params)(dw_ih, dw_hh, db), type(carry)(*dcarry[: len(carry)]), dxs
+
+
+def step(
+    cell: KnownCell, reverse: bool, args: tuple[KnownParams, KnownCarry, Array], lengths: Array, save: bool
+) -> tuple[tuple[KnownCarry, Array], KnownCarry]:
+    """`forward` of a single step, without gates: its backward pass needs the carry after it."""
+    del save
+    outputs, _ = forward(cell, reverse, args, lengths, False)
+    return outputs, outputs[0]
+
+
+def step_back(
+    cell: KnownCell,
+    reverse: bool,
+    args: tuple[KnownParams, KnownCarry, Array],
+    lengths: Array,
+    carry: KnownCarry,
+    cotangents: tuple[KnownCarry, Array],
+) -> tuple[KnownParams, KnownCarry, Array]:
+    """`backward` of a single step, from the carry after it."""
+    masks = StepMasks(valid=length_mask(lengths, 1))
+    return manual.back(cell, reverse, args, masks, tree_map(lambda a: a[None], carry), cotangents)
 
 
 @cache

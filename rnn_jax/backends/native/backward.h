@@ -39,6 +39,7 @@ inline void add_up(const std::vector<const Vector*>& parts, int64_t count, Colum
 template <class Cell>
 struct Backward {
   static constexpr int kColumns = Cell::kGates + Cell::kShift;
+  static constexpr int kMost = tile_rows(kPanel);  // rows in a tile
 
   Sizes sizes;
   const float *xs, *w_ih, *h0, *c0, *hs, *dys;
@@ -126,7 +127,7 @@ struct Backward {
     int64_t valid_from = has_from ? group.valid(sizes.time(from)) : 0, valid_to = has_to ? group.valid(sizes.time(to)) : 0;
     int64_t depth = gate_columns().count;
     for_tiles<kWide>(
-        sizes.units().vectors(), std::max(valid_from, valid_to), kRows, share,
+        sizes.units().vectors(), std::max(valid_from, valid_to), kMost, share,
         [&](auto n, int64_t block, int64_t first, int rows) {
           constexpr int N = decltype(n)::value;
           int count = static_cast<int>(std::clamp<int64_t>(valid_from - first, 0, rows));
@@ -186,7 +187,7 @@ struct Backward {
       return;
     }
     Columns columns{sizes.inputs};
-    for_tiles<kWide>(columns.vectors(), pairs, kRows, share, [&](auto n, int64_t vector, int64_t first, int rows) {
+    for_tiles<kWide>(columns.vectors(), pairs, kMost, share, [&](auto n, int64_t vector, int64_t first, int rows) {
       constexpr int N = decltype(n)::value;
       Vector sums[kRows][N] = {};
       Rows left = {};
@@ -202,7 +203,7 @@ struct Backward {
   void add_products(const Chunk& chunk, const std::vector<const float*>& left, int64_t count, int shift, Share share, bool is_first,
                     Vector* panel, Vector* sums) const {
     int64_t depth = chunk.z.size(), vectors = gate_columns().vectors(), packed = -1;
-    for_tiles<kPanel>(vectors, count, kRows, share, [&](auto n, int64_t vector, int64_t row, int rows) {
+    for_tiles<kPanel>(vectors, count, kMost, share, [&](auto n, int64_t vector, int64_t row, int rows) {
       constexpr int N = decltype(n)::value;
       if (packed != vector) {
         for (int64_t k = 0; k < depth; ++k)

@@ -35,24 +35,31 @@ struct Group {
 };
 
 // A share of the panels of a matrix [K, gates * H]: each has the same units, a few blocks of them, of all gates, in
-// panels of at most kWide vectors where that divides them.
+// panels of at most kWide vectors where that divides them. Returns whether all of it is finite.
 constexpr int panel_of(int vectors) { return vectors % kPanel == 0 ? kPanel : vectors; }
 
 template <int kBlocks, int kGates>
-inline void pack_gates(const float* w, int64_t depth, Columns units, Share share, Vector* packed) {
+inline bool pack_gates(const float* w, int64_t depth, Columns units, Share share, Vector* packed) {
+  Vector zeros = {};  // but for columns with something that is not finite: NaN
   for_tiles<kBlocks>(units.vectors(), 1, 1, share, [&](auto blocks, int64_t first, int64_t, int) {
     constexpr int V = decltype(blocks)::value * kGates, N = panel_of(V);
     Vector* out = packed + first * kGates * depth;
     for (int64_t k = 0; k < depth; ++k)
       for (int v = 0; v < V; ++v) {
         int64_t block = first + v / kGates;
-        out[(v / N * depth + k) * N + v % N] =
-            load(w + (k * kGates + v % kGates) * units.count + block * kWidth, units.lanes(block));
+        Vector some = load(w + (k * kGates + v % kGates) * units.count + block * kWidth, units.lanes(block));
+        out[(v / N * depth + k) * N + v % N] = some;
+        zeros += 0.0f * some;
       }
   });
+  bool is_finite = true;
+  for (int lane = 0; lane < kWidth; ++lane) is_finite &= zeros[lane] == 0.0f;
+  return is_finite;
 }
 
-constexpr int kWide = 64 / kWidth;  // vectors of a row in a product with transposed weights: some lines of the cache
+// Vectors of a row in a product with transposed weights: some lines of the cache, as many as a single row's sums fit.
+constexpr int wide(int n) { return tile_rows(n) > 0 ? n : wide(n / 2); }
+constexpr int kWide = wide(64 / kWidth);
 
 // A share of the panels of the transpose of [count, depth], its columns rotated by `shift` to the right.
 inline void pack_transposed(const float* w, Columns columns, int64_t depth, int64_t shift, Share share, Vector* packed) {

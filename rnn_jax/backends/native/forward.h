@@ -20,17 +20,18 @@ struct Forward {
       w_hh = uninitialized(sizes.units().vectors() * Cell::kGates * sizes.hidden),
           b = uninitialized(sizes.units().vectors() * Cell::kGates),
           b_recurrent = uninitialized(sizes.units().vectors() * Cell::kGates);
+  std::atomic<bool> is_finite{true};  // w_hh
 
   void pack(const float* input, const float* recurrent, const float* bias, const float* recurrent_bias,
-            Share share) const {
+            Share share) {
     pack_gates<kBlocks, Cell::kGates>(input, sizes.inputs, sizes.units(), share, w_ih.get());
-    pack_gates<kBlocks, Cell::kGates>(recurrent, sizes.hidden, sizes.units(), share, w_hh.get());
+    if (!pack_gates<kBlocks, Cell::kGates>(recurrent, sizes.hidden, sizes.units(), share, w_hh.get())) is_finite = false;
     pack_gates<kBlocks, Cell::kGates>(bias, 1, sizes.units(), share, b.get());
     pack_gates<kBlocks, Cell::kGates>(recurrent_bias, 1, sizes.units(), share, b_recurrent.get());
   }
 
   void run(const Group& group, Member& member) const {
-    bool from_zero = begins_at_zero(group);
+    bool from_zero = is_finite && begins_at_zero(group);
     for (int64_t step = 0; step < sizes.steps; ++step) {
       int64_t t = sizes.time(step), valid = group.valid(t);
       const float* before = step == 0 ? h0 : hs + sizes.time(step - 1) * sizes.batch * sizes.hidden;
@@ -47,7 +48,7 @@ struct Forward {
   }
 
  private:
-  // Most sequences do, and then the first step has no recurrent product.
+  // Most sequences do, and then the first step needs no recurrent product: it is zero where weights are finite.
   bool begins_at_zero(const Group& group) const {
     return std::all_of(group.rows.begin(), group.rows.end(), [&](int row) {
       const float* h = h0 + row * sizes.hidden;

@@ -9,8 +9,8 @@ order in which the innermost loop reads them and stay in the thread's cache, the
 have not left it, the padding of short sequences is not computed, and the backward pass forms the gradients of weights
 and inputs from derivatives that are still there.
 
-A sequence that begins at zero has no recurrent product in its first step: a weight that is not finite shows from the
-second step on.
+A sequence that begins at zero has no recurrent product in its first step, unless a weight is not finite, which shows
+there. A single step of a few sequences, as of a stream, reads the weights as they lie: packing would take longer.
 
 Sources: Goto and van de Geijn, "Anatomy of high-performance matrix multiplication", 2008, for the packed product;
 Diamos et al., "Persistent RNNs: stashing recurrent weights on-chip", 2016, for a worker that owns its sequences.
@@ -32,13 +32,15 @@ import jax
 
 SOURCES = Path(__file__).resolve().parent
 FLAGS = ("-O3", "-std=c++17", "-shared", "-fPIC")
-INSTRUCTION_SETS = {
+X86: dict[str, tuple[str, ...]] = {
     "native": ("-march=native",),
     "avx2": ("-march=x86-64-v3", "-mtune=native"),
     "x86-64": ("-march=x86-64", "-mtune=native"),
 }
-"""What RNN_JAX_NATIVE_ISA in the environment may ask for: all that this processor has, which it is without being asked,
-or what others have (`x86-64`: vectors of 4 floats), to measure and test here what runs there."""
+ARM: dict[str, tuple[str, ...]] = {"native": ("-mcpu=native",), "neon": ("-march=armv8-a",)}
+INSTRUCTION_SETS = {"x86_64": X86, "AMD64": X86, "aarch64": ARM, "arm64": ARM}
+"""By machine, what RNN_JAX_NATIVE_ISA in the environment may ask for: all that this processor has, which it is without
+being asked, or what others have (`x86-64`, `neon`: vectors of 4 floats), to measure and test here what runs there."""
 FORWARD, BACKWARD = "rnn_jax_forward", "rnn_jax_backward"
 
 
@@ -53,12 +55,13 @@ def _processor() -> str:
 def flags() -> tuple[str, ...]:
     """What the compiler is told, for the instruction set that is asked for.
 
-    Raises: `RuntimeError` for one that is not in `INSTRUCTION_SETS`.
+    Raises: `RuntimeError` for one that this machine is not known to have, see `INSTRUCTION_SETS`.
     """
     asked = os.environ.get("RNN_JAX_NATIVE_ISA") or "native"
-    if asked not in INSTRUCTION_SETS:
-        raise RuntimeError(f"RNN_JAX_NATIVE_ISA={asked}: take one of {', '.join(INSTRUCTION_SETS)}")
-    return (*FLAGS, *INSTRUCTION_SETS[asked])
+    known = INSTRUCTION_SETS.get(platform.machine(), {"native": X86["native"]})
+    if asked not in known:
+        raise RuntimeError(f"RNN_JAX_NATIVE_ISA={asked}: take one of {', '.join(known)}")
+    return (*FLAGS, *known[asked])
 
 
 def library_path() -> Path:

@@ -8,6 +8,7 @@
 
 #include "backward.h"
 #include "forward.h"
+#include "step.h"
 #include "team.h"
 #include "xla/ffi/api/ffi.h"
 
@@ -23,6 +24,13 @@ template <class Program>
 void on_threads(const ffi::ThreadPool& const_pool, int shares, Program&& program) {
   ffi::ThreadPool pool = const_pool;
   together(shares, [&](std::function<void()> work) { pool.Schedule(std::move(work)); }, program);
+}
+
+Group all_sequences(const Array& lengths, const Sizes& sizes) {
+  Group all{std::vector<int>(sizes.batch), lengths.typed_data<int32_t>()};
+  std::iota(all.rows.begin(), all.rows.end(), 0);
+  std::stable_sort(all.rows.begin(), all.rows.end(), [&](int a, int b) { return all.lengths[a] > all.lengths[b]; });
+  return all;
 }
 
 // How the work is shared: every thread takes some sequences and waits for nobody, or all take some units of every
@@ -45,10 +53,7 @@ Plan plan(const Array& lengths, const Sizes& sizes, int gates, int64_t units_per
   bool few = ceil_divide(batch, threads) * units_per_sequence <= sizes.hidden;
   Plan found{static_cast<int>(by_sequences), few && by_units > 1 && by_units >= by_sequences, {}};
   if (found.by_units) found.shares = static_cast<int>(by_units);
-  const int32_t* of = lengths.typed_data<int32_t>();
-  std::vector<int> order(sizes.batch);
-  std::iota(order.begin(), order.end(), 0);
-  std::stable_sort(order.begin(), order.end(), [&](int a, int b) { return of[a] > of[b]; });  // dealt longest first
+  const auto [order, of] = all_sequences(lengths, sizes);
   found.groups.assign(found.by_units ? 1 : by_sequences, Group{{}, of});
   // Those of one length in turn, neighbours to one thread: else every line of memory between two is shared.
   int64_t groups = found.groups.size();
@@ -90,8 +95,18 @@ void forward(ffi::ThreadPool pool, bool reverse, const Array& xs, const Array& w
   in_large_pages(hs->untyped_data(), hs->size_bytes());
   in_large_pages(saved->untyped_data(), saved->size_bytes());
   if (Cell::kCell >= 0) std::copy_n(data(c0), s.batch * s.hidden, data(c));
-  Forward<Cell> loop{s, data(xs), data(h0), data(hs), data(c),
-                     saved->element_count() > 0 ? reinterpret_cast<Vector*>(data(saved)) : nullptr};
+  Vector* saved_vectors = saved->element_count() > 0 ? reinterpret_cast<Vector*>(data(saved)) : nullptr;
+  if (s.steps == 1 && s.batch <= kFewSequences) {
+    Step<Cell> step{s,           data(xs), data(w_ih), data(w_hh), data(b),
+                    data(b_recurrent), data(h0), data(hs),   data(c),    saved_vectors};
+    Group group = all_sequences(lengths, s);
+    int64_t worthwhile = s.batch * Cell::kGates * s.hidden * s.hidden / kWorthwhile;
+    int64_t shares = std::clamp<int64_t>(worthwhile, 1, std::max<int64_t>(1, pool.num_threads()));
+    return on_threads(pool, static_cast<int>(shares), [&](Member& member) {
+      member.last_phase([&](Share share) { step.run(group, share); });
+    });
+  }
+  Forward<Cell> loop{s, data(xs), data(h0), data(hs), data(c), saved_vectors};
   Plan found = plan(lengths, s, Cell::kGates, 128, pool);
   execute(
       pool, found, [&](Share share) { loop.pack(data(w_ih), data(w_hh), data(b), data(b_recurrent), share); },

@@ -12,13 +12,18 @@
 
 namespace rnn_jax {
 
-// Vectors of columns in a panel, and rows in a tile: 6 x 4 sums in 32 registers, 6 x 2 in 16. More rows at a time
-// would need more pointers than there are registers for them.
+// Vectors of columns in a panel, and rows in a tile: 6 x 4 sums in 32 registers, 6 x 2 in 16, 5 x 4 in NEON's 32. More
+// rows at a time would need more pointers than there are registers for them.
 constexpr int kPanel = kRegisters >= 32 ? 4 : 2;
 constexpr int kRows = 6;
 
-// The largest number of rows for which the sums, a row of a panel of n vectors and a broadcast fit the registers.
-constexpr int tile_rows(int n) { return std::min((kRegisters - n - 1) / n, kRows); }
+// The largest number of rows for which the sums and a row of a panel of n vectors fit the registers with a broadcast, or,
+// where compilers load those of all rows ahead, one for each. x86 takes what a single row reads once from memory.
+constexpr int tile_rows(int n) {
+  if (kLoadsAhead) return std::min((kRegisters - n) / (n + 1), kRows);
+  int rows = std::min((kRegisters - n - 1) / n, kRows);
+  return rows == 0 && n + 2 <= kRegisters ? 1 : rows;
+}
 
 inline int64_t ceil_divide(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
@@ -72,12 +77,12 @@ inline void product_of_rows(int rows, Vector* sums, int stride, const Left& left
 }
 
 // The same with V vectors of columns in panels of N, for at most tile_rows(N) rows. A few rows alone do not keep the
-// machine busy with one panel: they take all panels at once.
+// machine busy with one panel: they take all panels at once, where the registers have room for that.
 template <int V, int N, class Left>
 inline void product_of_panels(int rows, Vector* sums, const Left& left, const Vector* panel, int64_t depth) {
   static_assert(V % N == 0);
   if constexpr (V > N) {
-    constexpr int kFewRows = kRows / (V / N);
+    constexpr int kFewRows = std::min(kRows / (V / N), tile_rows(V));
     if (rows <= kFewRows) return product_of_rows<N, V / N, kFewRows>(rows, sums, V, left, panel, depth);
   }
   for (int first = 0; first < V; first += N, panel += depth * N)

@@ -30,6 +30,11 @@ constexpr int kWidth = 4;
 constexpr int kRegisters = 16;
 constexpr const char* kInstructionSet = "128 bits";
 #endif
+#if defined(__aarch64__)
+constexpr bool kLoadsAhead = true;  // compilers load the operands of several instructions before the first of them
+#else
+constexpr bool kLoadsAhead = false;
+#endif
 typedef float Vector __attribute__((vector_size(4 * kWidth)));
 typedef int32_t Integers __attribute__((vector_size(4 * kWidth)));
 
