@@ -108,7 +108,7 @@ def onnxruntime(one_thread: bool, folder: str, batch_size: int, hidden_size: int
 
 MAKERS: dict[str, Callable[..., Step]] = {
     "rnn_jax": partial(rnn_jax, "auto"),
-    "rnn_jax_native": partial(rnn_jax, "native"),
+    "rnn_jax_xla": partial(rnn_jax, "manual"),
     "pytorch_lstm_1": partial(pytorch, "LSTM", True),
     "pytorch_lstm_all": partial(pytorch, "LSTM", False),
     "pytorch_cell_1": partial(pytorch, "LSTMCell", True),

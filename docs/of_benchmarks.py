@@ -151,7 +151,7 @@ def small_batches(files: Files) -> str:
 
 STREAMING = {
     "rnn_jax, `auto`": ("rnn_jax",),
-    "rnn_jax, `native`": ("rnn_jax_native",),
+    "rnn_jax, XLA": ("rnn_jax_xla",),
     "PyTorch": ("pytorch_lstm_1", "pytorch_lstm_all", "pytorch_cell_1", "pytorch_cell_all"),
     "ONNX Runtime": ("onnxruntime_1", "onnxruntime_all"),
 }
