@@ -205,6 +205,43 @@ def test_batch_axes_and_vmap():
     assert_close(mapped[1], unroll(cell, jax.tree.map(lambda a: 2 * a, params), xs, backend="scan")[1])
 
 
+@pytest.mark.parametrize("num_steps", [1, 4])
+@pytest.mark.parametrize("name", ["lstm", "gru", "rnn"])
+def test_vmap_over_sequences_is_a_batch(name, num_steps):
+    """Of some that share what is not mapped, in one call of the library, to the bit; gradients as by `scan`."""
+    cell, params, carry, xs, weights = draw(name, (num_steps, 6, 3, 5))
+    lengths = jnp.array([num_steps, 0, 1, num_steps, 1, num_steps])
+
+    def of_one(params, carry, xs, lengths, backend="native"):
+        return unroll(cell, params, xs, carry=carry, lengths=lengths, backend=backend)
+
+    def in_pairs(a, axis):
+        return a.reshape(*a.shape[:axis], 3, 2, *a.shape[axis + 1 :])
+
+    pairs = (params, jax.tree.map(lambda a: in_pairs(a, 0), carry), in_pairs(xs, 1), in_pairs(lengths, 0))
+    mapped = jax.jit(jax.vmap(of_one, (None, 0, 1, 0), (0, 1)))
+    final, ys = mapped(*pairs)
+    expected, expected_ys = of_one(params, carry, xs, lengths)
+    assert_array_equal(ys.reshape(expected_ys.shape), expected_ys)
+    jax.tree.map(lambda a, b: assert_array_equal(a.reshape(b.shape), b), final, expected)
+    assert "while" not in mapped.lower(*pairs).as_text()
+
+    shared = jax.vmap(lambda xs: of_one(params, carry, xs, lengths)[1], 2, 1)(jnp.stack((xs, 2 * xs), 2))
+    assert_array_equal(shared[:, 0], expected_ys)
+    assert_array_equal(shared[:, 1], of_one(params, carry, 2 * xs, lengths)[1])
+    nothing = jax.vmap(lambda xs: of_one(params, None, xs, None)[1], 1, 1)(jnp.zeros((num_steps, 0, 2, 3), jnp.float32))
+    assert nothing.shape == (num_steps, 0, 2, 5)
+
+    def gradient(backend):
+        def loss(params):
+            one = jax.vmap(lambda carry, xs, n: of_one(params, carry, xs, n, backend)[1], (0, 1, 0), 1)
+            return jnp.sum(one(carry, xs, lengths) * weights)
+
+        return jax.grad(loss)(params)
+
+    jax.tree.map(assert_close, gradient("native"), gradient("scan"))
+
+
 @pytest.mark.parametrize("name", ["lstm", "gru", "rnn"])
 def test_second_derivatives(name):
     """Of the gradient's norm: what a gradient penalty needs."""

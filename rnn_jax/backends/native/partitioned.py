@@ -11,6 +11,7 @@ from math import prod
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 from jax.experimental.custom_partitioning import custom_partitioning
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec, SingleDeviceSharding
 
@@ -74,8 +75,13 @@ def _splittable(layout: Layout) -> Callable[..., Sequence[Array]]:
         return mesh, share, tuple(map(spread, layout.results)), tuple(map(spread, layout.arguments))
 
     def rule(size: int, mapped: Sequence[bool], *arguments: Array) -> tuple[Sequence[Array], Sequence[bool]]:
-        del size
-        return call(_looped(layout, tuple(mapped)), *arguments), (True,) * len(layout.results)
+        if size and _may_be_folded(layout, mapped):
+            folded = [_fold(size, *of) for of in zip(layout.arguments, mapped, arguments, strict=True)]
+            found: Sequence[Array] = call(layout, *folded)
+            found = tuple(_unfold(size, *of) for of in zip(layout.results, found, strict=True))
+        else:
+            found = call(_looped(layout, tuple(mapped)), *arguments)
+        return found, (True,) * len(layout.results)
 
     # In the order in which the rule names them, which XLA insists on.
     names = dict.fromkeys(name for names in layout.arguments + layout.results for name in names.split())
@@ -88,6 +94,31 @@ def _splittable(layout: Layout) -> Callable[..., Sequence[Array]]:
     of_arrays: Callable[..., Sequence[Array]] = jax.custom_batching.custom_vmap(function)
     of_arrays.def_vmap(rule)  # type: ignore[attr-defined]
     return of_arrays
+
+
+def _may_be_folded(layout: Layout, mapped: Sequence[bool]) -> bool:
+    """Whether an axis that `jax.vmap` adds is but a larger batch: all that has it has a batch, and nothing is a sum."""
+    having = [names for names, m in zip(layout.arguments, mapped, strict=True) if m]
+    return all("b" in names.split() for names in (*having, *layout.results))
+
+
+def _fold(size: int, names: str, mapped: bool, argument: Array) -> Array:
+    """An argument with the mapped axis, its first, in its batch; where it has none, one for all or a copy for each."""
+    if "b" not in names.split():
+        return argument
+    at = names.split().index("b")
+    if mapped:
+        argument = jnp.moveaxis(argument, 0, at)
+    else:
+        argument = jnp.broadcast_to(jnp.expand_dims(argument, at), (*argument.shape[:at], size, *argument.shape[at:]))
+    return argument.reshape(*argument.shape[:at], size * argument.shape[at + 1], *argument.shape[at + 2 :])
+
+
+def _unfold(size: int, names: str, result: Array) -> Array:
+    """A result of a batch that `_fold` has made, with the mapped axis first."""
+    at = names.split().index("b")
+    shape = (*result.shape[:at], size, result.shape[at] // size, *result.shape[at + 1 :])
+    return jnp.moveaxis(result.reshape(shape), at, 0)
 
 
 @cache
