@@ -84,10 +84,7 @@ class FeedForwardLanguageModel(nnx.Module):
         whole = jnp.concatenate((self.begin(len(tokens)) if carry is None else carry, tokens), axis=1)
         steps = tokens.shape[1]
         windows = jnp.stack([whole[:, i : i + steps] for i in range(self.context)], axis=-1)
-        if rngs is not None and self.embedding_dropout:
-            xs = self.embedding.with_dropout(rngs.dropout(), windows, self.embedding_dropout)
-        else:
-            xs = self.embedding(windows)
+        xs = self.embedding.with_dropout(windows, self.embedding_dropout, rngs)
         xs = xs.reshape(*tokens.shape, self.hidden.in_features)
         if rngs is not None:
             xs = dropout(rngs.dropout(), xs, self.input_dropout)

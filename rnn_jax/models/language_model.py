@@ -210,13 +210,8 @@ class LanguageModel(nnx.Module):
 
     def _embed(self, tokens: Array, rngs: nnx.Rngs | None) -> Array:
         """x `[T, B, D]`, with the dropouts below the layers."""
-        if rngs is None:
-            return self.embedding(tokens.T)
-        if self.embedding_dropout:
-            xs = self.embedding.with_dropout(rngs.dropout(), tokens.T, self.embedding_dropout)
-        else:
-            xs = self.embedding(tokens.T)
-        return dropout(rngs.dropout(), xs, self.input_dropout, variational=True)
+        xs = self.embedding.with_dropout(tokens.T, self.embedding_dropout, rngs)
+        return xs if rngs is None else dropout(rngs.dropout(), xs, self.input_dropout, variational=True)
 
 
 def _mean_square(values: Array, valid: Array, count: Array) -> Array:

@@ -141,14 +141,18 @@ class Embedding(nnx.Module):
         """Tokens `[...]` to rows `[..., D]`. A token beyond the table is an error of the caller, not checked here."""
         return self.table[...][tokens]
 
-    def with_dropout(self, key: Key, tokens: Array, rate: float) -> Array:
+    def with_dropout(self, tokens: Array, rate: float, rngs: nnx.Rngs | None) -> Array:
         """Rows `[..., D]`, zeros wherever a token stands that is absent in this call, the others by 1 / (1 - rate).
+
+        `rngs` draws which from its `dropout` stream; without it, or of a rate of 0, all rows are there.
 
         Source: Gal and Ghahramani, "A theoretically grounded application of dropout in recurrent neural networks",
         2016.
         """
-        kept = dropout(key, jnp.ones((self.table.shape[0], 1)), rate)
         xs = self(tokens)
+        if rngs is None or not rate:
+            return xs
+        kept = dropout(rngs.dropout(), jnp.ones((self.table.shape[0], 1)), rate)
         return xs * kept[tokens].astype(xs.dtype)
 
 

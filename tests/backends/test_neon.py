@@ -82,10 +82,8 @@ def test_values_and_gradients(name, size, lengths, reverse, emulated, monkeypatc
     monkeypatch.setattr(backend, "call", emulated)
     monkeypatch.setattr(partitioned, "call", lambda layout, *arguments: layout.function(*arguments))
     outputs, saved = backend.forward(cell, reverse, tuple(args), lengths, True)
-    cotangents = (
-        outputs[0],
-        weights * length_mask(lengths, num_steps)[..., None],
-    )  # `unroll` cuts off what is past the end
+    valid = length_mask(lengths, num_steps)[..., None]
+    cotangents = (outputs[0], weights * valid)  # `unroll` cuts off what is past the end
     gradients = backend.backward(cell, reverse, tuple(args), lengths, saved, cotangents)
 
     @jax.jit

@@ -9,8 +9,8 @@ from helpers.unrolls import draw_like
 from rnn_jax import cells
 
 # T, B, I, H. Vectors have 4 to 16 floats, tiles up to 6 rows, chunks 256 pairs of step and sequence; "few" are the
-# sequences and many the units that make several threads share a sequence; a
-# "stream" has one step, whose weights are not packed.
+# sequences and many the units that make several threads share a sequence; a "stream" has one step, for which
+# weights are not packed.
 SIZES = {
     "single": (1, 1, 1, 1),
     "small": (7, 5, 3, 4),

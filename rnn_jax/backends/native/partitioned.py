@@ -3,6 +3,8 @@
 To XLA the loops are a call that it cannot see into, and without being told otherwise it gathers the arguments and has
 every device compute all of it. Here it is told: the batch axis may be split, and so may an axis that `jax.vmap` adds;
 nothing else may, and the sums over the batch, the gradients of the weights, are added up over the devices.
+
+An axis that `jax.vmap` adds is a larger batch where all that it maps has a batch, and a loop over calls otherwise.
 """
 
 from collections.abc import Callable, Sequence
