@@ -88,7 +88,7 @@ def exponents_by_step(path: Path, title: str, steps: Sequence[int], exponents: n
             axes.plot(steps, values, color=colormaps["viridis"](0.9 * number / count), linewidth=1.4, label=label)
         axes.axhline(0, color="black", linestyle="--", linewidth=1)
         axes.set(xlabel="training step", ylabel="Lyapunov exponents, nats per step", title=title)
-        axes.legend(fontsize=8, reverse=True)
+        axes.legend(fontsize=8, reverse=True, frameon=True, framealpha=1, edgecolor="none")  # over the line at 0
         save(figure, path)
 
 
