@@ -19,6 +19,8 @@ SIZES = {
     "wide": (5, 40, 17, 80),
     "few": (9, 2, 6, 263),
     "alone": (4, 1, 70, 150),
+    "one of many units": (3, 1, 5, 1027),
+    "three of many units": (2, 3, 5, 1027),
     "stream": (1, 3, 9, 263),
 }
 

@@ -14,27 +14,53 @@ namespace rnn_jax {
 constexpr int64_t kDepth = 256;  // pairs in a chunk, if the group has no more sequences than that
 constexpr int64_t kFew = 8;      // inputs for which a product of whole vectors is a waste
 
-// What a group adds up: gradients of the weights and biases, every row padded to whole vectors. The first chunk sets
-// them.
-struct Sums {
-  Vectors w_ih, w_hh, b;
-};
+// The most sequences for which W_hh is read as it lies, where its rows have so many columns for each: to pack its transpose
+// takes as long as tens of steps. With more sequences or shorter rows adding up the lanes takes longer (measured).
+constexpr int64_t kFewRows = 4, kColumnsForEach = 1024;
 
-// The sum of some groups' parts of a gradient [count, columns], in the order of the groups, so that it does not depend on
-// who was first: a share of its rows. Columns are rotated by `shift` to the left.
-inline void add_up(const std::vector<const Vector*>& parts, int64_t count, Columns columns, int64_t shift, Share share,
-                   float* out) {
-  int64_t padded = columns.vectors() * kWidth;
-  for (int64_t i = share.begin(count); i < share.end(count); ++i)
-    for (size_t part = 0; part < parts.size(); ++part) {
-      const float* from = reinterpret_cast<const float*>(parts[part]) + i * padded;
-      auto add = [&](const float* from, int64_t columns, float* to) {
-        for (int64_t k = 0; k < columns; ++k) to[k] = part == 0 ? from[k] : to[k] + from[k];
-      };
-      add(from + shift, columns.count - shift, out + i * columns.count);
-      add(from, shift, out + (i + 1) * columns.count - shift);
+// A gradient [count, columns] to which every group adds a part, which its first chunk sets. Rows of a part are whole
+// vectors; the first part is the result itself, where that has such rows too. The result's columns are those of dz rotated by
+// `shift` to the left.
+class Gradient {
+ public:
+  Gradient(int64_t count, Columns columns, int64_t shift, size_t groups, float* result)
+      : count_(count), columns_(columns), in_place_(columns.count % kWidth == 0 && shift % kWidth == 0),
+        shift_(in_place_ ? 0 : shift), turn_(in_place_ ? columns.vectors() - shift / kWidth : 0), result_(result) {
+    for (size_t group = 0; group < groups; ++group) {
+      bool is_result = group == 0 && in_place_;
+      memory_.push_back(is_result ? nullptr : uninitialized(count * columns.vectors()));
+      parts_.push_back(is_result ? reinterpret_cast<Vector*>(result) : memory_.back().get());
     }
-}
+  }
+
+  // Of a group's part, where the vector of dz goes.
+  Vector& at(int group, int64_t row, int64_t vector) const {
+    return parts_[group][row * columns_.vectors() + (vector + turn_) % columns_.vectors()];
+  }
+
+  // The sum in the order of the groups, so that it does not depend on who was first: a share of its rows.
+  void add_up(Share share) const {
+    int64_t padded = columns_.vectors() * kWidth;
+    for (int64_t i = share.begin(count_); i < share.end(count_); ++i)
+      for (size_t part = in_place_; part < parts_.size(); ++part) {
+        const float* from = reinterpret_cast<const float*>(parts_[part]) + i * padded;
+        auto add = [&](const float* from, int64_t columns, float* to) {
+          for (int64_t k = 0; k < columns; ++k) to[k] = part == 0 ? from[k] : to[k] + from[k];
+        };
+        add(from + shift_, columns_.count - shift_, result_ + i * columns_.count);
+        add(from, shift_, result_ + (i + 1) * columns_.count - shift_);
+      }
+  }
+
+ private:
+  int64_t count_;
+  Columns columns_;
+  bool in_place_;
+  int64_t shift_, turn_;
+  float* result_;
+  std::vector<Vectors> memory_;
+  std::vector<Vector*> parts_;
+};
 
 template <class Cell>
 struct Backward {
@@ -42,34 +68,37 @@ struct Backward {
   static constexpr int kMost = tile_rows(kPanel);  // rows in a tile
 
   Sizes sizes;
-  const float *xs, *w_ih, *h0, *c0, *hs, *dys;
+  const float *xs, *w_ih, *w_hh, *h0, *c0, *hs, *dys;
   const Vector* saved;
   float *dxs, *dh, *dc;  // dh and dc begin as the derivative of the final carry and end as that of the initial one
+  float *dw_ih, *dw_hh, *db;
+  size_t groups;
   Vectors w_ih_packed = uninitialized(Columns{sizes.inputs}.vectors() * gate_columns().count),
-          w_hh = uninitialized(sizes.units().vectors() * gate_columns().count);
+          w_hh_packed = uninitialized(sizes.units().vectors() * gate_columns().count);
+  Gradient to_w_ih = {sizes.inputs, gate_columns(), 0, groups, dw_ih},
+           to_w_hh = {sizes.hidden, gate_columns(), Cell::kShift * sizes.hidden, groups, dw_hh},
+           to_b = {1, columns(), 0, groups, db};
 
   Columns columns() const { return {kColumns * sizes.hidden}; }
   Columns gate_columns() const { return {Cell::kGates * sizes.hidden}; }
 
-  void pack(const float* recurrent, Share share) const {
+  void pack(Share share) const {
     int64_t depth = gate_columns().count;
     if (sizes.inputs > kFew) pack_transposed(w_ih, {sizes.inputs}, depth, 0, share, w_ih_packed.get());
-    pack_transposed(recurrent, sizes.units(), depth, Cell::kShift * sizes.hidden, share, w_hh.get());
+    if (!as_it_lies()) pack_transposed(w_hh, sizes.units(), depth, Cell::kShift * sizes.hidden, share, w_hh_packed.get());
   }
 
-  // What one group works with.
+  // What the members of a group share.
   struct Work {
+    int group;
     int64_t steps;  // in a chunk
     Vectors dz;
-    Sums sums;
   };
 
-  Work work(int64_t rows) const {
-    int64_t vectors = gate_columns().vectors(), steps = std::max<int64_t>(1, kDepth / std::max<int64_t>(1, rows));
+  Work work(int group, int64_t rows) const {
+    int64_t steps = std::max<int64_t>(1, kDepth / std::max<int64_t>(1, rows));
     steps = std::min(steps, std::max<int64_t>(1, sizes.steps));
-    return {steps, uninitialized(ceil_divide(steps * rows * columns().count, kWidth)),
-            {uninitialized(sizes.inputs * vectors), uninitialized(sizes.hidden * vectors),
-             uninitialized(columns().vectors())}};
+    return {group, steps, uninitialized(ceil_divide(steps * rows * columns().count, kWidth))};
   }
 
   // At least one step.
@@ -86,14 +115,20 @@ struct Backward {
           back(group, chunk, step, step > begin ? step - 1 : -1, share);
           if (step > begin) return;
           inputs(group, chunk, share);
-          add_products(chunk, chunk.xs, sizes.inputs, Cell::kShift, share, is_first, panel.get(), work.sums.w_ih.get());
-          add_products(chunk, chunk.hs, sizes.hidden, 0, share, is_first, panel.get(), work.sums.w_hh.get());
-          add_biases(chunk, share, is_first, work.sums.b.get());
+          add_products(chunk, chunk.xs, sizes.inputs, Cell::kShift, share, is_first, panel.get(), work.group, to_w_ih);
+          add_products(chunk, chunk.hs, sizes.hidden, 0, share, is_first, panel.get(), work.group, to_w_hh);
+          add_biases(chunk, share, is_first, work.group);
         });
     }
   }
 
+  void add_up(Share share) const {
+    for (const Gradient* each : {&to_w_ih, &to_w_hh, &to_b}) each->add_up(share);
+  }
+
  private:
+  bool as_it_lies() const { return sizes.batch <= kFewRows && sizes.batch * kColumnsForEach <= gate_columns().count; }
+
   // The pairs of some steps, the last of them first: dz, x_t, h_{t-1}, and where dx_t goes.
   struct Chunk {
     int64_t first_step, last_step;
@@ -131,7 +166,14 @@ struct Backward {
         [&](auto n, int64_t block, int64_t first, int rows) {
           constexpr int N = decltype(n)::value;
           int count = static_cast<int>(std::clamp<int64_t>(valid_from - first, 0, rows));
-          if (count > 0) {
+          if (count > 0 && as_it_lies()) {
+            const float* z[kFewRows];
+            float* to[kFewRows];
+            for (int m = 0; m < count; ++m)
+              z[m] = chunk.z[chunk.pair(from) + first + m], to[m] = dh + group.rows[first + m] * sizes.hidden;
+            int64_t begin = block * kWidth, end = std::min((block + N) * kWidth, sizes.hidden);
+            add_dots_of_rows<kFewRows>(count, z, begin, end, to);
+          } else if (count > 0) {
             Vector sums[kRows][N];
             Rows left = {};
             for (int m = 0; m < count; ++m) {
@@ -140,7 +182,7 @@ struct Backward {
                 sums[m][i] = load(dh + group.rows[first + m] * sizes.hidden + (block + i) * kWidth,
                                   sizes.units().lanes(block + i));
             }
-            product_of_panels<N, panel_of(N)>(count, sums[0], left, w_hh.get() + block * depth, depth);
+            product_of_panels<N, panel_of(N)>(count, sums[0], left, w_hh_packed.get() + block * depth, depth);
             for (int m = 0; m < count; ++m)
               for (int i = 0; i < N; ++i)
                 store(dh + group.rows[first + m] * sizes.hidden + (block + i) * kWidth, sums[m][i],
@@ -149,6 +191,34 @@ struct Backward {
           for (int64_t i = first; i < std::min<int64_t>(first + rows, valid_to); ++i)
             gates(to, group.rows[i], block, N, chunk.hs[chunk.pair(to) + i], chunk.z[chunk.pair(to) + i]);
         });
+  }
+
+  // to[m][unit] += dz[m] . W_hh[unit], some units for M sequences; dz is rotated against the columns of W_hh
+  template <int M>
+  void add_dots(const float* const* z, int64_t begin, int64_t end, float* const* to) const {
+    int64_t depth = gate_columns().count, shift = Cell::kShift * sizes.hidden;
+    const float* after[M];
+    for (int m = 0; m < M; ++m) after[m] = z[m] + shift;
+    auto add = [&](int64_t unit, auto units) {
+      constexpr int R = decltype(units)::value;
+      float sums[M][R];
+      for (int m = 0; m < M; ++m) std::copy_n(to[m] + unit, R, sums[m]);
+      dots<M, R>(after, w_hh + unit * depth, depth, {depth - shift}, sums);
+      if (shift > 0) dots<M, R>(z, w_hh + (unit + 1) * depth - shift, depth, {shift}, sums);
+      for (int m = 0; m < M; ++m) std::copy_n(sums[m], R, to[m] + unit);
+      return R;
+    };
+    constexpr int kAtOnce = std::min((kRegisters - M - 1) / M, 4);
+    while (begin + kAtOnce <= end) begin += add(begin, std::integral_constant<int, kAtOnce>());
+    while (begin < end) begin += add(begin, std::integral_constant<int, 1>());
+  }
+
+  template <int kMost>
+  void add_dots_of_rows(int rows, const float* const* z, int64_t begin, int64_t end, float* const* to) const {
+    if constexpr (kMost > 1) {
+      if (rows < kMost) return add_dots_of_rows<kMost - 1>(rows, z, begin, end, to);
+    }
+    add_dots<kMost>(z, begin, end, to);
   }
 
   // dz_t of some units, and in dh the part of dh_{t-1} that does not pass W_hh.
@@ -199,9 +269,9 @@ struct Backward {
     });
   }
 
-  // sums[i] += sum over pairs of left[i] * dz, of the gates from block `shift` of the columns of dz on
+  // to[i] += sum over pairs of left[i] * dz, of the gates from block `shift` of the columns of dz on
   void add_products(const Chunk& chunk, const std::vector<const float*>& left, int64_t count, int shift, Share share, bool is_first,
-                    Vector* panel, Vector* sums) const {
+                    Vector* panel, int group, const Gradient& to) const {
     int64_t depth = chunk.z.size(), vectors = gate_columns().vectors(), packed = -1;
     for_tiles<kPanel>(vectors, count, kMost, share, [&](auto n, int64_t vector, int64_t row, int rows) {
       constexpr int N = decltype(n)::value;
@@ -216,18 +286,18 @@ struct Backward {
       product_of_panels<N, N>(rows, s[0], Transposed{left.data(), row}, panel, depth);
       for (int m = 0; m < rows; ++m)
         for (int i = 0; i < N; ++i) {
-          Vector& sum = sums[(row + m) * vectors + vector + i];
+          Vector& sum = to.at(group, row + m, vector + i);
           sum = is_first ? s[m][i] : sum + s[m][i];
         }
     });
   }
 
-  void add_biases(const Chunk& chunk, Share share, bool is_first, Vector* sums) const {
-    int64_t vectors = columns().vectors();
-    if (is_first) std::fill(sums + share.begin(vectors), sums + share.end(vectors), Vector{});
-    for (const float* z : chunk.z)
-      for (int64_t v = share.begin(vectors); v < share.end(vectors); ++v)
-        sums[v] += load(z + v * kWidth, columns().lanes(v));
+  void add_biases(const Chunk& chunk, Share share, bool is_first, int group) const {
+    for (int64_t v = share.begin(columns().vectors()); v < share.end(columns().vectors()); ++v) {
+      Vector& sum = to_b.at(group, 0, v);
+      if (is_first) sum = Vector{};
+      for (const float* z : chunk.z) sum += load(z + v * kWidth, columns().lanes(v));
+    }
   }
 };
 

@@ -122,33 +122,16 @@ void backward(ffi::ThreadPool pool, bool reverse, const Array& xs, const Array& 
   for (Result* out : {&dxs, &dw_ih, &dw_hh}) in_large_pages((*out)->untyped_data(), (*out)->size_bytes());
   std::copy_n(data(dh_final), s.batch * s.hidden, data(dh));
   if (Cell::kCell >= 0) std::copy_n(data(dc_final), s.batch * s.hidden, data(dc));
-  Backward<Cell> loop{s,
-                      data(xs),
-                      data(w_ih),
-                      data(h0),
-                      data(c0),
-                      data(hs),
-                      data(dys),
-                      reinterpret_cast<const Vector*>(data(saved)),
-                      data(dxs),
-                      data(dh),
-                      data(dc)};
   Plan found = plan(lengths, s, Cell::kGates, 256, pool);
+  Backward<Cell> loop{s,          data(xs),    data(w_ih),  data(w_hh), data(h0),           data(c0),
+                      data(hs),   data(dys),   reinterpret_cast<const Vector*>(data(saved)), data(dxs),
+                      data(dh),   data(dc),    data(dw_ih), data(dw_hh), data(db),          found.groups.size()};
   std::vector<typename Backward<Cell>::Work> works;
-  std::vector<const Vector*> of_w_ih, of_w_hh, of_b;
-  for (const Group& group : found.groups) {
-    works.push_back(loop.work(group.rows.size()));
-    const Sums& sums = works.back().sums;
-    of_w_ih.push_back(sums.w_ih.get()), of_w_hh.push_back(sums.w_hh.get()), of_b.push_back(sums.b.get());
-  }
+  for (const Group& group : found.groups) works.push_back(loop.work(works.size(), group.rows.size()));
   execute(
-      pool, found, [&](Share share) { loop.pack(data(w_hh), share); },
+      pool, found, [&](Share share) { loop.pack(share); },
       [&](int group, Member& member) { loop.run(found.groups[group], works[group], member); },
-      [&](Share share) {
-        add_up(of_w_ih, s.inputs, loop.gate_columns(), 0, share, data(dw_ih));
-        add_up(of_w_hh, s.hidden, loop.gate_columns(), Cell::kShift * s.hidden, share, data(dw_hh));
-        add_up(of_b, 1, loop.columns(), 0, share, data(db));
-      });
+      [&](Share share) { loop.add_up(share); });
 }
 
 // Calls f(cell) for the cell of that name.

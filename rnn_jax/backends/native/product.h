@@ -6,6 +6,7 @@
 #pragma once
 
 #include <algorithm>
+#include <cstring>
 #include <type_traits>
 
 #include "vectors.h"
@@ -89,14 +90,40 @@ inline void product_of_panels(int rows, Vector* sums, const Left& left, const Ve
     product_of_rows<N, 1, tile_rows(N)>(rows, sums + first, V, left, panel, depth);
 }
 
+// The sum of all lanes.
+inline float total(Vector v) {
+  float lanes[kWidth];
+  std::memcpy(lanes, &v, sizeof v);
+  for (int half = kWidth / 2; half > 0; half /= 2)
+    for (int lane = 0; lane < half; ++lane) lanes[lane] += lanes[lane + half];
+  return lanes[0];
+}
+
+// out[m][r] += the sum over all columns of left[m] * row r of the right, M x R of them at once: a vector of either is then
+// read for several. The right's rows are `stride` floats apart.
+template <int M, int R>
+inline void dots(const float* const* left, const float* right, int64_t stride, Columns columns, float (&out)[M][R]) {
+  Vector sums[M][R] = {};
+  auto add = [&](int64_t at, int lanes) {
+    Vector a[M];
+    for (int m = 0; m < M; ++m) a[m] = load(left[m] + at, lanes);
+    for (int r = 0; r < R; ++r) {
+      Vector b = load(right + r * stride + at, lanes);
+      for (int m = 0; m < M; ++m) sums[m][r] += a[m] * b;
+    }
+  };
+  int64_t whole = columns.count / kWidth * kWidth;
+  for (int64_t at = 0; at < whole; at += kWidth) add(at, kWidth);
+  if (whole < columns.count) add(whole, static_cast<int>(columns.count - whole));
+  for (int m = 0; m < M; ++m)
+    for (int r = 0; r < R; ++r) out[m][r] += total(sums[m][r]);
+}
+
 // The sum over all columns of a * b.
 inline float dot(const float* a, const float* b, Columns columns) {
-  Vector sums = {};
-  for (int64_t v = 0; v < columns.vectors(); ++v)
-    sums += load(a + v * kWidth, columns.lanes(v)) * load(b + v * kWidth, columns.lanes(v));
-  float total = 0.0f;
-  for (int lane = 0; lane < kWidth; ++lane) total += sums[lane];
-  return total;
+  float sum[1][1] = {};
+  dots<1, 1>(&a, b, 0, columns, sum);
+  return sum[0][0];
 }
 
 // Rows of floats at some pointers, for `product`.
