@@ -10,7 +10,8 @@ have not left it, the padding of short sequences is not computed, and the backwa
 and inputs from derivatives that are still there.
 
 A sequence that begins at zero has no recurrent product in its first step, unless a weight is not finite, which shows
-there. A single step of a few sequences, as of a stream, reads the weights as they lie: packing would take longer.
+there. A single step of a few sequences, as of a stream, reads the weights as they lie: packing would take longer. So
+does the backward pass of a few sequences with many units.
 
 Sources: Goto and van de Geijn, "Anatomy of high-performance matrix multiplication", 2008, for the packed product;
 Diamos et al., "Persistent RNNs: stashing recurrent weights on-chip", 2016, for a worker that owns its sequences.
