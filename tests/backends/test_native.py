@@ -74,6 +74,14 @@ def test_units_of_few_sequences_on_several_threads(lengths, options):
     assert_close(native, scan)
 
 
+@pytest.mark.parametrize("lengths", [(3, 3, 2, 1), (0, 1, 3, 0)], ids=str)
+def test_four_sequences_of_many_units(lengths):
+    """Their gradient reads the weights as they lie, at every step for as many as have not ended."""
+    options = {"lengths": np.array(lengths), "reverse": lengths[0] > 0}
+    native, scan = (values_and_gradients("lstm", (3, 4, 5, 1027), b, **options) for b in ("native", "scan"))
+    assert_close(native, scan)
+
+
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="a process cannot be held to one core")
 def test_any_number_of_threads(tmp_path):
     """Values are the same to the bit. So are gradients, unless threads have whole sequences: then they are sums of as
@@ -87,18 +95,19 @@ import jax, numpy
 jax.config.update("jax_enable_x64", True)
 from backends.test_native import SIZES, leaves, values_and_gradients
 found = {{}}
-for size in ("few", "wide"):
+for size in ("few", "three of many units", "wide"):
     for leaf in leaves(values_and_gradients("lstm", SIZES[size], "native")):
         found[f"{{size}}{{len(found)}}"] = leaf
 numpy.savez({str(tmp_path / "found.npz")!r}, **found)
 """
     subprocess.run([sys.executable, "-c", program], check=True)
     with np.load(tmp_path / "found.npz") as file:
-        for size in ("few", "wide"):
+        for size in ("few", "three of many units", "wide"):
             on_one = [file[name] for name in file.files if name.startswith(size)]
             values, gradients = values_and_gradients("lstm", SIZES[size], "native")
-            same_bits = leaves((values, gradients) if size == "few" else values)
-            for got, want in zip(same_bits, on_one, strict=size == "few"):
+            is_shared = size != "wide"
+            same_bits = leaves((values, gradients) if is_shared else values)
+            for got, want in zip(same_bits, on_one, strict=is_shared):
                 assert_array_equal(got, want)
             rest = len(leaves(gradients))
             assert_close(leaves(gradients), on_one[-rest:])
@@ -299,6 +308,7 @@ def test_other_instruction_sets(instruction_set, width, compiled_for):
         pytest.skip("this processor has no AVX2")
     cases = [(name, "uneven", OPTIONS["reverse"]) for name in ("rnn", "lstm", "gru")]
     cases += [("rnn", "wide", {}), ("lstm", "chunks", {}), ("lstm", "few", {}), ("gru", "few", {})]
+    cases += [("lstm", "three of many units", {}), ("gru", "three of many units", {}), ("gru", "wide", {})]
     want = [values_and_gradients(name, SIZES[size], "native", **options) for name, size, options in cases]
     compiled_for(instruction_set, width)
     for (name, size, options), expected in zip(cases, want, strict=True):

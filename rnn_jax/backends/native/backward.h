@@ -16,16 +16,19 @@ constexpr int64_t kFew = 8;      // inputs for which a product of whole vectors 
 
 // The most sequences for which W_hh is read as it lies, where its rows have so many columns for each: to pack its transpose
 // takes as long as tens of steps. With more sequences or shorter rows adding up the lanes takes longer (measured).
-constexpr int64_t kFewRows = 4, kColumnsForEach = 1024;
+// Their sums are in another order, so that a sequence's gradients depend in the last bits on how many are beside it.
+constexpr int64_t kAsTheyLie = 4, kColumnsForEach = 1024;
 
 // A gradient [count, columns] to which every group adds a part, which its first chunk sets. Rows of a part are whole
-// vectors; the first part is the result itself, where that has such rows too. The result's columns are those of dz rotated by
-// `shift` to the left.
+// vectors; the first part is the result itself, where that has such rows too, and begins where a vector may. The result's
+// columns are those of dz rotated by `shift` to the left.
 class Gradient {
  public:
   Gradient(int64_t count, Columns columns, int64_t shift, size_t groups, float* result)
-      : count_(count), columns_(columns), in_place_(columns.count % kWidth == 0 && shift % kWidth == 0),
-        shift_(in_place_ ? 0 : shift), turn_(in_place_ ? columns.vectors() - shift / kWidth : 0), result_(result) {
+      : count_(count), columns_(columns),
+        in_place_(columns.count % kWidth == 0 && shift % kWidth == 0 &&
+                  reinterpret_cast<uintptr_t>(result) % alignof(Vector) == 0),
+        shift_(in_place_ ? 0 : shift), turn_(in_place_ ? shift / kWidth : 0), result_(result) {
     for (size_t group = 0; group < groups; ++group) {
       bool is_result = group == 0 && in_place_;
       memory_.push_back(is_result ? nullptr : uninitialized(count * columns.vectors()));
@@ -35,7 +38,8 @@ class Gradient {
 
   // Of a group's part, where the vector of dz goes.
   Vector& at(int group, int64_t row, int64_t vector) const {
-    return parts_[group][row * columns_.vectors() + (vector + turn_) % columns_.vectors()];
+    int64_t turned = vector < turn_ ? vector - turn_ + columns_.vectors() : vector - turn_;
+    return parts_[group][row * columns_.vectors() + turned];
   }
 
   // The sum in the order of the groups, so that it does not depend on who was first: a share of its rows.
@@ -74,7 +78,7 @@ struct Backward {
   float *dw_ih, *dw_hh, *db;
   size_t groups;
   Vectors w_ih_packed = uninitialized(Columns{sizes.inputs}.vectors() * gate_columns().count),
-          w_hh_packed = uninitialized(sizes.units().vectors() * gate_columns().count);
+          w_hh_packed = uninitialized(as_it_lies() ? 0 : sizes.units().vectors() * gate_columns().count);
   Gradient to_w_ih = {sizes.inputs, gate_columns(), 0, groups, dw_ih},
            to_w_hh = {sizes.hidden, gate_columns(), Cell::kShift * sizes.hidden, groups, dw_hh},
            to_b = {1, columns(), 0, groups, db};
@@ -127,7 +131,7 @@ struct Backward {
   }
 
  private:
-  bool as_it_lies() const { return sizes.batch <= kFewRows && sizes.batch * kColumnsForEach <= gate_columns().count; }
+  bool as_it_lies() const { return sizes.batch <= kAsTheyLie && sizes.batch * kColumnsForEach <= gate_columns().count; }
 
   // The pairs of some steps, the last of them first: dz, x_t, h_{t-1}, and where dx_t goes.
   struct Chunk {
@@ -167,12 +171,12 @@ struct Backward {
           constexpr int N = decltype(n)::value;
           int count = static_cast<int>(std::clamp<int64_t>(valid_from - first, 0, rows));
           if (count > 0 && as_it_lies()) {
-            const float* z[kFewRows];
-            float* to[kFewRows];
+            const float* z[kAsTheyLie];
+            float* out[kAsTheyLie];
             for (int m = 0; m < count; ++m)
-              z[m] = chunk.z[chunk.pair(from) + first + m], to[m] = dh + group.rows[first + m] * sizes.hidden;
+              z[m] = chunk.z[chunk.pair(from) + first + m], out[m] = dh + group.rows[first + m] * sizes.hidden;
             int64_t begin = block * kWidth, end = std::min((block + N) * kWidth, sizes.hidden);
-            add_dots_of_rows<kFewRows>(count, z, begin, end, to);
+            add_dots_of_rows<kAsTheyLie>(count, z, begin, end, out);
           } else if (count > 0) {
             Vector sums[kRows][N];
             Rows left = {};
@@ -193,19 +197,19 @@ struct Backward {
         });
   }
 
-  // to[m][unit] += dz[m] . W_hh[unit], some units for M sequences; dz is rotated against the columns of W_hh
+  // out[m][unit] += dz[m] . W_hh[unit], some units for M sequences; dz is rotated against the columns of W_hh
   template <int M>
-  void add_dots(const float* const* z, int64_t begin, int64_t end, float* const* to) const {
+  void add_dots(const float* const* z, int64_t begin, int64_t end, float* const* out) const {
     int64_t depth = gate_columns().count, shift = Cell::kShift * sizes.hidden;
     const float* after[M];
     for (int m = 0; m < M; ++m) after[m] = z[m] + shift;
     auto add = [&](int64_t unit, auto units) {
       constexpr int R = decltype(units)::value;
       float sums[M][R];
-      for (int m = 0; m < M; ++m) std::copy_n(to[m] + unit, R, sums[m]);
+      for (int m = 0; m < M; ++m) std::copy_n(out[m] + unit, R, sums[m]);
       dots<M, R>(after, w_hh + unit * depth, depth, {depth - shift}, sums);
       if (shift > 0) dots<M, R>(z, w_hh + (unit + 1) * depth - shift, depth, {shift}, sums);
-      for (int m = 0; m < M; ++m) std::copy_n(sums[m], R, to[m] + unit);
+      for (int m = 0; m < M; ++m) std::copy_n(sums[m], R, out[m] + unit);
       return R;
     };
     constexpr int kAtOnce = std::min((kRegisters - M - 1) / M, 4);
@@ -213,12 +217,12 @@ struct Backward {
     while (begin < end) begin += add(begin, std::integral_constant<int, 1>());
   }
 
-  template <int kMost>
-  void add_dots_of_rows(int rows, const float* const* z, int64_t begin, int64_t end, float* const* to) const {
-    if constexpr (kMost > 1) {
-      if (rows < kMost) return add_dots_of_rows<kMost - 1>(rows, z, begin, end, to);
+  template <int M>
+  void add_dots_of_rows(int rows, const float* const* z, int64_t begin, int64_t end, float* const* out) const {
+    if constexpr (M > 1) {
+      if (rows < M) return add_dots_of_rows<M - 1>(rows, z, begin, end, out);
     }
-    add_dots<kMost>(z, begin, end, to);
+    add_dots<M>(z, begin, end, out);
   }
 
   // dz_t of some units, and in dh the part of dh_{t-1} that does not pass W_hh.
@@ -293,11 +297,11 @@ struct Backward {
   }
 
   void add_biases(const Chunk& chunk, Share share, bool is_first, int group) const {
-    for (int64_t v = share.begin(columns().vectors()); v < share.end(columns().vectors()); ++v) {
-      Vector& sum = to_b.at(group, 0, v);
-      if (is_first) sum = Vector{};
-      for (const float* z : chunk.z) sum += load(z + v * kWidth, columns().lanes(v));
-    }
+    int64_t begin = share.begin(columns().vectors()), end = share.end(columns().vectors());
+    if (is_first)
+      for (int64_t v = begin; v < end; ++v) to_b.at(group, 0, v) = Vector{};
+    for (const float* z : chunk.z)
+      for (int64_t v = begin; v < end; ++v) to_b.at(group, 0, v) += load(z + v * kWidth, columns().lanes(v));
   }
 };
 
