@@ -99,6 +99,8 @@ NANOGPT = (
 def tiny_shakespeare(files: Files) -> str:
     """Characters of tiny Shakespeare; n-grams are those of the first file."""
     deep = {**files["tiny_shakespeare_2_layers"], "baselines": {}}
+    wide = files["tiny_shakespeare_wide"]
+    wide = {**wide, "baselines": {"dynamic evaluation": wide["baselines"]["dynamic evaluation"]}}
     published = [
         Row(float(loss), [name, loss, "", "", size, "about 3 min"], measured=False) for name, loss, size in NANOGPT
     ]
@@ -107,6 +109,7 @@ def tiny_shakespeare(files: Files) -> str:
         [
             *ladder(files["tiny_shakespeare"], "LSTM, H 256, 10 epochs"),
             *ladder(deep, "LSTM, 2 layers, H 384, 12 epochs, one seed"),
+            *ladder(wide, "LSTM, 2 layers, H 512, 30 epochs, one seed"),
             *published,
         ],
     )
