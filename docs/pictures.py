@@ -23,10 +23,12 @@ from PIL.PngImagePlugin import PngInfo
 from docs.figures import Files
 from docs.of_benchmarks import BOTH, PEERS, SHAPES, contests, fastest
 from docs.of_gradients import row_of
+from experiments.vanishing import context
 from rnn_jax import models
 from rnn_jax.data.series.baselines import persistence
 from rnn_jax.files import fingerprint
 from rnn_jax.plotting import parallel
+from rnn_jax.plotting.language import context_panel
 from rnn_jax.plotting.style import COLOURS, STYLE, rc_context, subplots
 
 FOLDER = Path(__file__).resolve().parent / "pictures"
@@ -161,7 +163,22 @@ def iterations(found: Mapping[str, Any]) -> Figure:
     return figure
 
 
+def worth_of_context(files: Files) -> dict[str, Any]:
+    """What `vanishing` measured of a language model's run."""
+    found: dict[str, Any] = files["context"]
+    return found
+
+
+def context_worth(found: Mapping[str, Any]) -> Figure:
+    """The loss of the same tokens by how many before them the networks were given."""
+    with rc_context(STYLE):
+        figure, axes = grid(4.2)
+        context_panel(axes, *context.shown(found))
+    return figure
+
+
 PICTURES = {
+    "context": Picture(worth_of_context, context_worth),
     "gradient_by_lag": Picture(gradient_curves, gradient_by_lag),
     "speed": Picture(speed_ratios, speed),
     "iterations": Picture(iteration_counts, iterations),

@@ -118,12 +118,17 @@ def measure(folder: Path, restored: Restored, tokens: np.ndarray) -> dict[str, A
     return found
 
 
-def plot(path: Path, found: Mapping[str, Any]) -> None:
-    """A curve for each network."""
+def shown(found: Mapping[str, Any]) -> tuple[Any, ...]:
+    """A curve for each network: what `rnn_jax.plotting.language.context_panel` is given after its axes."""
     curves = {cell: (found["lengths"], each["losses"]) for cell, each in found["networks"].items()}
     used = {cell: each["used"] for cell, each in found["networks"].items()}
     unit = f"mean loss of {found['num_targets']:,} held-out {found['unit']}, nats"
-    language.loss_by_context(path, curves, used, found["unit"], unit)
+    return curves, used, found["unit"], unit
+
+
+def plot(path: Path, found: Mapping[str, Any]) -> None:
+    """Writes the picture of what `measure` found."""
+    language.loss_by_context(path, *shown(found))
 
 
 def show(found: Mapping[str, Any]) -> None:

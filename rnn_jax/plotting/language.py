@@ -2,10 +2,14 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from rnn_jax.plotting.style import COLOURS, STYLE, rc_context, save, subplots
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 
 def ladder(path: Path, losses: Mapping[str, float], unit: str, limit: float | None = None) -> None:
@@ -34,33 +38,38 @@ def ladder(path: Path, losses: Mapping[str, float], unit: str, limit: float | No
         save(figure, path)
 
 
-def loss_by_context(
-    path: Path,
+def context_panel(
+    axes: "Axes",
     curves: Mapping[str, tuple[Sequence[int], Sequence[float]]],
     used: Mapping[str, int],
     tokens: str,
     unit: str,
 ) -> None:
-    """The loss against how many tokens before it a model was given.
+    """The loss against how many tokens before it a model was given, on `axes`.
 
     Args:
-        path: the PNG to write.
+        axes: where to draw.
         curves: by name of the model the numbers of tokens, ascending, and the losses.
         used: by name of the model, which of these numbers is marked: what it uses.
         tokens: what a token is, in the plural.
         unit: of the losses, in words.
     """
+    for number, ((name, (lengths, losses)), colour) in enumerate(zip(curves.items(), COLOURS, strict=False)):
+        label = f"{name}: uses {used[name]}, {losses[-1]:.3f} with {lengths[-1]}"
+        axes.plot(lengths, losses, "o-", color=colour, markersize=3, linewidth=1.4, label=label)
+        place = (used[name], losses[list(lengths).index(used[name])])
+        size = 7 + 4 * number  # rings around the same place, of which none hides another
+        axes.plot(*place, "o", color="none", markeredgecolor=colour, markersize=size)
+    ticks = sorted({length for lengths, _ in curves.values() for length in lengths})
+    axes.set_xscale("log", base=2)
+    axes.set_xticks(ticks, [f"{tick:,}" for tick in ticks])
+    axes.set(xlabel=f"{tokens} of context given", ylabel=unit, title="What is a longer context worth?")
+    axes.legend()
+
+
+def loss_by_context(path: Path, *shown: Any) -> None:
+    """Writes the PNG `path` with what `context_panel` is given after its axes."""
     with rc_context(STYLE):
         figure, axes = subplots(figsize=(8, 4.5))
-        for number, ((name, (lengths, losses)), colour) in enumerate(zip(curves.items(), COLOURS, strict=False)):
-            label = f"{name}: uses {used[name]}, {losses[-1]:.3f} with {lengths[-1]}"
-            axes.plot(lengths, losses, "o-", color=colour, markersize=3, linewidth=1.4, label=label)
-            place = (used[name], losses[list(lengths).index(used[name])])
-            size = 7 + 4 * number  # rings around the same place, of which none hides another
-            axes.plot(*place, "o", color="none", markeredgecolor=colour, markersize=size)
-        ticks = sorted({length for lengths, _ in curves.values() for length in lengths})
-        axes.set_xscale("log", base=2)
-        axes.set_xticks(ticks, [f"{tick:,}" for tick in ticks])
-        axes.set(xlabel=f"{tokens} of context given", ylabel=unit, title="What is a longer context worth?")
-        axes.legend()
+        context_panel(axes, *shown)
         save(figure, path)
