@@ -165,7 +165,7 @@ def iterations(found: Mapping[str, Any]) -> Figure:
 
 def worth_of_context(files: Files) -> dict[str, Any]:
     """What `vanishing` measured of a language model's run."""
-    found: dict[str, Any] = files["context"]
+    found: dict[str, Any] = files["context"]["context"]
     return found
 
 
