@@ -39,6 +39,11 @@ def ladder(found: Mapping[str, Any], own: str) -> list[Row]:
     return rows
 
 
+def with_baselines(found: Mapping[str, Any], *names: str) -> dict[str, Any]:
+    """A run with no baselines but those named: the others are rows of another run."""
+    return {**found, "baselines": {name: found["baselines"][name] for name in names}}
+
+
 def written(head: Sequence[str], rows: Sequence[Row]) -> str:
     """The table of rows, the worst first; the least loss that was measured is bold."""
     best = min(row.loss for row in rows if row.measured)
@@ -65,14 +70,11 @@ def penn_treebank(files: Files) -> str:
         Row(math.log(float(perplexity)), [f"{name}, published", "", "", perplexity, "", ""], measured=False)
         for name, perplexity in PENN.items()
     ]
-    gru, rnn = ({**files[name], "baselines": {}} for name in ("ptb_gru", "ptb_rnn"))
-    hour = files["ptb_hour"]
-    hour = {**hour, "baselines": {name: hour["baselines"][name] for name in FOLLOWING}}
     own = [
         *ladder(files["ptb"], "LSTM, 2 layers, H 512, 8 epochs"),
-        *ladder(hour, "LSTM, 2 layers, H 512, 15 epochs"),
-        *ladder(gru, "GRU, 2 layers, H 512"),
-        *ladder(rnn, "RNN, H 512"),
+        *ladder(with_baselines(files["ptb_hour"], *FOLLOWING), "LSTM, 2 layers, H 512, 15 epochs"),
+        *ladder(with_baselines(files["ptb_gru"]), "GRU, 2 layers, H 512"),
+        *ladder(with_baselines(files["ptb_rnn"]), "RNN, H 512"),
         *ladder(files["ptb_feedforward"], "RNN, H 300"),
     ]
     return written(HEAD, [*own, *published])
@@ -98,9 +100,8 @@ NANOGPT = (
 
 def tiny_shakespeare(files: Files) -> str:
     """Characters of tiny Shakespeare; n-grams are those of the first file."""
-    deep = {**files["tiny_shakespeare_2_layers"], "baselines": {}}
-    wide = files["tiny_shakespeare_wide"]
-    wide = {**wide, "baselines": {"dynamic evaluation": wide["baselines"]["dynamic evaluation"]}}
+    deep = with_baselines(files["tiny_shakespeare_2_layers"])
+    wide = with_baselines(files["tiny_shakespeare_wide"], "dynamic evaluation")
     published = [
         Row(float(loss), [name, loss, "", "", size, "about 3 min"], measured=False) for name, loss, size in NANOGPT
     ]

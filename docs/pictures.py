@@ -163,13 +163,13 @@ def iterations(found: Mapping[str, Any]) -> Figure:
     return figure
 
 
-def worth_of_context(files: Files) -> dict[str, Any]:
+def context_losses(files: Files) -> dict[str, Any]:
     """What `vanishing` measured of a language model's run."""
     found: dict[str, Any] = files["context"]["context"]
     return found
 
 
-def context_worth(found: Mapping[str, Any]) -> Figure:
+def worth_of_context(found: Mapping[str, Any]) -> Figure:
     """The loss of the same tokens by how many before them the networks were given."""
     with rc_context(STYLE):
         figure, axes = grid(4.2)
@@ -178,7 +178,7 @@ def context_worth(found: Mapping[str, Any]) -> Figure:
 
 
 PICTURES = {
-    "context": Picture(worth_of_context, context_worth),
+    "context": Picture(context_losses, worth_of_context),
     "gradient_by_lag": Picture(gradient_curves, gradient_by_lag),
     "speed": Picture(speed_ratios, speed),
     "iterations": Picture(iteration_counts, iterations),

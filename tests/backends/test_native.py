@@ -86,7 +86,7 @@ def test_four_sequences_of_many_units(lengths):
 def test_any_number_of_threads(tmp_path):
     """Values are the same to the bit. So are gradients, unless threads have whole sequences: then they are sums of as
     many parts as there are threads."""
-    tests = Path(__file__).parents[1]
+    tests, sizes = Path(__file__).parents[1], ("few", "three of many units", "wide")
     program = f"""
 import os, sys
 os.sched_setaffinity(0, {{min(os.sched_getaffinity(0))}})
@@ -95,14 +95,14 @@ import jax, numpy
 jax.config.update("jax_enable_x64", True)
 from backends.test_native import SIZES, leaves, values_and_gradients
 found = {{}}
-for size in ("few", "three of many units", "wide"):
+for size in {sizes}:
     for leaf in leaves(values_and_gradients("lstm", SIZES[size], "native")):
         found[f"{{size}}{{len(found)}}"] = leaf
 numpy.savez({str(tmp_path / "found.npz")!r}, **found)
 """
     subprocess.run([sys.executable, "-c", program], check=True)
     with np.load(tmp_path / "found.npz") as file:
-        for size in ("few", "three of many units", "wide"):
+        for size in sizes:
             on_one = [file[name] for name in file.files if name.startswith(size)]
             values, gradients = values_and_gradients("lstm", SIZES[size], "native")
             is_shared = size != "wide"

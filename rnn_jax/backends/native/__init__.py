@@ -4,7 +4,7 @@ backend.py                what `unroll` calls: shapes, residuals, derivatives
 library.py                compiles the loops on the machine that uses them, at the first use
 vectors.h                 vectors of floats, exp, sigmoid, tanh
 memory.h                  memory in large pages
-product.h                 the innermost loop: a product of a few rows with a packed matrix
+product.h                 the innermost loops: products of a few rows with a packed matrix, or with one as it lies
 cells.h                   a step of each cell, forward and backward, for one vector of units
 batch.h                   what the loops are given; packing of weights
 team.h                    threads that go through the steps together
