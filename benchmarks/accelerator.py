@@ -143,6 +143,19 @@ class Seat:
                 return found, dict(values)
 
 
+def check_device(hosts: Hosts, preset: str) -> None:
+    """Asks JAX what it computes on, before anything large is timed there.
+
+    Raises: `UsageError` where that is not what the preset is for, `Refused` by JAX, `TimeIsUp`.
+    """
+    found = hosts.ask("jax", "machine", library="jax", sizes={})
+    if found["platform"].split()[0] != preset:
+        raise UsageError(
+            f"--preset={preset}: JAX computes on {found['platform'].split()[0]} ({found['device']}) here; "
+            f"--rehearsal=true runs it there with tiny sizes"
+        )
+
+
 def machine(hosts: Hosts, size: int, dtypes: Sequence[str]) -> dict[str, Any]:
     """What the processes say of the machine, see `benchmarks.host.machine`. Raises: `Refused` by JAX, `TimeIsUp`.
 
@@ -241,7 +254,7 @@ def measure(config: Any, workdir: Path, started: float) -> tuple[list[dict[str, 
         workdir: the run's folder.
         started: when `config.time_limit_minutes` began, by `time.monotonic`.
 
-    Raises: `UsageError` where JAX does not start.
+    Raises: `UsageError` where JAX does not start, or has no such device.
     """
     os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")  # of this process, which asks for the device's name
     file = workdir / "measurements.jsonl"
@@ -256,6 +269,8 @@ def measure(config: Any, workdir: Path, started: float) -> tuple[list[dict[str, 
     try:
         hosts.start(*dict.fromkeys(process_of(name) for name in config.peers if not missing(PEERS[name])))
         if MACHINE not in done:
+            if not config.rehearsal:
+                check_device(hosts, config.preset)
             keep(MACHINE, **machine(hosts, config.matmul_size, config.dtypes))
         rates = done[MACHINE]["jax"]["rates"]
         for trial in due:

@@ -1,15 +1,16 @@
-"""Where the time of a training step goes, in three experiments at their default sizes.
+"""Where the time of a training step goes, in five experiments at their default sizes.
 
     python -m benchmarks.profile_step
 
 Timed are whole steps, as in training (`whole`, many in one dispatch), and by themselves: the recurrent layers, forward
 and backward, on what they read of one batch (`recurrent`); the embedding, rows taken and their gradient added up into
-the whole table (`embedding`); all that happens to a gradient (`optimizer`: clip, Adam, norms for the log, the average
-of the parameters; `norms` is the share of those for the log); batches cut from the data (`batch`); and one more
-dispatch (`dispatch`). What is left of a step is its dropout, pooling, head and loss (`rest`, negative where parts that
-are timed by themselves find less in the cache). Parts do the same number of steps in one program, and take turns.
+the whole table (`embedding`); the outputs of all steps made one vector, and the way back (`pooling`); all that happens
+to a gradient (`optimizer`: clip, Adam, norms for the log, the average of the parameters; `norms` is the share of those
+for the log); batches cut from the data (`batch`); and one more dispatch (`dispatch`). What is left of a step is its
+dropout, head and loss (`rest`, negative where parts that are timed by themselves find less in the cache). Parts do the
+same number of steps in one program, and take turns.
 
-The text classifier reads reviews of the lengths of IMDB's, cut at 240 words and all padded to that, with random words,
+The text classifiers read reviews of the lengths of IMDB's, cut at 240 words and all padded to that, with random words,
 so that no data file is needed and every batch has one shape.
 """
 
@@ -35,11 +36,16 @@ from experiments.forecast.defaults import settle
 from experiments.forecast.flags import Config as ForecastConfig
 from experiments.language_model import task as language_task
 from experiments.language_model.flags import LanguageConfig
+from experiments.memory import task as memory_task
+from experiments.memory.flags import Config as MemoryConfig
+from experiments.memory.problem import read_problem
+from experiments.ntc_scv import Config as NtcScvConfig
 from experiments.text import task as text_task
 from experiments.text.flags import TextConfig
 from rnn_jax import models
 from rnn_jax.data.series import synthetic
 from rnn_jax.models.calls import record_call
+from rnn_jax.models.pooling import FINAL, pool_steps
 from rnn_jax.training.state import TrainState, apply_gradient
 from rnn_jax.types import Array, Params
 
@@ -48,7 +54,7 @@ STEPS = 16
 REVIEWS, HOURS = 1_024 + 64, 4_000
 
 
-INSIDE = ("recurrent", "embedding", "optimizer", "batch")
+INSIDE = ("recurrent", "embedding", "pooling", "optimizer", "batch")
 """The parts of a step that are timed by themselves."""
 
 
@@ -72,9 +78,9 @@ class Subject(NamedTuple):
     average_decay: float | None = None
 
 
-def imdb(*flags: str) -> Subject:
-    """The text classifier."""
-    config = parse(TextConfig, ["--num_devices=1", "--num_lengths=1", "--max_tokens=240", *flags])
+def reviews(kind: type[TextConfig], *flags: str) -> Subject:
+    """A text classifier."""
+    config = parse(kind, ["--num_devices=1", "--num_lengths=1", "--max_tokens=240", *flags])
     corpus = random_reviews(config, REVIEWS)
     make = partial(text_task.make_model, config, vocab_size=config.vocab_size, num_classes=2)
     model = models.abstract(make)
@@ -108,7 +114,22 @@ def forecast(*flags: str) -> Subject:
     return Subject(config, training, task, model, lambda batch: batch[:2], decay)
 
 
-SUBJECTS: dict[str, Callable[..., Subject]] = {"imdb": imdb, "language_model": language_model, "forecast": forecast}
+def memory(*flags: str) -> Subject:
+    """Adding two numbers far back."""
+    config = parse(MemoryConfig, ["--num_devices=1", *flags])
+    problem = read_problem(config)
+    model = models.abstract(partial(memory_task.make_model, config, **memory_task.sizes(problem)))
+    task = memory_task.make_task(config, problem, models.pure(model)[0])
+    return Subject(config, Training(config, task, problem.data), task, model, lambda batch: batch[:1])
+
+
+SUBJECTS: dict[str, Callable[..., Subject]] = {
+    "imdb": partial(reviews, TextConfig),
+    "ntc_scv": partial(reviews, NtcScvConfig),
+    "language_model": language_model,
+    "forecast": forecast,
+    "memory": memory,
+}
 """By experiment."""
 
 
@@ -147,6 +168,9 @@ def parts(subject: Subject) -> dict[str, Callable[[], Any]]:
 
         return jax.grad(summed, (0, 1))(params, xs + 1e-6 * i)
 
+    def pooled(i: Array, ys: Array) -> Array:
+        return jax.grad(lambda ys: pool_steps(ys, lengths, subject.model.pool).sum())(ys + 1e-6 * i)
+
     def rows(i: Array, table: Array, tokens: Array) -> Array:
         def summed(table: Array) -> Array:
             return (table[tokens] * (1.0 + i)).sum()
@@ -179,6 +203,9 @@ def parts(subject: Subject) -> dict[str, Callable[[], Any]]:
         "optimizer_alone": optimizing(norms=False),
         "batch": repeated(lambda i, data: batch(data, i), training.data),
     }
+    if getattr(subject.model, "pool", FINAL[0]) not in FINAL:
+        ys = with_params(params).recurrent(call.xs, lengths=lengths, time_major=True)[1]
+        found["pooling"] = repeated(pooled, ys)
     if "embedding" in params:
         table = params["embedding"]["table"]
         found["embedding"] = repeated(rows, table, inputs[0].T)

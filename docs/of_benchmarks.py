@@ -261,14 +261,14 @@ def epochs(files: Files) -> str:
 
 def profile_step(files: Files) -> str:
     """Where the time of a training step goes."""
-    rows = []
+    kinds, rows = ("recurrent", "embedding", "pooling", "optimizer", "norms", "rest"), []
     for name, times in files["profile_step"]["milliseconds"].items():
         whole = times["whole"]
-        parts = [times.get(part) for part in ("recurrent", "embedding", "optimizer", "norms", "rest")]
+        parts = [times.get(part) for part in kinds]
         shares = ["" if part is None else f"{100 * part / whole:.0f} %" for part in parts]
         rows.append([f"`{name}`", f"{whole:.2f}", *shares, f"{times['dispatch']:.1f}"])
-    head = ["", "ms per step", "recurrent", "embedding", "optimizer", "of it norms", "rest", "ms per dispatch"]
-    return table(head, rows)
+    heads = ["of it norms" if part == "norms" else part for part in kinds]
+    return table(["", "ms per step", *heads, "ms per dispatch"], rows)
 
 
 def seeds(files: Files) -> str:

@@ -11,19 +11,24 @@ PACKAGES = ("rnn_jax", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "nu
 """Packages that figures depend on."""
 
 
+INSTRUCTION_SETS = {"avx512f": "AVX-512", "avx2": "AVX2", "asimd": "NEON", "sse2": "SSE2"}
+"""What a processor may have for vectors, the widest first: by Linux's name for it."""
+
+
 def device_name() -> str:
-    """The device that computes, in words: an accelerator's kind, or the processor's name and its cores."""
+    """The device that computes, in words: an accelerator's kind, or the processor's name, cores and widest vectors."""
     import jax  # the other functions serve processes that do without it
 
     device = jax.devices()[0]
     if device.platform != "cpu":
         return f"{device.platform} ({device.device_kind})"
-    model = platform.processor() or platform.machine()
     info = Path("/proc/cpuinfo")
-    if info.exists():
-        lines = info.read_text(encoding="utf-8", errors="replace").splitlines()
-        model = next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), model)
-    return f"cpu ({model}, {os.cpu_count()} cores)"
+    lines = info.read_text(encoding="utf-8", errors="replace").splitlines() if info.exists() else []
+    entries = {key.strip(): value.strip() for key, colon, value in (line.partition(":") for line in lines) if colon}
+    features = entries.get("flags", entries.get("Features", "")).split()
+    vectors = [name for feature, name in INSTRUCTION_SETS.items() if feature in features][:1]
+    model = entries.get("model name") or platform.processor() or platform.machine()
+    return f"cpu ({', '.join([model, f'{os.cpu_count()} cores', *vectors])})"
 
 
 def versions() -> dict[str, str]:

@@ -24,14 +24,32 @@ on_linux = pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="me
 class TestDeviceName:
     def test_of_a_processor(self, monkeypatch):
         monkeypatch.setattr(jax, "devices", lambda: [SimpleNamespace(platform="cpu", device_kind="cpu")])
-        name = machine.device_name()
-        assert name.startswith("cpu (")
-        assert name.endswith(f", {os.cpu_count()} cores)")
+        model, cores, *vectors = machine.device_name().removeprefix("cpu (").removesuffix(")").split(", ")
+        assert cores == f"{os.cpu_count()} cores"
         info = Path("/proc/cpuinfo")
-        model = name.removeprefix("cpu (").removesuffix(f", {os.cpu_count()} cores)")
         assert model
         if info.exists() and "model name" in info.read_text():
             assert f": {model}\n" in info.read_text()
+        if info.exists():
+            assert vectors[0] in machine.INSTRUCTION_SETS.values()
+            assert (vectors == ["AVX-512"]) == ("avx512f" in info.read_text())
+
+    @pytest.mark.parametrize(
+        ("entries", "words"),
+        [
+            ("model name\t: A\nflags\t\t: sse2 avx2 avx512f\n", "A, 3 cores, AVX-512"),
+            ("model name\t: A\nflags\t\t: sse2 avx2 bmi2\n", "A, 3 cores, AVX2"),
+            ("processor\t: 0\nFeatures\t: fp asimd crc32\n", "chip, 3 cores, NEON"),
+            ("model name\t: A\nflags\t\t: fpu\n", "A, 3 cores"),
+        ],
+    )
+    def test_of_other_processors(self, monkeypatch, entries, words):
+        monkeypatch.setattr(jax, "devices", lambda: [SimpleNamespace(platform="cpu", device_kind="cpu")])
+        monkeypatch.setattr(os, "cpu_count", lambda: 3)
+        monkeypatch.setattr(platform, "processor", lambda: "chip")
+        monkeypatch.setattr(Path, "exists", lambda self: True)
+        monkeypatch.setattr(Path, "read_text", lambda self, **options: entries)
+        assert machine.device_name() == f"cpu ({words})"
 
     def test_of_an_accelerator(self, monkeypatch):
         monkeypatch.setattr(jax, "devices", lambda: [SimpleNamespace(platform="gpu", device_kind="NVIDIA H100")])

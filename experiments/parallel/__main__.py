@@ -1,8 +1,8 @@
 """Would time in parallel pay? Iterations of Newton's method over all steps at once, predicted and measured, and cost.
 
 Without flags: three cells with recurrent weights of growing size, from networks that forget to chaotic ones, T up to
-10,000. The first layer of a trained run is looked at with --run=FOLDER, on its own validation data, one sequence after
-the other:
+10,000. The first layers of trained runs are looked at with --run=FOLDERS, each on its own validation data, one sequence
+after the other, and cells at their initialization beside them where --cells names some:
 
     python launch.py parallel --run=runs/forecast-...
 

@@ -1,15 +1,18 @@
 """The flags of the look at time in parallel."""
 
 import inspect
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from experiments.common.command import RunConfig
 from experiments.common.flags import UsageError, flag
+from experiments.common.initializations import INITS, Setting, settings
 from rnn_jax.cells import CELLS
 
 WITH_GAIN = tuple(name for name, cell in CELLS.items() if "gain" in inspect.signature(cell.init_params).parameters)
 """Cells with recurrent weights to multiply."""
-OF_CELLS = ("cells", "gains", "hidden_size", "input_size", "seed")
+DEFAULT_CELLS = ("rnn", "lstm", "gru")
+OF_CELLS = ("inits", "gains", "hidden_size", "input_size", "seed")
 """Flags of cells at their initialization."""
 
 
@@ -17,11 +20,16 @@ OF_CELLS = ("cells", "gains", "hidden_size", "input_size", "seed")
 class Config(RunConfig):
     """Flags of the look at time in parallel."""
 
-    run: str = flag("", "folder of a finished run to look at, instead of cells at their initialization")
-    cells: tuple[str, ...] = flag(("rnn", "lstm", "gru"), "cells, separated by commas", choices=WITH_GAIN)
+    run: tuple[str, ...] = flag((), "folders of finished runs to look at; beside cells where --cells names some")
+    cells: tuple[str, ...] = flag(
+        (), f"cells, separated by commas; without it {','.join(DEFAULT_CELLS)}, or with --run none", choices=WITH_GAIN
+    )
+    inits: tuple[str, ...] = flag(
+        ("gaussian",), "initializations; a cell that lacks a bias leaves some out", choices=tuple(INITS)
+    )
     gains: tuple[float, ...] = flag(
         (0.5, 1.0, 2.0, 3.0, 5.0),
-        "factors of the Gaussian recurrent weights: the larger, the more chaotic",
+        "factors of the recurrent weights: the larger, the more chaotic",
         minimum=0.0,
     )
     lengths: tuple[int, ...] = flag((100, 1000, 10_000), "lengths T", minimum=2, maximum=1_000_000)
@@ -39,5 +47,12 @@ class Config(RunConfig):
 
     def check(self, given: frozenset[str]) -> None:
         """See `RunConfig.check`."""
-        if self.run and (more := sorted(given & set(OF_CELLS))):
-            raise UsageError(f"--{more[0]} is for cells at their initialization, and goes without --run")
+        if self.run and not self.cells and (more := sorted(given & set(OF_CELLS))):
+            raise UsageError(f"--{more[0]} is for cells at their initialization: with --run, name some in --cells")
+        if not self.run and not list(self.settings()):
+            raise UsageError("--cells, --inits: no cell of the list has one of these initializations")
+
+    def settings(self) -> Iterator[Setting]:
+        """See `experiments.common.initializations.settings`."""
+        cells = self.cells or (() if self.run else DEFAULT_CELLS)
+        return settings(cells, self.inits, self.gains, self.lengths)

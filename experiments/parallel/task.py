@@ -79,43 +79,56 @@ def look(config: Config, name: str, programs: Programs, params: Params, xs: Arra
     return row
 
 
-def networks(config: Config) -> Iterator[tuple[str, str, Cell[Any, Any], Params]]:
-    """Of each cell and gain: the cell's name, what the row is called, the cell, its parameters."""
-    key = jax.random.fold_in(jax.random.key(config.seed), 1)
-    for name in config.cells:
-        for gain in config.gains:
-            cell = CELLS[name]
-            params = cell.init_params(key, config.input_size, config.hidden_size, init="gaussian", gain=gain)
-            yield name, f"{name}, gain {gain:g}", cell, params
+class Network(NamedTuple):
+    """What a row is called, the cell with its parameters, what it reads, `[steps, I]`, and what `results.json` says."""
+
+    name: str
+    cell: Cell[Any, Any]
+    params: Params
+    inputs: Any
+    about: dict[str, Any]
+
+
+def networks(config: Config) -> Iterator[Network]:
+    """Cells at their initialization, then the first layers of trained runs.
+
+    Raises: `UsageError` for a run with fewer steps than the shortest length.
+    """
+    key, shortest = jax.random.fold_in(jax.random.key(config.seed), 1), min(config.lengths)
+    noise = jax.random.normal(jax.random.key(config.seed), (max(config.lengths), config.input_size))
+    for each in config.settings():
+        cell = CELLS[each.cell]
+        params = cell.init_params(key, config.input_size, config.hidden_size, gain=each.gain, **each.options)
+        about = {"dataset": "standard normal noise", "protocol": each.init, "seeds": [config.seed], "steps": len(noise)}
+        about["num_params"] = sum(leaf.size for leaf in jax.tree.leaves(params))
+        yield Network(f"{each.cell}, {each.init}, gain {each.gain:g}", cell, params, noise, about)
+    for folder in config.run:
+        about, cell, params, inputs = first_layer(folder)
+        network = Network(f"{cell.name}, {Path(folder).name}", cell, params, inputs, about)
+        if len(network.inputs) < shortest:
+            steps = f"{len(network.inputs):,} steps"
+            raise UsageError(f"--lengths={shortest}: the run in --run={folder} has {steps} to look at")
+        yield network
 
 
 def sweep(config: Config) -> tuple[list[dict[str, Any]], dict[str, Any]]:
-    """A row for each network and length, and what `results.json` says of all."""
-    lengths = sorted(config.lengths)
-    inputs: Any
-    if config.run:
-        about, cell, params, inputs = first_layer(config.run)
-        if lengths[-1] > len(inputs) and (too_long := [length for length in lengths if length > len(inputs)]):
-            raise UsageError(f"--lengths={too_long[0]}: the run in --run has {len(inputs):,} steps to look at")
-        found = [(cell.name, cell.name, cell, params)]
-    else:
-        found = list(networks(config))
-        inputs = jax.random.normal(jax.random.key(config.seed), (lengths[-1], config.input_size))
-        cell, params = found[0][2:]
-        num_params = sum(leaf.size for leaf in jax.tree.leaves(params))
-        about = {"dataset": "standard normal noise", "protocol": "gaussian", "num_params": num_params}
-        about |= {"seeds": [config.seed], "steps": lengths[-1]}
+    """A row for each network and length that it has inputs for, and what `results.json` says of all."""
+    found = list(networks(config))
     rows, seconds = [], 0.0
-    for length in lengths:
-        programs: dict[str, Programs] = {}
-        for kind, name, cell, params in found:
+    for length in sorted(config.lengths):
+        programs: dict[Any, Programs] = {}
+        for name, cell, params, inputs, _ in found:
+            if len(inputs) < length:
+                print(f"{name}, T {length:,}: left out, the run has {len(inputs):,} steps", flush=True)
+                continue
             xs = jnp.asarray(inputs[:length])
+            kind = (cell.name, jax.tree.structure(params), *(leaf.shape for leaf in jax.tree.leaves((params, xs))))
             if kind not in programs:
                 programs = {kind: compiled(cell, params, xs, min(config.max_iterations, length))}
                 seconds += programs[kind].seconds
             size = sum(leaf.size for leaf in jax.tree.leaves(zero_carry(cell, params, ())))
             rows.append(look(config, name, programs[kind], params, xs, size))
-    return rows, {**about, "cell": found[0][2].name, "compile_seconds": seconds}
+    return rows, {**found[0].about, "cell": found[0].cell.name, "compile_seconds": seconds}
 
 
 def run(name: str, config: Config, workdir: Path) -> None:

@@ -1,25 +1,14 @@
 """The flags of the gradient laboratory."""
 
-import inspect
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 from experiments.common.command import RunConfig
 from experiments.common.flags import UsageError, flag
+from experiments.common.initializations import INITS, Setting, settings
 from rnn_jax.cells import CELLS
 
 DEFAULT_CELLS = ("rnn", "lstm_additive", "lstm_no_forget", "lstm", "lstm_coupled", "lstm_peephole", "gru")
-INITS: dict[str, dict[str, Any]] = {
-    "pytorch": {"init": "pytorch"},
-    "orthogonal": {"init": "glorot_orthogonal"},
-    "identity": {"init": "identity"},
-    "gaussian": {"init": "gaussian"},
-    "forget_0": {"init": "glorot_orthogonal", "forget_bias": 0.0},
-    "forget_1": {"init": "glorot_orthogonal", "forget_bias": 1.0},
-    "forget_2": {"init": "glorot_orthogonal", "forget_bias": 2.0},
-    "chrono": {"init": "glorot_orthogonal", "chrono": None},
-}
 
 
 @dataclass(frozen=True)
@@ -54,12 +43,6 @@ class Config(RunConfig):
         elif not list(self.settings()):
             raise UsageError("--cells, --inits: no cell of the list has one of these initializations")
 
-    def settings(self) -> Iterator[tuple[str, str, float, dict[str, Any]]]:
-        """Cell, initialization, gain, and the options of `init_params`, for every combination that the cell has."""
-        for cell in self.cells:
-            takes = inspect.signature(CELLS[cell].init_params).parameters
-            for init in self.inits:
-                options = {k: max(*self.lengths, 3) if k == "chrono" else v for k, v in INITS[init].items()}
-                if options.keys() <= takes.keys():
-                    for gain in self.gains if "gain" in takes else (1.0,):
-                        yield cell, init, gain, options
+    def settings(self) -> Iterator[Setting]:
+        """See `experiments.common.initializations.settings`."""
+        return settings(self.cells, self.inits, self.gains, self.lengths)

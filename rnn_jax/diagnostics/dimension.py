@@ -24,12 +24,16 @@ def kaplan_yorke_dimension(exponents: Array) -> Array:
     Of the K largest alone it is as exact as of all where their sum is negative; where it is not, D is K, a bound from
     below.
 
+    Raises: `ValueError` without an exponent.
+
     Example: a strange attractor between a curve and a surface, a fixed point, and too few exponents.
 
         >>> spectra = jnp.array([[0.5, -2.0], [-0.1, -2.0], [0.5, 0.1]])
         >>> kaplan_yorke_dimension(spectra).tolist()
         [1.25, 0.0, 2.0]
     """
+    if jnp.ndim(exponents) == 0 or jnp.shape(exponents)[-1] == 0:
+        raise ValueError(f"exponents must be [..., K] with K >= 1, got shape {jnp.shape(exponents)}")
     falling = jnp.sort(exponents, axis=-1, descending=True)
     sums = jnp.cumsum(falling, axis=-1)
     kept = jnp.sum(sums >= 0, axis=-1, keepdims=True)  # as sums of falling numbers rise and then fall: the first ones

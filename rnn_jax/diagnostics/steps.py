@@ -81,13 +81,15 @@ def general_directions(size: int, count: int, dtype: DType) -> Array:
     return jnp.linalg.qr(jax.random.normal(jax.random.key(0), (size, count), dtype))[0]
 
 
-def num_steps(xs: object) -> int:
-    """T of inputs `[T, ...]`. Raises: `ValueError` where arrays differ in T, or there is none."""
-    lengths = {jnp.shape(leaf)[0] if jnp.ndim(leaf) else -1 for leaf in jax.tree.leaves(xs)}
+def num_steps(xs: object, least: int = 0) -> int:
+    """T of inputs `[T, ...]`. Raises: `ValueError` where arrays differ in T, there is none, or T is below `least`."""
+    shapes = [jnp.shape(leaf) for leaf in jax.tree.leaves(xs)]
+    lengths = {shape[0] if shape else -1 for shape in shapes}
     if len(lengths) != 1 or -1 in lengths:
-        shapes = [jnp.shape(leaf) for leaf in jax.tree.leaves(xs)]
         raise ValueError(f"xs must be arrays [T, ...] of one T, got shapes {shapes}")
-    return lengths.pop()
+    if (length := lengths.pop()) < least:
+        raise ValueError(f"xs must have {least} or more steps, got shapes {shapes}")
+    return length
 
 
 def add_exactly(total: tuple[Array, Array], more: Array) -> tuple[Array, Array]:

@@ -226,6 +226,15 @@ def test_time_that_is_up(tmp_path, hosts, monkeypatch):
     assert {row["status"] for row in json.loads((tmp_path / "results.json").read_text())["rows"]} == {"ran"}
 
 
+@pytest.mark.parametrize("preset", presets.PRESETS)
+def test_another_device(tmp_path, hosts, preset):
+    """Is refused before anything large is computed on it."""
+    ran = run(MAIN, f"--workdir={tmp_path}", f"--preset={preset}")
+    expected = f"--preset={preset}: JAX computes on cpu (cpu) here; --rehearsal=true runs it there with tiny sizes"
+    assert ran.one_error() == expected
+    assert all(each.closed for each in InThisProcess.started)
+
+
 def test_no_time_at_all(tmp_path, hosts):
     """The reserve is more than was given: nothing ran, and the folder says so."""
     ran = run(MAIN, f"--workdir={tmp_path}", *FLAGS, "--time_limit_minutes=0.01")

@@ -1,6 +1,7 @@
 """Kaplan-Yorke dimension and entropy rate: of numbers, of maps whose dimensions are published, of random networks."""
 
 import math
+import re
 
 import jax
 import jax.numpy as jnp
@@ -39,6 +40,12 @@ def test_of_many_spectra_at_once():
         found = function(spectra)
         assert found.shape == (3, 4)
         assert_allclose(found[1, 2], function(spectra[1, 2]))
+
+
+@pytest.mark.parametrize("shape", [(), (0,), (3, 0)])
+def test_without_an_exponent(shape):
+    with pytest.raises(ValueError, match=re.escape(f"exponents must be [..., K] with K >= 1, got shape {shape}")):
+        kaplan_yorke_dimension(jnp.ones(shape))
 
 
 def test_published_exponents_have_the_published_dimensions():

@@ -100,3 +100,14 @@ def test_a_step_that_forgets_everything():
 def test_no_prediction_of_states_that_overflow():
     found = predictability(lambda h, x: 1e3 * h + x, jnp.zeros(3, jnp.float32), jnp.ones((50, 3), jnp.float32))
     assert math.isnan(float(predicted_iterations(found)))
+
+
+def test_errors():
+    straight = Predictability(jnp.full(9, -0.1), jnp.array(0.0), jnp.ones(9))
+    for look in (predictability, newton_iterations):
+        with pytest.raises(ValueError, match=r"xs must have 1 or more steps, got shapes \[\(0, 3\)\]"):
+            look(lambda h, x: h + x, jnp.zeros(3), jnp.zeros((0, 3)))
+    with pytest.raises(ValueError, match="max_iterations must be 1 or more, got 0"):
+        newton_iterations(lambda h, x: h + x, jnp.zeros(3), jnp.zeros((2, 3)), max_iterations=0)
+    with pytest.raises(ValueError, match="max_iterations must be 1 or more, got 0"):
+        predicted_iterations(straight, max_iterations=0)

@@ -16,8 +16,8 @@ def swept(tmp_path_factory):
 
 def test_a_row_for_every_network_and_length(swept):
     rows = {(row["network"], row["length"]): row for row in swept.results["rows"]}
-    assert list(rows) == [(f"rnn, gain {gain}", length) for length in (20, 60) for gain in ("0.5", "3")]
-    forgets, chaotic = rows["rnn, gain 0.5", 60], rows["rnn, gain 3", 60]
+    assert list(rows) == [(f"rnn, gaussian, gain {gain}", length) for length in (20, 60) for gain in ("0.5", "3")]
+    forgets, chaotic = rows["rnn, gaussian, gain 0.5", 60], rows["rnn, gaussian, gain 3", 60]
     assert forgets["lyapunov_exponent"] < -0.3
     assert chaotic["lyapunov_exponent"] > 0
     assert forgets["measured"] <= 5
@@ -30,7 +30,7 @@ def test_a_row_for_every_network_and_length(swept):
 def test_what_is_printed_and_drawn(swept):
     ran = run(EXPERIMENT.main, f"--workdir={swept.folder}", *RUNS["parallel"].flags)
     assert ran.status == 0
-    assert "| rnn, gain 3   | 60  |" in ran.out
+    assert "| rnn, gaussian, gain 3   | 60  |" in ran.out
     assert "| > 12 " in ran.out
     assert "predicted within a factor of 1.5: " in ran.out
     assert (swept.folder / "plots" / "iterations.png").read_bytes().startswith(b"\x89PNG")
@@ -52,13 +52,30 @@ def test_a_trained_run(tmp_path_factory, tmp_path):
 def test_more_steps_than_a_run_has(tmp_path_factory, tmp_path):
     trained = finished(tmp_path_factory, "forecast").folder
     message = run(EXPERIMENT.main, f"--workdir={tmp_path / 'look'}", f"--run={trained}", "--lengths=900000").one_error()
-    assert message.startswith("--lengths=900000: the run in --run has ")
+    assert message.startswith(f"--lengths=900000: the run in --run={trained} has ")
+
+
+def test_trained_runs_beside_cells_at_their_start(tmp_path_factory, tmp_path):
+    """In one table and picture; of a length that a run does not have there is no row."""
+    runs = [finished(tmp_path_factory, name).folder for name in ("forecast", "memory")]
+    flags = (f"--run={runs[0]},{runs[1]}", "--cells=rnn,lstm", "--inits=orthogonal,forget_1", "--gains=0.9")
+    ran = run(EXPERIMENT.main, *flags, "--lengths=9,300000", "--max_iterations=3", f"--workdir={tmp_path / 'look'}")
+    assert ran.status == 0, ran.err
+    cells = ["rnn, orthogonal, gain 0.9", "lstm, orthogonal, gain 0.9", "lstm, forget_1, gain 0.9"]
+    trained = [f"gru, {runs[0].name}", f"gru, {runs[1].name}"]
+    rows = [(row["network"], row["length"]) for row in results_of(tmp_path / "look")["rows"]]
+    assert rows == [(name, 9) for name in [*cells, *trained]] + [(name, 300_000) for name in cells]
+    assert f"{trained[0]}, T 300,000: left out, the run has" in ran.out
 
 
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
-        (["--run=x", "--gains=1"], "--gains is for cells at their initialization, and goes without --run"),
+        (["--run=x", "--gains=1"], "--gains is for cells at their initialization: with --run, name some in --cells"),
+        (
+            ["--cells=rnn", "--inits=forget_1"],
+            "--cells, --inits: no cell of the list has one of these initializations",
+        ),
         (["--bandwidth=0"], "--bandwidth=0.0: must be above 0.0"),
     ],
 )
