@@ -134,20 +134,33 @@ def parallel(files: Files) -> str:
     networks = list(dict.fromkeys(row["network"] for row in found["rows"]))
     by = {(row["network"], row["length"]): row for row in found["rows"]}
 
-    def counts(row: Mapping[str, Any]) -> str:
+    def counts(row: Mapping[str, Any] | None) -> str:
+        if row is None:
+            return ""
         most = min(found["max_iterations"], row["length"])
         ended = "not run" if row["seconds"] is None else f"more than {most:,}"
         return f"{row['predicted']:,.0f} / {ended if row['measured'] is None else row['measured']}"
 
-    rows = [
-        [
-            f"`{network.split(',')[0]}`{network[network.index(',') :]}",
-            f"{by[network, lengths[-1]]['lyapunov_exponent']:+.3f}",
-            *(counts(by[network, length]) for length in lengths),
-        ]
-        for network in networks
-    ]
-    return table(["network", "largest exponent", *(f"T {length:,}" for length in lengths)], rows)
+    def line(network: str) -> list[str]:
+        rows = [by.get((network, length)) for length in lengths]
+        last = [row for row in rows if row is not None][-1]
+        name = network.removeprefix(last["cell"])
+        told = f", trained by `{name.removeprefix(', ')}`" if last["trained"] else name
+        return [f"`{last['cell']}`{told}", f"{last['lyapunov_exponent']:+.3f}", *map(counts, rows)]
+
+    return table(["network", "largest exponent", *(f"T {length:,}" for length in lengths)], map(line, networks))
+
+
+def parallel_right(files: Files) -> str:
+    """How many predictions are right."""
+    found = files["parallel"]
+    measured = sum(row["measured"] is not None for row in found["rows"])
+    share, away = (f"{found['within'][of]:.0%}" for of in ("all", "away_from_the_transition"))
+    return (
+        f"Within a factor of 1.5, the aim, are {share} of the {measured} that were measured to the end, and {away} of "
+        f"those among them whose exponent is not between -0.1 and 0.01; the other {len(found['rows']) - measured} take "
+        f"more than {found['max_iterations']:,} iterations, or were not run."
+    )
 
 
 class Memory(NamedTuple):
@@ -271,6 +284,7 @@ TABLES = {
     "truncation": truncation,
     "memory": memory,
     "parallel": parallel,
+    "parallel_right": parallel_right,
     "remedies": remedies,
     "long_memory": long_memory,
 }

@@ -149,7 +149,7 @@ def speed(ratios: Mapping[str, Mapping[str, Sequence[float | None]]]) -> Figure:
 
 def iteration_counts(files: Files) -> dict[str, Any]:
     """What `parallel` predicted and measured, without the times."""
-    names = ("network", "length", "lyapunov_exponent", "predicted", "measured")
+    names = ("cell", "trained", "length", "lyapunov_exponent", "predicted", "measured")
     rows = [{name: row[name] for name in names} for row in files["parallel"]["rows"]]
     return {"rows": rows, "most": files["parallel"]["max_iterations"]}
 

@@ -80,9 +80,18 @@ def look(config: Config, name: str, programs: Programs, params: Params, xs: Arra
 
 
 class Network(NamedTuple):
-    """What a row is called, the cell with its parameters, what it reads, `[steps, I]`, and what `results.json` says."""
+    """What is looked at.
+
+    Attributes:
+        name: of its rows.
+        trained: whether it is of a finished run.
+        cell, params: the layer.
+        inputs: what it reads, `[steps, I]`.
+        about: what `results.json` says of it.
+    """
 
     name: str
+    trained: bool
     cell: Cell[Any, Any]
     params: Params
     inputs: Any
@@ -101,10 +110,10 @@ def networks(config: Config) -> Iterator[Network]:
         params = cell.init_params(key, config.input_size, config.hidden_size, gain=each.gain, **each.options)
         about = {"dataset": "standard normal noise", "protocol": each.init, "seeds": [config.seed], "steps": len(noise)}
         about["num_params"] = sum(leaf.size for leaf in jax.tree.leaves(params))
-        yield Network(f"{each.cell}, {each.init}, gain {each.gain:g}", cell, params, noise, about)
+        yield Network(f"{each.cell}, {each.init}, gain {each.gain:g}", False, cell, params, noise, about)
     for folder in config.run:
         about, cell, params, inputs = first_layer(folder)
-        network = Network(f"{cell.name}, {Path(folder).name}", cell, params, inputs, about)
+        network = Network(f"{cell.name}, {Path(folder).name}", True, cell, params, inputs, about)
         if len(network.inputs) < shortest:
             steps = f"{len(network.inputs):,} steps"
             raise UsageError(f"--lengths={shortest}: the run in --run={folder} has {steps} to look at")
@@ -117,7 +126,7 @@ def sweep(config: Config) -> tuple[list[dict[str, Any]], dict[str, Any]]:
     rows, seconds = [], 0.0
     for length in sorted(config.lengths):
         programs: dict[Any, Programs] = {}
-        for name, cell, params, inputs, _ in found:
+        for name, trained, cell, params, inputs, _ in found:
             if len(inputs) < length:
                 print(f"{name}, T {length:,}: left out, the run has {len(inputs):,} steps", flush=True)
                 continue
@@ -127,7 +136,8 @@ def sweep(config: Config) -> tuple[list[dict[str, Any]], dict[str, Any]]:
                 programs = {kind: compiled(cell, params, xs, min(config.max_iterations, length))}
                 seconds += programs[kind].seconds
             size = sum(leaf.size for leaf in jax.tree.leaves(zero_carry(cell, params, ())))
-            rows.append(look(config, name, programs[kind], params, xs, size))
+            row = look(config, name, programs[kind], params, xs, size)
+            rows.append({**row, "cell": cell.name, "trained": trained})
     return rows, {**found[0].about, "cell": found[0].cell.name, "compile_seconds": seconds}
 
 

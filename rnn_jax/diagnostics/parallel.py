@@ -24,8 +24,8 @@ The two numbers a = 0.4 and C = 2 are fitted, to counts of `rnn` (H 8 to 32), `g
 steps. All of those whose exponents are not between about -0.1 and 0 are then within a factor of 1.5. In between
 fluctuations decide: networks of one exponent were seen to differ by a factor of five, and the prediction may miss by as
 much. Nor is it good where a network is chaotic for long and settles then: it knows the one trajectory, on which all is
-calm from there on, and Newton's method comes upon others, which have not settled (416 predicted, 4,719 taken, of a `rnn`
-over 10,000 steps whose exponent over all of them is -0.49).
+calm from there on, and Newton's method comes upon others, which have not settled (416 predicted, 4,719 taken, of an
+`rnn` over 10,000 steps whose exponent over all of them is -0.49).
 
 Source: Gonzalez et al., "Predictability enables parallelization of nonlinear state space models", 2025, for the sign of
 the exponent; the recursion above is of our own making.
