@@ -168,7 +168,7 @@ def parts(subject: Subject) -> dict[str, Callable[[], Any]]:
 
         return jax.grad(summed, (0, 1))(params, xs + 1e-6 * i)
 
-    def pooled(i: Array, ys: Array) -> Array:
+    def pooled(i: Array, ys: Array, lengths: Array) -> Array:
         return jax.grad(lambda ys: pool_steps(ys, lengths, subject.model.pool).sum())(ys + 1e-6 * i)
 
     def rows(i: Array, table: Array, tokens: Array) -> Array:
@@ -205,7 +205,7 @@ def parts(subject: Subject) -> dict[str, Callable[[], Any]]:
     }
     if getattr(subject.model, "pool", FINAL[0]) not in FINAL:
         ys = with_params(params).recurrent(call.xs, lengths=lengths, time_major=True)[1]
-        found["pooling"] = repeated(pooled, ys)
+        found["pooling"] = repeated(pooled, ys, lengths)
     if "embedding" in params:
         table = params["embedding"]["table"]
         found["embedding"] = repeated(rows, table, inputs[0].T)

@@ -148,7 +148,7 @@ def parallel(files: Files) -> str:
         told = f", trained by `{name.removeprefix(', ')}`" if last["trained"] else name
         return [f"`{last['cell']}`{told}", f"{last['lyapunov_exponent']:+.3f}", *map(counts, rows)]
 
-    return table(["network", "largest exponent", *(f"T {length:,}" for length in lengths)], map(line, networks))
+    return table(["network", "largest exponent", *(f"T {length:,}" for length in lengths)], [*map(line, networks)])
 
 
 def parallel_right(files: Files) -> str:
