@@ -149,11 +149,10 @@ def check_device(hosts: Hosts, preset: str) -> None:
     Raises: `UsageError` where that is not what the preset is for, `Refused` by JAX, `TimeIsUp`.
     """
     found = hosts.ask("jax", "machine", library="jax", sizes={})
-    if found["platform"].split()[0] != preset:
-        raise UsageError(
-            f"--preset={preset}: JAX computes on {found['platform'].split()[0]} ({found['device']}) here; "
-            f"--rehearsal=true runs it there with tiny sizes"
-        )
+    platform = found["platform"].split()[0]
+    if platform != preset:
+        here = f"JAX computes on {platform} ({found['device']}) here"
+        raise UsageError(f"--preset={preset}: {here}; --rehearsal=true runs it there with tiny sizes")
 
 
 def machine(hosts: Hosts, size: int, dtypes: Sequence[str]) -> dict[str, Any]:

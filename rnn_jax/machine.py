@@ -11,7 +11,7 @@ PACKAGES = ("rnn_jax", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "nu
 """Packages that figures depend on."""
 
 
-INSTRUCTION_SETS = {"avx512f": "AVX-512", "avx2": "AVX2", "asimd": "NEON", "sse2": "SSE2"}
+VECTORS = {"avx512f": "AVX-512", "avx2": "AVX2", "asimd": "NEON", "sse2": "SSE2"}
 """What a processor may have for vectors, the widest first: by Linux's name for it."""
 
 
@@ -26,7 +26,7 @@ def device_name() -> str:
     lines = info.read_text(encoding="utf-8", errors="replace").splitlines() if info.exists() else []
     entries = {key.strip(): value.strip() for key, colon, value in (line.partition(":") for line in lines) if colon}
     features = entries.get("flags", entries.get("Features", "")).split()
-    vectors = [name for feature, name in INSTRUCTION_SETS.items() if feature in features][:1]
+    vectors = [name for feature, name in VECTORS.items() if feature in features][:1]
     model = entries.get("model name") or platform.processor() or platform.machine()
     return f"cpu ({', '.join([model, f'{os.cpu_count()} cores', *vectors])})"
 

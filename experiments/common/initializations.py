@@ -1,9 +1,10 @@
 """Cells x initializations x gains: the networks that are looked at before they are trained."""
 
 import inspect
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+from experiments.common.flags import UsageError
 from rnn_jax.cells import CELLS
 
 INITS: dict[str, dict[str, Any]] = {
@@ -30,12 +31,15 @@ class Setting(NamedTuple):
 
 def settings(
     cells: Sequence[str], inits: Sequence[str], gains: Sequence[float], lengths: Sequence[int]
-) -> Iterator[Setting]:
-    """Every combination that the cell has."""
+) -> list[Setting]:
+    """Every combination that the cell has. Raises: `UsageError` where there are cells, and not one has any."""
+    found = []
     for cell in cells:
         takes = inspect.signature(CELLS[cell].init_params).parameters
         for init in inits:
             options = {k: max(*lengths, 3) if k == "chrono" else v for k, v in INITS[init].items()}
             if options.keys() <= takes.keys():
-                for gain in gains if "gain" in takes else (1.0,):
-                    yield Setting(cell, init, gain, options)
+                found += [Setting(cell, init, gain, options) for gain in (gains if "gain" in takes else (1.0,))]
+    if cells and not found:
+        raise UsageError("--cells, --inits: no cell of the list has one of these initializations")
+    return found

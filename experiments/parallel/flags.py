@@ -1,7 +1,6 @@
 """The flags of the look at time in parallel."""
 
 import inspect
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 from experiments.common.command import RunConfig
@@ -49,10 +48,9 @@ class Config(RunConfig):
         """See `RunConfig.check`."""
         if self.run and not self.cells and (more := sorted(given & set(OF_CELLS))):
             raise UsageError(f"--{more[0]} is for cells at their initialization: with --run, name some in --cells")
-        if not self.run and not list(self.settings()):
-            raise UsageError("--cells, --inits: no cell of the list has one of these initializations")
+        self.settings()
 
-    def settings(self) -> Iterator[Setting]:
+    def settings(self) -> list[Setting]:
         """See `experiments.common.initializations.settings`."""
         cells = self.cells or (() if self.run else DEFAULT_CELLS)
         return settings(cells, self.inits, self.gains, self.lengths)

@@ -1,6 +1,5 @@
 """The flags of the gradient laboratory."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 from experiments.common.command import RunConfig
@@ -40,9 +39,9 @@ class Config(RunConfig):
         if self.run:
             if more := sorted(given - {"run", "workdir", "data_dir", "num_exponents"}):
                 raise UsageError(f"--{more[0]} is for cells at their initialization, and goes without --run")
-        elif not list(self.settings()):
-            raise UsageError("--cells, --inits: no cell of the list has one of these initializations")
+        else:
+            self.settings()
 
-    def settings(self) -> Iterator[Setting]:
+    def settings(self) -> list[Setting]:
         """See `experiments.common.initializations.settings`."""
         return settings(self.cells, self.inits, self.gains, self.lengths)

@@ -75,7 +75,9 @@ def predictability(step: Step[C, X], carry: C, xs: X) -> Predictability:
         carry: s_0, which is also the guess at every step; N numbers in all.
         xs: inputs, arrays `[T, ...]`, T >= 1.
 
-    Raises: `ValueError` without a step, with shapes. From a step on that forgets its carry all growth is -inf.
+    From a step on that forgets its carry all growth is -inf.
+
+    Raises: `ValueError` without a step, with shapes.
     """
     num_steps(xs, least=1)
     flat, start, _ = flat_step(step, carry)

@@ -8,7 +8,6 @@ from benchmarks.profile_step import SUBJECTS, batches, milliseconds, parts, shar
 SMALL = ("--hidden_size=4", "--batch_size=4", "--backend=manual")
 FLAGS = {
     "imdb": (*SMALL, "--vocab_size=50", "--embedding_size=3"),
-    "ntc_scv": (*SMALL, "--vocab_size=50", "--embedding_size=3", "--pool=last"),
     "language_model": (*SMALL, "--num_tokens=3000", "--embedding_size=3", "--num_steps=5"),
     "forecast": (*SMALL, "--lag=24"),
     "memory": (*SMALL, "--length=9", "--num_examples=40"),
@@ -21,12 +20,17 @@ def test_parts(name, monkeypatch):
     subject = SUBJECTS[name](*FLAGS[name])
     before = subject.training.states.params["recurrent"]
     found = milliseconds(parts(subject), 1)
-    assert ("embedding" in found) == (name in ("imdb", "ntc_scv", "language_model"))
+    assert ("embedding" in found) == (name in ("imdb", "language_model"))
     assert ("pooling" in found) == (name == "imdb")
     assert all(len(values) == 1 and values[0] > 0 for values in found.values())
     after = subject.training.states.params["recurrent"]
     assert after is not before, "a whole step trains"
     assert len(batches(subject)) == 2
+
+
+def test_no_pooling_of_the_last_state(monkeypatch):
+    monkeypatch.setattr(profile_step, "STEPS", 2)
+    assert "pooling" not in parts(SUBJECTS["imdb"](*FLAGS["imdb"], "--pool=last"))
 
 
 def test_shares():

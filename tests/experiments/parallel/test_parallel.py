@@ -76,6 +76,10 @@ def test_trained_runs_beside_cells_at_their_start(tmp_path_factory, tmp_path):
             ["--cells=rnn", "--inits=forget_1"],
             "--cells, --inits: no cell of the list has one of these initializations",
         ),
+        (
+            ["--run=x", "--cells=rnn", "--inits=forget_1"],
+            "--cells, --inits: no cell of the list has one of these initializations",
+        ),
         (["--bandwidth=0"], "--bandwidth=0.0: must be above 0.0"),
     ],
 )
