@@ -72,7 +72,8 @@ def penn_treebank(files: Files) -> str:
     ]
     own = [
         *ladder(files["ptb"], "LSTM, 2 layers, H 512, 8 epochs"),
-        *ladder(with_baselines(files["ptb_hour"], *FOLLOWING), "LSTM, 2 layers, H 512, 15 epochs"),
+        *ladder(with_baselines(files["ptb_20_minutes"]), "LSTM, H 800, 7 epochs"),
+        *ladder(with_baselines(files["ptb_hour"], *FOLLOWING), "LSTM, H 800, 23 epochs"),
         *ladder(with_baselines(files["ptb_gru"]), "GRU, 2 layers, H 512"),
         *ladder(with_baselines(files["ptb_rnn"]), "RNN, H 512"),
         *ladder(files["ptb_feedforward"], "RNN, H 300"),

@@ -1,5 +1,6 @@
 """A trained model that follows the text it reads: dynamic evaluation, and a cache of what was said."""
 
+import itertools
 from collections.abc import Iterator
 from typing import Any
 
@@ -16,8 +17,9 @@ from rnn_jax.types import Array, Params
 
 CHUNK = 20
 """Tokens between two steps of dynamic evaluation."""
-RATES, DECAYS = (1e-4, 3e-4, 1e-3), (3e-4, 3e-3)
-"""Of dynamic evaluation, tried on the beginning of the validation split."""
+RATES, DECAYS, EPSILONS = (1e-4, 3e-4, 1e-3), (3e-4, 3e-3), (2e-5, 2e-4)
+"""Of dynamic evaluation, tried on the beginning of the validation split. The second epsilon is for large vocabularies:
+words that the training tokens below hardly have seem to have no gradient, and would leap."""
 WINDOWS, THETAS, SHARES = (500, 2000), (0.1, 0.2, 0.4, 0.8), (0.05, 0.1, 0.2, 0.3)
 """Of the cache, tried on the validation split."""
 TRIED = 10_000
@@ -35,7 +37,7 @@ def adapted(config: LanguageConfig, corpus: Corpus, model: Any, fitted: Fitted) 
 
 
 def dynamic(config: LanguageConfig, corpus: Corpus, model: Any, params: Params) -> np.ndarray:
-    """The loss of each test token while the parameters follow the text; rate and decay chosen on validation."""
+    """The loss of each test token while the parameters follow the text; settings chosen on validation."""
     losses_of, _ = models.pure(model, "token_losses")
     begin, _ = models.pure(model, "begin")
 
@@ -55,19 +57,20 @@ def dynamic(config: LanguageConfig, corpus: Corpus, model: Any, params: Params) 
     carry = jax.jit(lambda p: begin(p, 1))(start)
     train = corpus.train.tokens[:TRAINING_TOKENS]
     squares = dynamic_evaluation.squared_gradients(loss, start, chunks(train, int(train[0])), carry)
-    first = task.first_token(corpus, corpus.train)
-    tried = chunks(corpus.validation.tokens[:TRIED], first)
-    settings = [(rate, decay) for rate in RATES for decay in DECAYS]
+    tried = chunks(corpus.validation.tokens[:TRIED], task.first_token(corpus, "validation"))
+    settings = list(itertools.product(RATES, DECAYS, EPSILONS))
 
-    def run(data: Any, rate: float, decay: float) -> np.ndarray:
-        found, _ = dynamic_evaluation.evaluate(loss, start, data, carry, rate=rate, decay=decay, mean_squares=squares)
+    def run(data: Any, rate: float, decay: float, epsilon: float) -> np.ndarray:
+        found, _ = dynamic_evaluation.evaluate(
+            loss, start, data, carry, rate=rate, decay=decay, mean_squares=squares, epsilon=epsilon
+        )
         return np.asarray(found, np.float64)
 
     means = [np.nan_to_num(run(tried, *setting).mean(), nan=np.inf) for setting in settings]
-    rate, decay = settings[int(np.argmin(means))]
-    print(f"dynamic evaluation: rate {rate:g}, decay {decay:g} (validation)")
-    data = chunks(corpus.test.tokens, first)
-    losses = np.repeat(run(data, rate, decay), CHUNK)  # the mean of its chunk for each token: their sum is right
+    setting = rate, decay, epsilon = settings[int(np.argmin(means))]
+    print(f"dynamic evaluation: rate {rate:g}, decay {decay:g}, epsilon {epsilon:g} (validation)")
+    data = chunks(corpus.test.tokens, task.first_token(corpus, "test"))
+    losses = np.repeat(run(data, *setting), CHUNK)  # the mean of its chunk for each token: their sum is right
     return losses[None, : len(corpus.test.tokens)]
 
 
@@ -83,13 +86,13 @@ def cached(config: LanguageConfig, corpus: Corpus, model: Any, params: Params) -
         _, states = read(params, inputs[None], begin(params, 1))
         return states[0], -losses_of(params, states, tokens[None])[0]
 
-    def both(tokens: np.ndarray, first: int) -> tuple[Array, Array, Array]:
-        states, log_p = of(params, jnp.asarray(tokens), jnp.asarray(first, jnp.int32))
-        return states, jnp.asarray(tokens, jnp.int32), log_p
+    def both(split: str, count: int | None = None) -> tuple[Array, Array, Array]:
+        tokens = jnp.asarray(getattr(corpus, split).tokens[:count])
+        states, log_p = of(params, tokens, jnp.asarray(task.first_token(corpus, split), jnp.int32))
+        return states, tokens.astype(jnp.int32), log_p
 
-    first = task.first_token(corpus, corpus.train)
-    setting = neural_cache.tune(*both(corpus.validation.tokens[:TRIED], first), WINDOWS, THETAS, SHARES)
+    setting = neural_cache.tune(*both("validation", TRIED), WINDOWS, THETAS, SHARES)
     print(f"neural cache: {setting.window} tokens, theta {setting.theta:g}, share {setting.share:g} (validation)")
-    states, targets, log_p = both(corpus.test.tokens, first)
+    states, targets, log_p = both("test")
     log_cache = neural_cache.cache_log_probabilities(states, targets, setting.window, setting.theta)
     return -np.asarray(neural_cache.mix(log_p, log_cache, setting.share), np.float64)[None]

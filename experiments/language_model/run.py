@@ -56,7 +56,7 @@ def train_and_evaluate(name: str, config: LanguageConfig, workdir: Path) -> None
     record = {
         **fitted.record,
         "model": sizes,
-        "first": task.first_token(corpus, corpus.train),
+        "first": task.first_token(corpus, "validation"),
         "cleaning": task.cleaning(config),
     }
     if is_first():

@@ -68,9 +68,12 @@ def backwards(corpus: Corpus) -> Corpus:
     return corpus._replace(train=turned(corpus.train), validation=validation, test=test)
 
 
-def first_token(corpus: Corpus, before: Split) -> int:
-    """What is read before a split: what ends a text, or the last token of the split before it."""
-    return int(before.tokens[-1]) if corpus.end is None else corpus.end
+def first_token(corpus: Corpus, split: str) -> int:
+    """What is read before validation or test: what ends a text, or the last token of the split before it."""
+    if corpus.end is not None:
+        return corpus.end
+    before = corpus.validation if split == "test" and corpus.test is not corpus.validation else corpus.train
+    return int(before.tokens[-1])
 
 
 def make_model(config: LanguageConfig, rngs: nnx.Rngs, *, vocab_size: int, num_classes: int = 0) -> LanguageModel:
@@ -154,7 +157,7 @@ def make_task(config: LanguageConfig, corpus: Corpus, model: Any, init: Callable
             params,
             begin(params, EVALUATION_STREAMS),
             data["validation"],
-            first_token(corpus, corpus.train),
+            first_token(corpus, "validation"),
             reset_at=reset_at,
             num_streams=EVALUATION_STREAMS,
             warm_up=WARM_UP,
@@ -216,11 +219,9 @@ def split_losses(config: LanguageConfig, corpus: Corpus, model: Any, fitted: Fit
         return documents.split_losses(config, corpus, model, fitted, split)
     losses_of, _ = models.pure(model, "token_losses")
     begin, _ = models.pure(model, "begin")
-    before = corpus.validation if split == "test" and corpus.test is not corpus.validation else corpus.train
-    reset_at = corpus.end if config.resets else None
+    first, reset_at = first_token(corpus, split), corpus.end if config.resets else None
 
     def of(params: Params, tokens: Array) -> Array:
-        first = first_token(corpus, before)
         return text_losses(losses_of, params, begin(params, 1), tokens, first, reset_at=reset_at)
 
     return np.asarray(fitted.of_each_seed(of, getattr(corpus, split).tokens), np.float64)

@@ -17,6 +17,7 @@ from experiments.language_model.flags import LanguageConfig
 from experiments.language_model.words import VOCABULARY, load_vocabulary
 from rnn_jax import models
 from rnn_jax.data.language.corpus import Corpus
+from rnn_jax.data.language.kind import SPECIAL, UNK
 from rnn_jax.data.language.vocabulary import Vocabulary
 from rnn_jax.data.text import CLEANING
 from rnn_jax.models import LanguageModel, make_writer
@@ -81,10 +82,11 @@ def pieces(
 
 def number_of(words: Vocabulary, name: str) -> int:
     """The token of that name. Raises `UsageError` where there is none."""
-    name = name.replace("\\n", "\n").replace("\\t", "\t")  # as one can write them on a command line
-    if name not in words.names:
-        raise UsageError(f"--stop={name}: no token of this model")
-    return words.names.index(name)
+    token = name.replace("\\n", "\n").replace("\\t", "\t")  # as one can write them on a command line
+    if token not in words.names:
+        end = "" if words.end is None else f"; what ends a text is {words.names[words.end]}"
+        raise UsageError(f"--stop={name}: no token of this model{end}")
+    return words.names.index(token)
 
 
 def sample_of(config: LanguageConfig, corpus: Corpus, model: Any, fitted: Fitted) -> str:
@@ -117,6 +119,11 @@ def generate(config: LanguageConfig, folder: Path) -> None:
     if not 0 <= first < words.size or cleaning not in (None, *CLEANING):
         raise UsageError(f"--workdir={folder}: results.json there is of another version; train it anew")
     prompt = words.encode(CLEANING[cleaning](config.prompt) if cleaning else config.prompt)
+    if words.names[UNK] == SPECIAL[UNK] and (unknown := int(np.count_nonzero(prompt == UNK))):
+        print(
+            f"--prompt: {unknown} of its {len(prompt)} tokens are none of this model, and read as {SPECIAL[UNK]}",
+            file=sys.stderr,
+        )
     begun = prompt[::-1] if run.reverse else prompt
     params = jax.tree.map(jnp.asarray, restored.params)
     classes = restored.results["model"].get("num_classes", 0)

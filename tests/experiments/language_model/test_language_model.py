@@ -165,6 +165,16 @@ def test_stopped_it_goes_on_to_the_same_bits(learned, tmp_path, monkeypatch):
         jax.tree.map(np.testing.assert_array_equal, a, b)
 
 
+def test_by_default_it_is_almost_perfect(tmp_path):
+    """Within 1 % of the entropy of what is read, where no n-gram of five tokens can come."""
+    ran = run(EXPERIMENT.main, f"--workdir={tmp_path}", "--rungs=ngrams", "--ngram_orders=5")
+    assert ran.status == 0, ran.err
+    found = results_of(tmp_path)
+    assert 1 < found["metrics"]["loss"]["mean"] / found["limit"] < 1.01
+    assert found["baselines"]["5-gram, Kneser-Ney"]["loss"]["mean"] / found["limit"] > 1.1
+    assert found["best_ngram_losses"]["5"] / found["limit"] > 1.05
+
+
 def test_the_rung_without_gates_has_a_learning_rate_of_its_own(learned, monkeypatch, tmp_path):
     rates = {}
     monkeypatch.setattr(ladder, "trained", lambda name, config, *_: rates.setdefault(config.cell, config.learning_rate))

@@ -1,13 +1,17 @@
 """Any text file at every level, from training to a text that goes on where a prompt ends."""
 
+import contextlib
+import io
 import json
 import shutil
 
 import numpy as np
 import pytest
-from helpers.running import contents, once, results_of, run, sign
+from helpers.running import as_in_a_new_process, contents, once, results_of, run, sign
 from matplotlib import image
 
+from experiments.common.flags import parse
+from experiments.language_model import write
 from experiments.language_model.__main__ import EXPERIMENT
 from rnn_jax.data.language import grammar, vocabulary
 from rnn_jax.training.log import read_log
@@ -136,6 +140,35 @@ class TestGeneration:
             assert all(character not in text[3:-1] for text in texts)
             assert character != " " or any(len(text) < 43 for text in texts)
 
+    def test_a_prompt_of_unknown_tokens(self, made):
+        for level, prompt, known in (("characters", "boys \u00fc\u00df", 7), ("words", "the zebra and", 3)):
+            ran = run(
+                EXPERIMENT.main, "--mode=generate", f"--workdir={made(level)[0]}", f"--prompt={prompt}",
+                "--num_generated=5",
+            )  # fmt: skip
+            unknown = 2 if level == "characters" else 1
+            assert ran.err == f"--prompt: {unknown} of its {known} tokens are none of this model, and read as <unk>\n"
+
+    def test_as_it_is_written(self, folder, monkeypatch):
+        """A text comes in pieces, each shown before the next is drawn."""
+        events, shown, draw = [], [], write.make_writer
+
+        def noting(*arguments, **options):
+            write_more = draw(*arguments, **options)
+            return lambda *each: events.append("drawn") or write_more(*each)
+
+        class Terminal(io.StringIO):
+            def flush(self):
+                events.append("shown")
+                shown.append(self.getvalue())
+
+        monkeypatch.setattr(write, "make_writer", noting)
+        config = parse(EXPERIMENT.config, [f"--workdir={folder}", "--mode=generate", "--num_generated=70"])
+        with as_in_a_new_process(), contextlib.redirect_stdout(Terminal()):
+            write.generate(config, folder)
+        assert events[:6] == ["drawn", "shown"] * 3
+        assert all(len(text) > size for text, size in zip(shown, (20, 50, 60), strict=False))
+
     def test_the_likeliest(self, folder):
         one, other = (generate(folder, "--temperature=0", f"--generation_seed={seed}") for seed in (1, 2))
         assert one == other
@@ -145,6 +178,7 @@ class TestGeneration:
         ("arguments", "message"),
         [
             (("--stop=zzz",), "--stop=zzz: no token of this model"),
+            (("--stop=\\n\\n",), "--stop=\\n\\n: no token of this model"),
             (("--stop=\\",), "--stop=\\: no token of this model"),
             (("--label=0",), "--label=0: the model in --workdir has 0 classes"),
             (("--judge=nowhere",), "--judge asks whether texts are of their class"),
