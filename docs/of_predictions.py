@@ -216,6 +216,13 @@ REVIEWS = {
             "--embedding_dropout=0.3",
             remark=" after the 721 s of RUN, `language_model --dataset=imdb`; one seed",
         ),
+        Reviews(
+            "LSTM, H 384, with count ratios",
+            "imdb_lstm_384_count_ratios",
+            "imdb --hidden_size=384 --embedding_size=256 --count_ratios=3 --max_tokens=1000 --num_lengths=12 "
+            "--epochs=2 --learning_rate=1e-3 --embedding_dropout=0.3",
+            remark=", other work beside; one seed",
+        ),
         Reviews("LSTM, 1,000 tokens", "imdb_lstm_1000", "imdb --max_tokens=1000 --num_lengths=12 --batch_size=32"),
         Reviews("LSTM, 400 tokens", "imdb_lstm", "imdb", remark=", one core"),
         Reviews("NB-SVM, word trigrams", "imdb_baselines", baseline="nbsvm_trigrams"),
