@@ -22,18 +22,13 @@ def device_name() -> str:
     device = jax.devices()[0]
     if device.platform != "cpu":
         return f"{device.platform} ({device.device_kind})"
-    model, features = processor()
-    vectors = [name for feature, name in VECTORS.items() if feature in features.split()][:1]
-    return f"cpu ({', '.join([model, f'{os.cpu_count()} cores', *vectors])})"
-
-
-def processor() -> tuple[str, str]:
-    """The processor's name, and what it can do in Linux's names with blanks between them; elsewhere ""."""
     info = Path("/proc/cpuinfo")
     lines = info.read_text(encoding="utf-8", errors="replace").splitlines() if info.exists() else []
     entries = {key.strip(): value.strip() for key, colon, value in (line.partition(":") for line in lines) if colon}
+    features = entries.get("flags", entries.get("Features", "")).split()
+    vectors = [name for feature, name in VECTORS.items() if feature in features][:1]
     model = entries.get("model name") or platform.processor() or platform.machine()
-    return model, entries.get("flags", entries.get("Features", ""))
+    return f"cpu ({', '.join([model, f'{os.cpu_count()} cores', *vectors])})"
 
 
 def versions() -> dict[str, str]:

@@ -31,8 +31,6 @@ from pathlib import Path
 
 import jax
 
-from rnn_jax import machine
-
 SOURCES = Path(__file__).resolve().parent
 FLAGS = ("-O3", "-std=c++17", "-shared", "-fPIC")
 X86: dict[str, tuple[str, ...]] = {
@@ -45,6 +43,14 @@ INSTRUCTION_SETS = {"x86_64": X86, "AMD64": X86, "aarch64": ARM, "arm64": ARM}
 """By machine, what RNN_JAX_NATIVE_ISA in the environment may ask for: all that this processor has, which it is without
 being asked, or what others have (`x86-64`, `neon`: vectors of 4 floats), to measure and test here what runs there."""
 FORWARD, BACKWARD = "rnn_jax_forward", "rnn_jax_backward"
+
+
+def _processor() -> str:
+    """What the compiled code depends on: it must not be taken to a machine that lacks its instructions."""
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text().splitlines() if info.exists() else []
+    features = next((line for line in lines if line.startswith(("flags", "Features"))), "")
+    return f"{platform.machine()} {platform.processor()} {features}"
 
 
 def flags() -> tuple[str, ...]:
@@ -65,8 +71,7 @@ def library_path() -> Path:
     One for each instruction set that is asked for. Raises: `RuntimeError`, as `flags`.
     """
     parts = [path.read_bytes() for path in sorted(SOURCES.iterdir()) if path.suffix in (".h", ".cc")]
-    # The code must not be taken to a machine that lacks its instructions.
-    parts += [text.encode() for text in (jax.__version__, platform.machine(), *machine.processor(), *flags())]
+    parts += [text.encode() for text in (jax.__version__, _processor(), *flags())]
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     return cache / "rnn_jax" / f"native-{hashlib.sha256(b''.join(parts)).hexdigest()[:16]}.so"
 
