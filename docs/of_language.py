@@ -110,6 +110,7 @@ def tiny_shakespeare(files: Files) -> str:
         HEAD,
         [
             *ladder(files["tiny_shakespeare"], "LSTM, H 256, 10 epochs"),
+            *ladder(files["tiny_shakespeare_rungs"], "GRU, H 256, 10 epochs"),
             *ladder(deep, "LSTM, 2 layers, H 384, 12 epochs"),
             *ladder(wide, "LSTM, 2 layers, H 512, 30 epochs, one seed"),
             *published,
