@@ -21,7 +21,7 @@ class Training:
     Args:
         config: its flags.
         task: what is trained.
-        data: a pytree of arrays, put on the devices once.
+        data: of the task, put on the devices once.
         num_seeds: S, with the seeds 0 ... S - 1.
         parallel, average_decay: of `rnn_jax.training.functions.make_functions`.
 
@@ -46,7 +46,7 @@ class Training:
             devices=devices(config),
             average_decay=average_decay,
         )
-        self.data = jax.device_put(data, self.functions.devices.everywhere())
+        self.data = self.functions.put(data)
         seeds = jax.device_put(jnp.arange(num_seeds, dtype=jnp.uint32), self.functions.devices.everywhere())
         self.states, self.order = self.functions.init(seeds), self.functions.order(seeds, 0)
 

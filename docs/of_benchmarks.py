@@ -198,7 +198,6 @@ def split_sizes(sizes: str) -> list[str]:
 
 FORECAST_EPOCH = {
     "rnn_jax": "auto (native), one device",
-    "rnn_jax_cores": "auto (native), batch split over the cores",
     "rnn_jax_manual": "manual, one device",
     "rnn_jax_manual_cores": "manual, batch split over the cores",
     "pytorch": "",

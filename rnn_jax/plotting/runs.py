@@ -7,14 +7,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from rnn_jax.plotting.style import COLOURS, STYLE, rc_context, save, subplots
+from rnn_jax.plotting.style import COLOURS, STYLE, rc_context, save, spans_decade, subplots
 
 MARKERS = "osD^v"
 """Once all colours are used, the next one."""
 BESIDE = 0.4
 """Of the place of a category, what its points share."""
-DECADE = 10.0
-"""Largest over smallest value from which on an axis is logarithmic."""
 
 
 class Point(NamedTuple):
@@ -56,11 +54,6 @@ def _numbers(values: Sequence[str]) -> list[float] | None:
     except ValueError:
         return None
     return found if all(map(math.isfinite, found)) else None
-
-
-def _wide(values: Sequence[float]) -> bool:
-    """Whether positive numbers reach over a decade."""
-    return min(values) > 0 and max(values) >= DECADE * min(values)
 
 
 def metric_by_flag(
@@ -111,12 +104,12 @@ def metric_by_flag(
             axes.set_xlim(-0.5, len(values) - 0.5)
             axes.tick_params(axis="x", labelrotation=20 if max(map(len, values)) > 8 else 0)
         elif len(numbers) > 1:
-            if _wide(numbers):
+            if spans_decade(numbers):
                 axes.set_xscale("log")
             if len(values) <= 8:  # else the ticks of the axis say enough
                 axes.set_xticks(numbers, [_plain(value) for value in values])
                 axes.minorticks_off()
-        if log and _wide([point.mean for points in lines.values() for point in points]):
+        if log and spans_decade([point.mean for points in lines.values() for point in points]):
             axes.set_yscale("log")
         axes.set(xlabel=_plain(flag), ylabel=f"{_plain(metric)}, test split")
         axes.set_title(_plain(title))
@@ -150,9 +143,9 @@ def learning_curves(path: Path, curves: Sequence[Curve], ylabel: str, most_names
                     zorder=2 if named else 1,
                     label=_plain(group) if named and i == 0 else None,
                 )
-        if _wide(losses):
+        if spans_decade(losses):
             axes.set_yscale("log")
-        if _wide([curve.steps[-1] for curve in curves]):  # else a short run is not seen beside a long one
+        if spans_decade([curve.steps[-1] for curve in curves]):  # else a short run is not seen beside a long one
             axes.set_xscale("log")
         axes.set(xlabel="step", ylabel=ylabel)
         left_out = len(groups) - most_names

@@ -4,6 +4,7 @@ Figures are made without `pyplot`: nothing here chooses a matplotlib back end, o
 Matplotlib is imported with the first figure, as whoever trains before would wait for it.
 """
 
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["COLOURS", "STYLE", "rc_context", "save", "subplots"]
+__all__ = ["COLOURS", "STYLE", "rc_context", "save", "spans_decade", "subplots"]
 
 COLOURS = ("#1b6ca8", "#d1495b", "#8a8a8a", "#66a182", "#edae49", "#5c4d7d")
 """Of the curves of a plot, in the order in which they are drawn."""
@@ -49,6 +50,11 @@ def subplots(rows: int = 1, columns: int = 1, *, figsize: tuple[float, float], *
     figure = Figure(figsize=figsize)
     FigureCanvasAgg(figure)
     return figure, figure.subplots(rows, columns, **options)
+
+
+def spans_decade(values: Sequence[float]) -> bool:
+    """Whether positive numbers reach over a decade: only then a logarithmic axis has ticks that say where they are."""
+    return min(values) > 0 and max(values) >= 10 * min(values)
 
 
 def save(figure: "Figure", path: Path) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from rnn_jax.plotting.style import COLOURS, STYLE, rc_context, save, subplots
+from rnn_jax.plotting.style import COLOURS, STYLE, rc_context, save, spans_decade, subplots
 
 
 def loss_curves(path: Path, records: Sequence[Mapping[str, Any]]) -> None:
@@ -32,7 +32,9 @@ def loss_curves(path: Path, records: Sequence[Mapping[str, Any]]) -> None:
                 markersize=3,
                 label="validation",
             )
-        left.set(xlabel="step", ylabel="loss (mean over seeds)", yscale="log", title="Loss")
+        left.set(xlabel="step", ylabel="loss (mean over seeds)", title="Loss")
+        if spans_decade([value for line in left.lines for value in line.get_ydata()]):
+            left.set_yscale("log")
         left.legend()
         for name, colour in zip(("grad_norm", "update_norm"), COLOURS, strict=False):
             right.plot(frame["step"], frame[name], color=colour, label=name.replace("_", " "))

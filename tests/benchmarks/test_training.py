@@ -3,6 +3,8 @@
 import dataclasses
 import doctest
 import json
+import subprocess
+import sys
 
 import jax
 import numpy as np
@@ -49,6 +51,31 @@ def test_the_forecasts():
     np.testing.assert_array_equal(given["windows"][6:, 0], given["targets"][:-6, 0])
     losses = {"ours": first_losses(made), "pytorch": first_losses(make_training(given))}
     assert largest_difference(losses) < 1e-5
+
+
+ON_TWO_DEVICES = """
+import dataclasses, json
+import jax
+jax.config.update("jax_num_cpu_devices", 2)
+from benchmarks import forecast_epoch
+
+found = []
+for num_devices in (1, 2):
+    config = dataclasses.replace(
+        forecast_epoch.CONFIG, lag=6, hidden_size=4, batch_size=8, backend="manual", num_devices=num_devices
+    )
+    made, _ = forecast_epoch.prepare(config, hours=101)
+    found.append([float(made.train(step, 1)) for step in range(3)])
+print(json.dumps(found))
+"""
+
+
+def test_a_batch_split_over_devices():
+    """Each keeps a part of the series, also of one that they do not divide."""
+    ran = subprocess.run([sys.executable, "-c", ON_TWO_DEVICES], capture_output=True, text=True, check=False)
+    assert ran.returncode == 0, ran.stderr
+    one, two = json.loads(ran.stdout)
+    np.testing.assert_allclose(two, one, rtol=1e-5)
 
 
 @pytest.mark.parametrize("model", imdb_epoch.MODELS)

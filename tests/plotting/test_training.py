@@ -1,6 +1,7 @@
 """Plots of a training: the numbers of the log, where they belong."""
 
 import numpy as np
+import pytest
 
 from rnn_jax.plotting.training import error_curves, loss_curves
 
@@ -18,7 +19,14 @@ def test_loss_and_norms(tmp_path, figures):
     assert training == [[10, 3], [20, 2], [30, 1]]
     assert validation == [[20, 2.5]]
     assert [line.get_ydata().tolist() for line in norms.lines] == [[2, 1.5, 1], [0.2, 0.1, 0.05]]
-    assert [axes.get_yscale() for axes in (losses, norms)] == ["log", "log"]
+    assert norms.get_yscale() == "log"
+
+
+@pytest.mark.parametrize(("last", "scale"), [(1.0, "linear"), (0.3, "log"), (0.0, "linear")])
+def test_a_logarithmic_axis_from_a_decade_on(last, scale, tmp_path, figures):
+    """Below it would have one tick, or none."""
+    loss_curves(tmp_path / "loss.png", [*RECORDS[:2], {**RECORDS[2], "loss": last}])
+    assert figures[0].axes[0].get_yscale() == scale
 
 
 def test_no_validation(tmp_path, figures):
