@@ -4,6 +4,8 @@ Its LSTM has the gates i, g, f, o and adds 1 to f. Two of its cores are other fu
 `VanillaRNN` is a ReLU, and `GRU` (z, r, a) resets before the recurrent product and weighs the candidate by z.
 """
 
+from typing import Any
+
 import haiku as hk
 import jax
 import jax.numpy as jnp
@@ -55,6 +57,6 @@ def make(problem: Problem, variant: str) -> JaxRunner:
         inputs, recurrent = (gradient[f"vanilla_rnn/{name}"] for name in ("linear", "linear_1"))
         return {"w_ih": inputs["w"], "b": inputs["b"], "w_hh": recurrent["w"]}
 
-    run = hk.without_apply_rng(hk.transform(unrolled))
+    run: Any = hk.without_apply_rng(hk.transform(unrolled))
     params = jax.tree.map(lambda array: jnp.asarray(array, problem.dtype), params)
     return JaxRunner(problem, lambda params, xs, lengths: run.apply(params, xs), params, to_ours)
