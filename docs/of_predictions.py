@@ -217,6 +217,13 @@ REVIEWS = {
             remark=" after the 721 s of RUN, `language_model --dataset=imdb`; one seed",
         ),
         Reviews(
+            "bidirectional LSTM, H 384, with count ratios",
+            "imdb_bilstm_384_count_ratios",
+            "imdb --bidirectional --hidden_size=384 --embedding_size=512 --count_ratios=3 --max_tokens=1000 "
+            "--num_lengths=12 --batch_size=64 --epochs=2 --learning_rate=1e-3 --embedding_dropout=0.3",
+            remark=", other work beside; one seed",
+        ),
+        Reviews(
             "LSTM, H 384, with count ratios",
             "imdb_lstm_384_count_ratios",
             "imdb --hidden_size=384 --embedding_size=256 --count_ratios=3 --max_tokens=1000 --num_lengths=12 "
