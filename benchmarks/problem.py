@@ -13,8 +13,8 @@ from benchmarks.shapes import Shape
 NUM_GATES = {"rnn": 1, "lstm": 4, "gru": 3}
 """The cells that are timed, and G of each."""
 DTYPES = ("float32", "float64", "bfloat16", "tf32")
-"""What is computed in. `tf32` is float32 whose products may round their factors to 10 bits, which a GPU does faster; in
-`float32` they may not."""
+"""What is computed in. `tf32` is float32 whose products may round their factors to 10 bits; in `float32` they
+may not."""
 PASSES = ("forward", "forward_backward")
 """What is timed, by the names of `benchmarks.peers.runner`."""
 SAMPLE = 65_536

@@ -81,9 +81,10 @@ def speed(files: Files) -> str:
     return f"{table(head, rows)}\n\nBest peer / rnn_jax of the other cells: {', '.join(ranges)}."
 
 
-def pair(row: Mapping[str, Any] | None) -> str:
-    """ms of a gradient / ms of a forward pass."""
-    return "" if row is None else " / ".join(f"{1000 * row[what]['median']:.3g}" for what in (BOTH, FORWARD))
+def pair(contest: Contest, *names: str) -> str:
+    """ms of a gradient / ms of a forward pass, each of the fastest of these rows; empty where none of them ran."""
+    rows = [(what, fastest(contest, names, what)) for what in (BOTH, FORWARD)]
+    return " / ".join(f"{1000 * row[what]['median']:.3g}" for what, row in rows if row is not None)
 
 
 def ahead(contest: Contest) -> list[str]:
@@ -97,8 +98,8 @@ def layer(files: Files) -> str:
     rows: list[list[str]] = []
     ratios: dict[str, list[float]] = {BOTH: [], FORWARD: []}
     for (cell, shape), contest in contests(files["layer_lstm"], files["layer_gru_rnn"]).items():
-        ours = [pair(contest[name]) for name in OURS]
-        peers = [pair(fastest(contest, names)) for names in PEERS.values()]
+        ours = [pair(contest, name) for name in OURS]
+        peers = [pair(contest, *names) for names in PEERS.values()]
         for what in (BOTH, FORWARD):
             ratios[what].append(best_peer(contest, what)[what]["ratio"])
         share = f"{100 * contest['native']['share_of_matmul_rate']:.0f} %"
@@ -124,9 +125,9 @@ def instruction_sets(files: Files) -> str:
         compiled_for = files[name]["machine"]["instruction_sets"]["native"]
         head += [f"{compiled_for}: native", "PyTorch", "Flax", "best peer / native", "forward alone"]
         for (cell, shape), contest in found.items():
-            peers = [pair(fastest(contest, PEERS[name])) for name in ("PyTorch", "Flax")]
+            peers = [pair(contest, *PEERS[name]) for name in ("PyTorch", "Flax")]
             rows.setdefault((cell, shape), [cell, shape]).extend(
-                [bold(pair(contest["native"])), *peers, *ahead(contest)]
+                [bold(pair(contest, "native")), *peers, *ahead(contest)]
             )
         ratios = {
             what: [best_peer(contest, what)[what]["ratio"] for contest in found.values()] for what in (BOTH, FORWARD)
@@ -144,7 +145,7 @@ def small_batches(files: Files) -> str:
     sizes = {row["shape"]: dict((part[0], int(part[1:])) for part in split_sizes(row["sizes"])) for row in file["rows"]}
     rows = []
     for (_, shape), contest in contests(file).items():
-        ours, theirs = pair(contest["native"]), pair(fastest(contest, PEERS["PyTorch"]))
+        ours, theirs = pair(contest, "native"), pair(contest, *PEERS["PyTorch"])
         rows.append([f"{sizes[shape]['H']:,}", str(sizes[shape]["B"]), bold(ours), theirs, *ahead(contest)])
     return table(["H", "B", "native", "PyTorch", "PyTorch / native", "forward alone"], rows)
 

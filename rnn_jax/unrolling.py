@@ -63,7 +63,8 @@ def unroll(
             `native`: both passes in C++, for a CPU and float32, compiled once, at the first use.
             `associative`: all steps at once, in rounds that join neighbours, for `mingru`, `minlstm` and `lru`.
             `newton`: all steps at once for any cell, as a fixed point that Newton's method finds, and the scan where
-                that takes too long: `rnn_jax.diagnostics.newton_iterations` says how long it takes.
+                that takes too long: `rnn_jax.diagnostics.newton_iterations` says how long it takes, of a carry of more
+                than 64 numbers with `diagonal=True`.
             `cudnn`, `pallas`, `mosaic`: for an NVIDIA GPU, tested without one and not yet measured: its library's LSTM,
             one kernel for all steps with W_hh on chip (a CPU interprets it, slowly), and the same for Hopper's tensor
             cores.

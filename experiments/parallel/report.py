@@ -9,6 +9,7 @@ from tabulate import tabulate
 
 from experiments.common import results
 from experiments.parallel.flags import Config
+from rnn_jax.backends.newton import LARGEST_MATRIX
 
 CLOSE = 1.5
 """The factor within which a prediction counts as right."""
@@ -79,7 +80,7 @@ def show(workdir: Path) -> None:
     for row in found["rows"]:
         off, run = ratio(row), row["seconds"] is not None
         measured = f"{row['measured']:,}" if off is not None else f"> {min(most, row['length']):,}" if run else ""
-        times = [f"{row['seconds']:.3f}" if run else "", f"{row['scan_seconds']:.4f}"]
+        times = [f"{row['seconds']:.4f}" if run else "", f"{row['scan_seconds']:.4f}"]
         line = [row["network"], f"{row['length']:,}"]
         line += [figure(row["lyapunov_exponent"], "+.3f"), figure(row["predicted"], ",.0f")]
         line += [measured, "" if off is None else f"{off:.2f}", *times, f"{row['work']:.1e}", f"{row['depth']}"]
@@ -92,5 +93,11 @@ def show(workdir: Path) -> None:
         f"\npredicted within a factor of {CLOSE}: {share(within['all'])} of those measured, away from the transition "
         f"({CRITICAL[0]:g} to {CRITICAL[1]:g}) {share(within['away_from_the_transition'])}"
     )
+    if wide := [row["network"] for row in found["rows"] if row.get("size", 0) > LARGEST_MATRIX]:
+        names = ", ".join(dict.fromkeys(wide))
+        print(
+            f"all with whole Jacobians; --backend=newton takes the diagonals of carries of more than {LARGEST_MATRIX} "
+            f"numbers, and more iterations: {names}"
+        )
     print("work: operations of the products in one iteration; depth: rounds, one after the other, the scan's being T")
     print(f"GPU: the iterations that take as long as the scan, by a model\nplots: {workdir / 'plots'}")

@@ -68,7 +68,7 @@ def look(config: Config, name: str, programs: Programs, params: Params, xs: Arra
     """A row: one network over one length."""
     predicted, exponent = map(float, programs.predict(params, xs))
     length, per = len(xs), cost(len(xs), size, config.bandwidth * 1e12, config.latency * 1e-6)
-    row = {"network": name, "length": length, "lyapunov_exponent": exponent, "predicted": predicted}
+    row = {"network": name, "length": length, "size": size, "lyapunov_exponent": exponent, "predicted": predicted}
     row |= {"work": per.work, "depth": per.depth, "gpu_pays_below": per.pays_below, "measured": None, "seconds": None}
     row["scan_seconds"] = min(timed(programs.scan, params, xs)[1] for _ in range(2))
     if predicted <= BEYOND * config.max_iterations:

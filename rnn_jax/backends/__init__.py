@@ -60,7 +60,8 @@ CHOICES = ("auto", *BACKENDS)
 """What `unroll` takes as `backend`."""
 
 AUTO = ("native", "manual", "scan")
-"""What `auto` tries, in this order: the fastest first at every shape measured on a CPU (benchmarks/README.md).
+"""What `auto` tries, in this order: the fastest first at every shape measured on a CPU, but for some of one step
+(benchmarks/README.md).
 `cudnn`, `pallas` and `mosaic` are not measured on a GPU yet, so it does not take them. `associative` is no faster than
 `scan` on two cores, and for `lru`, whose numbers are complex, mostly slower. `newton` multiplies the work by the number
 of its iterations and, up to 64 numbers in a carry, by the size of their Jacobians: slower than `scan` in nearly all

@@ -6,7 +6,7 @@ sequence is turned round within its length, and its outputs back.
 
 What one gets: float32 products in full precision unless `jax_default_matmul_precision` (or the context
 `jax.default_matmul_precision`) names something less, such as "tensorfloat32" or "high": then cuDNN may round their
-factors to 10 bits (TF32), about 1e-3 of a gradient for, on tensor cores, more speed. cuDNN itself takes TF32 unless
+factors to 10 bits (TF32), about 1e-3 of a gradient, for the sake of tensor cores. cuDNN itself takes TF32 unless
 told not to; a comparison of gradients would blame the wrong side.
 
 Only for an NVIDIA GPU, float32, one batch axis, the stock LSTM, and lengths as the only control. There is no `vmap` (so

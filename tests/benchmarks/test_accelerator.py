@@ -226,6 +226,26 @@ def test_time_that_is_up(tmp_path, hosts, monkeypatch):
     assert {row["status"] for row in json.loads((tmp_path / "results.json").read_text())["rows"]} == {"ran"}
 
 
+def test_a_reference_that_does_not_answer(tmp_path, hosts, monkeypatch):
+    """Says so, and the same command asks it once more."""
+    hold = accelerator.hold
+
+    def hold_others(due, *others):
+        if due.cell == "gru":
+            raise Refused("time", "no answer within 90 s")
+        return hold(due, *others)
+
+    monkeypatch.setattr(accelerator, "hold", hold_others)
+    assert run(MAIN, f"--workdir={tmp_path}", *FLAGS).status == 0
+    rows = json.loads((tmp_path / "results.json").read_text())["rows"]
+    assert {(row["cell"], row["status"]) for row in rows} == {("gru", "left_out"), ("rnn", "ran")}
+    said = "- scan, manual: the reference: no answer within 90 s: the same command asks again (gru S1)"
+    assert said in (tmp_path / "table.md").read_text()
+    monkeypatch.setattr(accelerator, "hold", hold)
+    assert run(MAIN, f"--workdir={tmp_path}", *FLAGS).status == 0
+    assert {row["status"] for row in json.loads((tmp_path / "results.json").read_text())["rows"]} == {"ran"}
+
+
 @pytest.mark.parametrize("preset", presets.PRESETS)
 def test_another_device(tmp_path, hosts, preset):
     """Is refused before anything large is computed on it."""

@@ -92,6 +92,17 @@ def test_no_run(tmp_path):
     assert message == f"--run={tmp_path}: no finished run with a model there; train one to its end first"
 
 
+@pytest.mark.parametrize(("hidden_size", "wide"), [(32, False), (33, True)])
+def test_what_the_back_end_does_with_a_large_carry(tmp_path, hidden_size, wide):
+    """An LSTM's has twice as many numbers as units."""
+    flags = ("--cells=lstm", "--inits=orthogonal", "--gains=0.5", "--lengths=9", f"--hidden_size={hidden_size}")
+    ran = run(EXPERIMENT.main, f"--workdir={tmp_path}", *flags)
+    said = (
+        "--backend=newton takes the diagonals of carries of more than 64 numbers, and more iterations: lstm, orthogonal"
+    )
+    assert (said in ran.out) == wide
+
+
 @pytest.mark.parametrize(
     ("flags", "words", "cells"),
     [
@@ -114,4 +125,4 @@ def test_the_model_of_a_gpu():
     assert long.depth == short.depth + 2
     assert short.seconds == pytest.approx(short.bytes / 3e12 + 30 * 5e-6)
     assert long.pays_below > 1.8 * short.pays_below
-    assert cost(1024, 2048, 3e12, 5e-6).pays_below < 1, "a wide state is bound by memory: the scan is faster"
+    assert cost(1024, 2048, 3e12, 5e-6).pays_below < 1, "a wide state is bound by memory: the model prefers the scan"
