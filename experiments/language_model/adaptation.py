@@ -40,10 +40,12 @@ def dynamic(config: LanguageConfig, corpus: Corpus, model: Any, params: Params) 
     """The loss of each test token while the parameters follow the text; settings chosen on validation."""
     losses_of, _ = models.pure(model, "token_losses")
     begin, _ = models.pure(model, "begin")
+    reset_at = task.reset_at(config, corpus)
 
     def loss(params: Params, chunk: tuple[Array, Array, Array], carry: Any) -> tuple[Array, Any]:
         tokens, targets, valid = chunk
-        carry, losses = losses_of(params, tokens[None], targets[None], carry)
+        resets = None if reset_at is None else tokens[None] == reset_at
+        carry, losses = losses_of(params, tokens[None], targets[None], carry, resets=resets)
         return jnp.sum(losses * valid) / jnp.maximum(valid.sum(), 1), carry
 
     def chunks(tokens: np.ndarray, first: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -79,11 +81,13 @@ def cached(config: LanguageConfig, corpus: Corpus, model: Any, params: Params) -
     read, _ = models.pure(model, "read")
     losses_of, _ = models.pure(model, "state_losses")
     begin, _ = models.pure(model, "begin")
+    reset_at = task.reset_at(config, corpus)
 
     @jax.jit
     def of(params: Params, tokens: Array, first: Array) -> tuple[Array, Array]:
         inputs = jnp.concatenate((first[None], tokens[:-1])).astype(jnp.int32)
-        _, states = read(params, inputs[None], begin(params, 1))
+        resets = None if reset_at is None else inputs[None] == reset_at
+        _, states = read(params, inputs[None], begin(params, 1), resets=resets)
         return states[0], -losses_of(params, states, tokens[None])[0]
 
     def both(split: str, count: int | None = None) -> tuple[Array, Array, Array]:

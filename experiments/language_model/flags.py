@@ -107,6 +107,9 @@ class LanguageConfig(TrainConfig):
             if not self.workdir:
                 raise UsageError("--mode=generate needs --workdir=FOLDER, the folder of a run")
             return
+        for name in ("prompt", "judge", "stop", "label"):
+            if name in given:
+                raise UsageError(f"--{name} is for writing: give it with --mode=generate")
         if self.bidirectional:
             raise UsageError("--bidirectional: a language model reads in one direction; train another with --reverse")
         if self.text and "dataset" in given and self.dataset != "text":

@@ -118,11 +118,11 @@ def show(workdir: Path) -> None:
             f"\nThe language has an entropy of {found['entropy']:.4f} nats per token; a perfect model has "
             f"{found['limit']:.4f} on these test tokens."
         )
-        best = ", ".join(f"{order}: {loss:.4f}" for order, loss in found["best_ngram_losses"].items())
-        print(
-            f"The lowest loss of any model that reads n - 1 tokens back, by n, however long it counts: {best}:\n"
-            "verbs agree with subjects that stand further back than that."
-        )
+        if best := ", ".join(f"{order}: {loss:.4f}" for order, loss in found["best_ngram_losses"].items()):
+            print(
+                f"The lowest loss of any model that reads n - 1 tokens back, by n, however long it counts: {best}:\n"
+                "verbs agree with subjects that stand further back than that."
+            )
     print(f"\na sample (sample.txt):\n\n{indented(found['sample'])}")
     print(f"\n{results.costs(found)}\nplots: {workdir / 'plots'}")
 

@@ -76,6 +76,11 @@ def first_token(corpus: Corpus, split: str) -> int:
     return int(before.tokens[-1])
 
 
+def reset_at(config: LanguageConfig, corpus: Corpus) -> int | None:
+    """The token before which the carry is zeros again, by `--resets`; None: none."""
+    return corpus.end if config.resets else None
+
+
 def make_model(config: LanguageConfig, rngs: nnx.Rngs, *, vocab_size: int, num_classes: int = 0) -> LanguageModel:
     """The recurrent model that the flags describe."""
     return LanguageModel(
@@ -131,7 +136,7 @@ def make_task(config: LanguageConfig, corpus: Corpus, model: Any, init: Callable
     options: dict[str, Any] = {"num_samples": config.sampled}
     if isinstance(model, LanguageModel):
         options["regularization"] = Regularization(config.activation_penalty, config.temporal_penalty)
-    reset_at = corpus.end if config.resets else None
+    ends = reset_at(config, corpus)
 
     def feed(epoch: int, first: int) -> dict[str, Any]:
         return {"tokens": streams.read(epoch, first, chunk), "first": np.int32(first)}
@@ -147,7 +152,7 @@ def make_task(config: LanguageConfig, corpus: Corpus, model: Any, init: Callable
         return found[:, :-1], found[:, 1:]
 
     def loss(params: Params, batch: tuple[Array, Array], key: Array, carry: Any) -> tuple[Array, Any]:
-        resets = None if reset_at is None else batch[0] == reset_at
+        resets = None if ends is None else batch[0] == ends
         value, (carry, entropy) = loss_of(params, *batch, carry, resets=resets, rngs=nnx.Rngs(dropout=key), **options)
         return value, ({"cross_entropy": entropy}, jax.lax.stop_gradient(carry))
 
@@ -158,7 +163,7 @@ def make_task(config: LanguageConfig, corpus: Corpus, model: Any, init: Callable
             begin(params, EVALUATION_STREAMS),
             data["validation"],
             first_token(corpus, "validation"),
-            reset_at=reset_at,
+            reset_at=ends,
             num_streams=EVALUATION_STREAMS,
             warm_up=WARM_UP,
             chunk=config.num_steps,
@@ -219,10 +224,10 @@ def split_losses(config: LanguageConfig, corpus: Corpus, model: Any, fitted: Fit
         return documents.split_losses(config, corpus, model, fitted, split)
     losses_of, _ = models.pure(model, "token_losses")
     begin, _ = models.pure(model, "begin")
-    first, reset_at = first_token(corpus, split), corpus.end if config.resets else None
+    first, ends = first_token(corpus, split), reset_at(config, corpus)
 
     def of(params: Params, tokens: Array) -> Array:
-        return text_losses(losses_of, params, begin(params, 1), tokens, first, reset_at=reset_at)
+        return text_losses(losses_of, params, begin(params, 1), tokens, first, reset_at=ends)
 
     return np.asarray(fitted.of_each_seed(of, getattr(corpus, split).tokens), np.float64)
 

@@ -140,7 +140,8 @@ def generate(config: LanguageConfig, folder: Path) -> None:
         stream(words, begun, pieces(*arguments), backwards=run.reverse)
         return
     tokens = np.concatenate(list(pieces(*arguments)), axis=1)
-    texts = [_text(words, begun, row[row >= 0], run.reverse).rstrip("\n") for row in tokens]
+    end = str.lstrip if run.reverse else str.rstrip  # where it was written last
+    texts = [end(_text(words, begun, row[row >= 0], run.reverse), "\n") for row in tokens]
     for number, text in enumerate(texts):
         answer = {"text": text} if labels is None else {"label": int(labels[number]), "text": text}
         print(json.dumps(answer, ensure_ascii=False))

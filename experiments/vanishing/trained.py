@@ -108,4 +108,6 @@ def run(name: str, config: Config, workdir: Path) -> None:
     print(f"\n{attractor.LEGEND}")
     if "context" in whole:
         context.show(whole["context"])
+    elif is_language:
+        print("\nno loss by context given: with --by_class no text begins with a carry of zeros")
     print(f"\nplots: {workdir / 'plots'}")

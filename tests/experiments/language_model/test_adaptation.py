@@ -1,5 +1,6 @@
 """The rows of `--dynamic` and `--cache`, against the same test text read step by step."""
 
+import dataclasses
 import itertools
 import re
 
@@ -128,3 +129,21 @@ def test_the_cache(learned):
         p_cache = weights[targets[past] == targets[t]].sum() / weights.sum()
         losses.append(-np.log((1 - share) * np.exp(log_p[t]) + share * p_cache))
     assert loss_of_row(results, "neural cache") == pytest.approx(np.mean(losses), rel=1e-4)
+
+
+def test_texts_that_each_begin_anew(tmp_path, monkeypatch):
+    """Where neither the parameters nor the cache do anything, what is left is the evaluation with `--resets`."""
+    flags = [flag for flag in FLAGS if flag not in ("--level=characters", "--dynamic", "--cache")]
+    ran = run(EXPERIMENT.main, f"--workdir={tmp_path}", *flags, "--num_tokens=3000", "--resets")
+    assert ran.status == 0, ran.err
+    plain = results_of(tmp_path)["metrics"]["loss"]["values"][0]
+    for name, value in (("RATES", 0.0), ("DECAYS", 0.0), ("SHARES", 0.0)):
+        monkeypatch.setattr(adaptation, name, (value,))
+    with as_in_a_new_process():
+        _, config, *_, model, params, _ = restore(tmp_path, "workdir")
+        corpus = read_corpus(config, tmp_path)
+        assert corpus.end in corpus.test.tokens[:-1]
+        for adapted in (adaptation.dynamic, adaptation.cached):
+            assert adapted(config, corpus, model, params).mean() == pytest.approx(plain, rel=1e-5)
+            without = adapted(dataclasses.replace(config, resets=False), corpus, model, params).mean()
+            assert without != pytest.approx(plain, rel=1e-4)

@@ -198,6 +198,8 @@ class TestRefused:
             (("--dataset=text",), "--dataset=text needs --text=FILE"),
             (("--bidirectional",), "--bidirectional: a language model reads in one direction"),
             (("--by_class",), "--by_class goes with --documents"),
+            (("--prompt=the",), "--prompt is for writing: give it with --mode=generate"),
+            (("--judge=runs/imdb",), "--judge is for writing: give it with --mode=generate"),
             (("--num_tokens=10",), "--num_tokens=10: must be at least 2000"),
             (("--input_dropout=1",), "--input_dropout=1.0: must be below 1"),
             (("--rungs=ngrams,markov",), "markov"),
