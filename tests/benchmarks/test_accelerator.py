@@ -113,10 +113,12 @@ def test_a_rehearsal_is_small():
 
 
 def test_a_contest(hosts):
+    without_torch = "missing" if accelerator.missing(PEERS["torch"]) else None
     rows = accelerator.hold(trial("scan", "manual", "cudnn", "torch", "manual_graphs"), hosts, LIMITS)
     found = {row["peer"]: row for row in rows}
     assert [(name, row["status"]) for name, row in found.items()] == [
-        ("scan", "ran"), ("manual", "ran"), ("cudnn", "not_asked"), ("torch", "not_asked"), ("manual_graphs", "ran"),
+        ("scan", "ran"), ("manual", "ran"), ("cudnn", "not_asked"), ("torch", without_torch or "not_asked"),
+        ("manual_graphs", "ran"),
     ]  # fmt: skip
     for name in ("scan", "manual", "manual_graphs"):
         row = found[name]

@@ -156,7 +156,11 @@ class Tile:
         """The same for writing."""
         step = () if t is None else (t,)
         for ref, value in zip(jax.tree.leaves(refs), jax.tree.leaves(values), strict=True):
-            ref[*step, self.rows, self.units] = value
+            part = ref.at[*step, self.rows, self.units]
+            if hasattr(gpu, "store"):  # JAX 0.12, which else refuses to write less than whole sectors of 32 bytes
+                gpu.store(part, value, optimized=False)
+            else:
+                part[...] = value
 
 
 def over_tiles(
