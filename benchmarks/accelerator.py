@@ -258,7 +258,6 @@ def measure(config: Any, workdir: Path, started: float) -> tuple[list[dict[str, 
     os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")  # of this process, which asks for the device's name
     file = workdir / "measurements.jsonl"
     done = {entry["key"]: entry for entry in measured.read(file)}
-    stalled: dict[str, dict[str, Any]] = {}
     due = trials(config)
     hosts = Hosts(started + 60 * config.time_limit_minutes - RESERVE)
 
@@ -284,8 +283,9 @@ def measure(config: Any, workdir: Path, started: float) -> tuple[list[dict[str, 
                 rows = without(trial, refused.status, f"the reference: {refused}")
                 if refused.status == "time":  # the machine stalled, perhaps
                     rows = without(trial, LEFT_OUT[0], f"the reference: {refused}: the same command asks again")
-                    stalled[trial.key] = {"rows": rows}
-            if trial.key not in stalled:
+            if rows[0]["status"] == LEFT_OUT[0]:
+                done[trial.key] = {"rows": rows}
+            else:
                 keep(trial.key, rows=rows, wall_seconds=round(time.monotonic() - begun, 2))
             print(report.line(trial.key, rows), flush=True)
     except TimeIsUp:
@@ -294,6 +294,5 @@ def measure(config: Any, workdir: Path, started: float) -> tuple[list[dict[str, 
         raise UsageError(f"--preset={config.preset}: JAX does not start: {refused}") from refused
     finally:
         hosts.end(*list(hosts.running))
-    found = {trial.key: {"rows": without(trial, *LEFT_OUT)} for trial in due} | done | stalled
-    rows = [row for trial in due for row in found[trial.key]["rows"]]
+    rows = [row for trial in due for row in done.get(trial.key, {"rows": without(trial, *LEFT_OUT)})["rows"]]
     return rows, {name: value for name, value in done.get(MACHINE, {}).items() if name != "key"}
